@@ -1,0 +1,23 @@
+//! MetalLB's rules as pure functions.
+//!
+//! Nothing here performs I/O, reads a clock or runs a task: resources go in, decisions come out. The compiler holds us
+//! to it (three locks: the dependency list, this crate's `clippy.toml`, and CI, which checks the crate alone).
+//!
+//! | module | question it answers |
+//! |---|---|
+//! | [`api`] | what do the `metallb.io` kinds look like? |
+//! | [`range`] | which addresses does `a-b` or a CIDR mean? |
+//! | [`config`] | what do these resources mean together, and what is wrong with them? |
+//! | [`alloc`] | which addresses does a Service get? |
+//! | [`service`] | what must be written to a Service's status, and what is said about it? |
+//! | [`l2`] | which node answers for an address? |
+//! | [`plan`] | what does this node announce, and why is everything else not announced? |
+//! | [`annotations`] | which annotations of a Service do nothing? |
+//! | [`table`] | who got which address, as told among hosts without an API server? |
+//! | [`reason`] | what do we call each way in which something does not work? |
+
+pub mod api;
+pub mod config;
+pub mod names;
+pub mod range;
+pub mod reason;

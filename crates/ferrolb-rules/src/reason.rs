@@ -1,0 +1,354 @@
+//! Why something did not happen: every `LBnnnn` code, once.
+//!
+//! A code is stable for ever: documentation, alerts and people's notes hang on it. The number is fixed, the name is
+//! CamelCase as Kubernetes reasons are, the summary says what happened, the fix says what to do, and the long text
+//! (shown by `ferrolb explain LBnnnn`, offline) has a wrong and a right example.
+//!
+//! | range | subject | table |
+//! |---|---|---|
+//! | LB00xx | the program itself: manifests, state, configuration as a whole | `reason/system.rs` |
+//! | LB10xx | a Service has no address | `reason/pending.rs` |
+//! | LB11xx | an address is not announced | `reason/announce.rs` |
+//! | LB12xx | what the wire says | `reason/announce.rs` |
+//! | LB20xx | annotations on Services | `reason/annotations.rs` |
+//! | LB40xx | pools | `reason/config.rs` |
+//! | LB41xx | layer-2 advertisements | `reason/config.rs` |
+//! | LB42xx | communities | `reason/config.rs` |
+//!
+//! A [`Finding`] is a code applied to an object. Events, conditions, logs, status and the CLI all print findings; none
+//! of them has texts of its own.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+mod annotations;
+mod announce;
+mod config;
+mod pending;
+mod system;
+#[cfg(test)]
+mod tests;
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])+ $name:ident = $number:literal,)+) => {
+        /// One stable reason. Displays as `LBnnnn`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u16)]
+        pub enum Code { $($(#[doc = $doc])+ $name = $number,)+ }
+
+        impl Code {
+            /// Every code, in ascending order of number.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// The CamelCase name, as used for event and condition reasons.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The newest configuration does not load; the last good one stays active (spec §3.9).
+    ConfigurationStale = 1,
+    /// No live host allocates addresses.
+    NoAllocator = 2,
+    /// The saved state cannot be read or written.
+    StateUnusable = 3,
+    /// A manifest is not valid YAML or does not fit its kind; its last good content stays in force.
+    ManifestInvalid = 4,
+    /// A manifest cannot be read: permissions, not UTF-8, too large, a link that leads in a circle.
+    ManifestUnreadable = 5,
+    /// A kind this program does not use; the object is skipped.
+    UnknownKind = 6,
+    /// Two manifests define the same object; the first by file name counts.
+    DuplicateObject = 7,
+    /// One of our kinds outside the configured namespace; it is ignored (decision D22).
+    WrongNamespace = 8,
+    /// A field that the kind does not have; it does nothing.
+    UnknownField = 9,
+    /// Known, valid, but not implemented yet in this release.
+    NotYet = 10,
+    /// The node this process runs as has no Node object, or one without an InternalIP.
+    NodeUnknown = 11,
+
+    /// No IPAddressPool is configured.
+    NoPool = 1001,
+    /// The requested pool has no free address of the needed family.
+    PoolExhausted = 1002,
+    /// No pool that may serve this Service automatically has a free address.
+    NoFreeAddress = 1003,
+    /// The Service asks for a pool that does not exist.
+    UnknownPool = 1004,
+    /// The pool's `serviceAllocation` excludes this Service.
+    PoolNotCompatible = 1005,
+    /// The requested addresses do not fit the Service's IP families.
+    FamilyMismatch = 1006,
+    /// The request for addresses cannot be understood.
+    RequestInvalid = 1007,
+    /// The address is held by a Service that it may not be shared with.
+    SharingRefused = 1008,
+    /// The address is shared, but another Service on it has the same port.
+    PortInUse = 1009,
+    /// The Service needs two cluster IPs, or has none.
+    ClusterIpsMissing = 1010,
+    /// The Service belongs to another load balancer's class.
+    OtherClass = 1011,
+    /// The requested address belongs to no pool, or to no single pool.
+    AddressNotInPool = 1012,
+    /// The requested address lies outside the requested pool.
+    PoolMismatch = 1013,
+    /// The address recorded in the Service's status is no longer allowed; it is given up.
+    AddressNotAllowed = 1014,
+    /// PreferDualStack: the second address could not be had.
+    SecondFamilyUnavailable = 1015,
+    /// The address comes from a pool whose part is held by an older, overlapping pool.
+    PoolOverlap = 1016,
+
+    /// No L2Advertisement selects the pool or the Service.
+    NoAdvertisement = 1101,
+    /// No endpoint of the Service is ready.
+    NoReadyEndpoints = 1102,
+    /// `externalTrafficPolicy: Local` and no ready endpoint on this node.
+    NoLocalEndpoints = 1103,
+    /// The node carries the exclude-from-external-load-balancers label.
+    NodeExcluded = 1104,
+    /// The node's network is unavailable.
+    NodeNetworkUnavailable = 1105,
+    /// None of the selected interfaces exists on the node.
+    InterfaceMissing = 1106,
+    /// A sharable address together with an advertisement that selects services.
+    SharedAddressWithServiceSelectors = 1107,
+    /// Another node is the better candidate.
+    NotElected = 1108,
+    /// Membership says that the node is gone.
+    NodeNotAlive = 1109,
+    /// No matching advertisement selects this node.
+    NodeNotSelected = 1110,
+    /// The Service's address belongs to no pool of the running configuration.
+    AddressNotConfigured = 1111,
+    /// The Service's status holds something that is not an address.
+    InvalidAddress = 1112,
+    /// The Service has no address yet.
+    NoAddress = 1113,
+    /// The Service is not of type LoadBalancer.
+    NotLoadBalancer = 1114,
+    /// The Service's health check fails on this node.
+    HealthCheckFailing = 1115,
+    /// No node may announce the address at all.
+    NoCandidate = 1116,
+    /// Every node is excluded; announced all the same (decision D2).
+    AllNodesExcluded = 1117,
+    /// The address is used by another device on the network.
+    AddressInUse = 1118,
+    /// The interface's kernel would answer for the bound address on its own.
+    ArpIgnoreUnset = 1119,
+
+    /// An annotation that looks like ours and is not.
+    UnknownAnnotation = 2001,
+    /// An annotation that the controller writes; it is not read.
+    OutputAnnotation = 2002,
+    /// A deprecated name that still works.
+    DeprecatedAnnotation = 2003,
+    /// An annotation whose value makes no sense; it is ignored.
+    AnnotationInvalid = 2004,
+    /// An output annotation that another manager holds at a value that is not true.
+    ForeignOutputAnnotation = 2005,
+
+    /// A pool without any address.
+    PoolEmpty = 4001,
+    /// An entry of `addresses` that is neither a CIDR nor a range.
+    AddressRangeInvalid = 4002,
+    /// Two entries of one pool overlap.
+    RangesOverlap = 4003,
+    /// Two pools overlap; the younger one hands out only the rest (decision D3).
+    PoolsOverlap = 4004,
+    /// A value listed twice where once is meant.
+    DuplicateEntry = 4005,
+    /// A label selector that cannot be understood.
+    SelectorInvalid = 4006,
+    /// A number outside its range.
+    OutOfRange = 4007,
+    /// A pool that no advertisement selects.
+    PoolNotAdvertised = 4008,
+    /// An advertisement names a pool that does not exist.
+    AdvertisedPoolMissing = 4101,
+    /// A preferred node selector that cannot be understood.
+    PreferenceInvalid = 4102,
+    /// An advertisement's node selectors match no node.
+    NoNodeSelected = 4103,
+    /// A community value that is neither `A:B` nor `large:A:B:C`.
+    CommunityInvalid = 4201,
+    /// A community alias defined twice.
+    CommunityDuplicate = 4202,
+}
+
+/// What `ferrolb explain` prints for a code, and where every surface takes its words from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// The code explained.
+    pub code: Code,
+    /// What happened, in one line without a full stop.
+    pub summary: &'static str,
+    /// What to do, in one line; a command where possible.
+    pub fix: &'static str,
+    /// The whole story, with a wrong and a right example. Plain text, wrapped at 100 columns.
+    pub long: &'static str,
+}
+
+impl Code {
+    /// The number after `LB`.
+    pub const fn number(self) -> u16 {
+        self as u16
+    }
+
+    /// The code's texts.
+    pub fn explanation(self) -> &'static Explanation {
+        [system::TABLE, pending::TABLE, announce::TABLE, annotations::TABLE, config::TABLE]
+            .iter()
+            .flat_map(|table| table.iter())
+            .find(|entry| entry.code == self)
+            .unwrap_or(&system::UNEXPLAINED)
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LB{:04}", self.number())
+    }
+}
+
+/// The text is not the number of a known code.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a known code; codes look like LB1104, and `ferrolb explain` lists them all")]
+pub struct UnknownCode(pub String);
+
+impl FromStr for Code {
+    type Err = UnknownCode;
+
+    /// Accepts `LB1104`, `lb1104` and `1104`, and the name `NodeExcluded`.
+    fn from_str(text: &str) -> Result<Self, UnknownCode> {
+        let text = text.trim();
+        let digits = text.strip_prefix("LB").or_else(|| text.strip_prefix("lb")).unwrap_or(text);
+        let number = digits.parse::<u16>().ok();
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|code| Some(code.number()) == number || code.name().eq_ignore_ascii_case(text))
+            .ok_or_else(|| UnknownCode(text.to_owned()))
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Code {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Something does not work until it is fixed.
+    Error,
+    /// It works, but probably not as meant.
+    Warning,
+    /// Worth knowing once.
+    Note,
+}
+
+/// Where in a manifest something was found. Lines and columns count from 1.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Location {
+    /// The file, as it was found.
+    pub file: String,
+    /// The line, from 1.
+    pub line: u32,
+    /// The column, from 1.
+    pub column: u32,
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+/// A code applied to an object: what was found, where, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Finding {
+    /// Which reason.
+    pub code: Code,
+    /// How much it matters.
+    pub severity: Severity,
+    /// `Kind/name` or `Kind/namespace/name`; a path where no object could be read.
+    pub object: String,
+    /// The field within the object, `spec.addresses[0]` style; empty when it is about the object as a whole.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub field: String,
+    /// What happened and why, in one line.
+    pub message: String,
+    /// What to do, in one line.
+    pub fix: String,
+    /// Where the object was read from, when known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<Location>,
+}
+
+impl Finding {
+    /// A finding with the code's own fix. `message` says what happened to this object.
+    pub fn new(code: Code, severity: Severity, object: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            severity,
+            object: object.into(),
+            field: String::new(),
+            message: message.into(),
+            fix: code.explanation().fix.to_owned(),
+            location: None,
+        }
+    }
+
+    /// Names the field it is about.
+    #[must_use]
+    pub fn at_field(mut self, field: impl Into<String>) -> Self {
+        self.field = field.into();
+        self
+    }
+
+    /// Replaces the code's general fix by one for this case.
+    #[must_use]
+    pub fn with_fix(mut self, fix: impl Into<String>) -> Self {
+        self.fix = fix.into();
+        self
+    }
+
+    /// Says where the object was read from.
+    #[must_use]
+    pub fn at(mut self, location: Location) -> Self {
+        self.location = Some(location);
+        self
+    }
+}
+
+impl fmt::Display for Finding {
+    /// `LB4002 IPAddressPool/metallb-system/p spec.addresses[0]: message. Fix: fix`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(location) = &self.location {
+            write!(f, "{location}: ")?;
+        }
+        write!(f, "{} {}", self.code, self.object)?;
+        if !self.field.is_empty() {
+            write!(f, " {}", self.field)?;
+        }
+        write!(f, ": {}. Fix: {}", self.message, self.fix)
+    }
+}

@@ -1,0 +1,144 @@
+//! The document that `status` shows and that the lab reads: what is really so, not what was intended (decision D12).
+//!
+//! One set of names for `ferrolb status -o json`, the local socket, and `ferrolb lab --json`.
+
+use std::net::IpAddr;
+
+use ferrolb_proto::ethernet::MacAddr;
+use ferrolb_rules::range::Family;
+use ferrolb_rules::reason::{Code, Finding};
+use serde::{Deserialize, Serialize};
+
+/// Everything one process knows, at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// The node that this process runs as.
+    pub node: String,
+    /// The program's version.
+    pub version: String,
+    /// Whether everything is fine: no Service without an address or announcement, no finding of severity error.
+    pub ok: bool,
+    /// Pools, in order of name.
+    pub pools: Vec<PoolState>,
+    /// Services of type LoadBalancer, in order of namespace and name.
+    pub services: Vec<ServiceState>,
+    /// The other hosts and this one, in order of name.
+    pub peers: Vec<PeerState>,
+    /// The interfaces that this node answers on.
+    pub interfaces: Vec<InterfaceState>,
+    /// What the configuration and the manifests have that does nothing, is wrong, or is worth knowing.
+    pub findings: Vec<Finding>,
+}
+
+/// One pool. The counts saturate at 2^63−1 (spec §4.9).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PoolState {
+    /// The pool's name.
+    pub name: String,
+    /// Its ranges as written, for people.
+    pub ranges: Vec<String>,
+    /// Addresses of both families that can be handed out at all.
+    pub total: u64,
+    /// Distinct addresses in use.
+    pub assigned: u64,
+    /// `total` minus `assigned`.
+    pub available: u64,
+    /// The same, one entry per family that the pool has.
+    pub families: Vec<FamilyCount>,
+    /// The advertisements that announce it.
+    pub advertised_by: Vec<String>,
+}
+
+/// A pool's counts for one family.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FamilyCount {
+    /// The family counted.
+    pub family: Family,
+    /// Addresses that can be handed out at all.
+    pub total: u64,
+    /// Distinct addresses in use.
+    pub assigned: u64,
+    /// `total` minus `assigned`.
+    pub available: u64,
+}
+
+/// How far a Service has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Progress {
+    /// It has no address.
+    #[default]
+    Pending,
+    /// It has an address that nobody announces.
+    Allocated,
+    /// A node announces it.
+    Announced,
+}
+
+/// One Service of type LoadBalancer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ServiceState {
+    /// The Service's namespace.
+    pub namespace: String,
+    /// The Service's name.
+    pub name: String,
+    /// Its addresses, in the order of its status.
+    pub addresses: Vec<IpAddr>,
+    /// The pool that they come from.
+    pub pool: Option<String>,
+    /// How far it has come.
+    pub state: Progress,
+    /// The node that announces it.
+    pub node: Option<String>,
+    /// The MAC address that answers for it.
+    pub mac: Option<MacAddr>,
+    /// The interfaces it is announced on.
+    pub interfaces: Vec<String>,
+    /// What to try from another machine.
+    #[serde(rename = "try")]
+    pub try_urls: Vec<String>,
+    /// Why it is not served, or what else to know; the first is the one to look at.
+    pub reasons: Vec<ReasonState>,
+}
+
+/// One reason, on one node or for the Service as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReasonState {
+    /// Which reason.
+    pub code: Code,
+    /// The node it is about; none: the Service as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// What happened.
+    pub message: String,
+    /// What to do.
+    pub fix: String,
+}
+
+/// Another host, or this one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerState {
+    /// The node's name.
+    pub name: String,
+    /// Its address, where its Node object tells one.
+    pub address: Option<IpAddr>,
+    /// Whether membership counts it as alive.
+    pub alive: bool,
+    /// Whether it is this host.
+    pub own: bool,
+    /// Whether it is the one that allocates addresses (decision D14).
+    pub allocator: bool,
+}
+
+/// One interface of this node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceState {
+    /// The interface's name.
+    pub name: String,
+    /// Its present MAC address.
+    pub mac: MacAddr,
+    /// Whether ARP requests are answered on it.
+    pub arp: bool,
+    /// Whether neighbour solicitations are answered on it.
+    pub ndp: bool,
+}
