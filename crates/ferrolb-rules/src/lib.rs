@@ -21,3 +21,4 @@ pub mod config;
 pub mod names;
 pub mod range;
 pub mod reason;
+pub mod table;
