@@ -1,0 +1,207 @@
+//! `ferrolb status`: what a running process knows, over its local socket.
+//!
+//! The server writes one JSON document ([`State`]) and closes; there is no request.
+
+use std::fmt::Write as _;
+use std::io::Read as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+use comfy_table::{Table, presets};
+
+use super::{Verdict, print};
+use crate::state::{Progress, ReasonState, ServiceState, State};
+
+/// Where a standalone process listens unless told otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/ferrolb/ferrolb.sock";
+
+/// How long to wait for an answer: the server answers from memory, so silence means that it hangs.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// The local socket of the process to ask.
+    #[arg(long, env = "FERROLB_SOCKET", default_value = DEFAULT_SOCKET)]
+    socket: PathBuf,
+    /// How to print it.
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    output: Format,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+    Yaml,
+    /// `service/NAMESPACE/NAME`, one a line.
+    Name,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
+    let state = ask(&args.socket)?;
+    let text = match args.output {
+        Format::Table => screen(&state),
+        Format::Json => serde_json::to_string_pretty(&state)? + "\n",
+        Format::Yaml => serde_saphyr::to_string(&state)?,
+        Format::Name => names(&state),
+    };
+    print(&text)?;
+    Ok(if state.ok { Verdict::Fine } else { Verdict::Findings })
+}
+
+/// Asks the process behind a socket for its state.
+///
+/// # Errors
+/// Nobody listens there, the answer took too long, or it makes no sense.
+pub fn ask(socket: &Path) -> anyhow::Result<State> {
+    let mut stream = UnixStream::connect(socket).with_context(|| {
+        format!(
+            "nobody answers on {}: is `ferrolb standalone` running, with the same --socket, and may you read it?",
+            socket.display()
+        )
+    })?;
+    stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).with_context(|| format!("{} did not answer in time", socket.display()))?;
+    serde_json::from_str(&text)
+        .with_context(|| format!("the answer on {} is not a status document; another version?", socket.display()))
+}
+
+fn names(state: &State) -> String {
+    state.services.iter().map(|service| format!("service/{}/{}\n", service.namespace, service.name)).collect()
+}
+
+/// The screen for people: Services first, what is wrong with them right below, then pools, hosts and notes.
+pub fn screen(state: &State) -> String {
+    let mut out = String::new();
+    services(state, &mut out);
+    pools(state, &mut out);
+    peers(state, &mut out);
+    findings(state, &mut out);
+    let troubled = state.services.iter().filter(|service| service.state != Progress::Announced).count();
+    let verdict = match (state.ok, troubled) {
+        (true, _) => "fine: nothing to do".to_owned(),
+        (false, 0) => "the Services are served; see the findings above".to_owned(),
+        (false, n) => format!("{n} of {} Services are not served; each says why above", state.services.len()),
+    };
+    let _ = writeln!(out, "{verdict}");
+    out
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(header.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>());
+    table
+}
+
+fn push_table(out: &mut String, table: &Table) {
+    for line in table.to_string().lines() {
+        let _ = writeln!(out, "{}", line.trim());
+    }
+    out.push('\n');
+}
+
+fn services(state: &State, out: &mut String) {
+    if state.services.is_empty() {
+        let _ = writeln!(out, "no Service of type LoadBalancer\n");
+        return;
+    }
+    let mut rows = table(&["SERVICE", "ADDRESS", "STATE", "NODE", "MAC", "TRY"]);
+    for service in &state.services {
+        rows.add_row(vec![
+            format!("{}/{}", service.namespace, service.name),
+            join(service.addresses.iter().map(ToString::to_string)),
+            progress(service),
+            service.node.clone().unwrap_or_else(|| "-".to_owned()),
+            service.mac.map_or_else(|| "-".to_owned(), |mac| mac.to_string()),
+            join(service.try_urls.iter().cloned()),
+        ]);
+    }
+    push_table(out, &rows);
+    for service in &state.services {
+        for reason in shown(service) {
+            let _ = writeln!(out, "{}/{}  {}", service.namespace, service.name, reason.code);
+            let _ = writeln!(out, "    why    {}", reason.message);
+            let _ = writeln!(out, "    fix    {}\n", reason.fix);
+        }
+    }
+}
+
+/// The first reason is the one to look at; the reasons of single nodes are for `-o json`.
+fn shown(service: &ServiceState) -> impl Iterator<Item = &ReasonState> {
+    service.reasons.iter().filter(|reason| reason.node.is_none())
+}
+
+fn progress(service: &ServiceState) -> String {
+    match service.state {
+        Progress::Pending => "pending",
+        Progress::Allocated => "allocated, NOT announced",
+        Progress::Announced => "announced",
+    }
+    .to_owned()
+}
+
+fn join(items: impl Iterator<Item = String>) -> String {
+    let text = items.collect::<Vec<_>>().join(" ");
+    if text.is_empty() { "-".to_owned() } else { text }
+}
+
+fn pools(state: &State, out: &mut String) {
+    if state.pools.is_empty() {
+        let _ = writeln!(out, "no IPAddressPool\n");
+        return;
+    }
+    let mut rows = table(&["POOL", "RANGE", "FAMILY", "TOTAL", "USED", "FREE", "ADVERTISED BY"]);
+    for pool in &state.pools {
+        for (index, count) in pool.families.iter().enumerate() {
+            let first = |text: String| if index == 0 { text } else { String::new() };
+            rows.add_row(vec![
+                first(pool.name.clone()),
+                first(pool.ranges.join(" ")),
+                count.family.to_string(),
+                count.total.to_string(),
+                count.assigned.to_string(),
+                count.available.to_string(),
+                first(join(pool.advertised_by.iter().cloned())),
+            ]);
+        }
+    }
+    push_table(out, &rows);
+}
+
+fn peers(state: &State, out: &mut String) {
+    let mut rows = table(&["HOST", "ADDRESS", "ALIVE", "ROLE"]);
+    for peer in &state.peers {
+        let role = match (peer.own, peer.allocator) {
+            (true, true) => "this host, allocates",
+            (true, false) => "this host",
+            (false, true) => "allocates",
+            (false, false) => "",
+        };
+        rows.add_row(vec![
+            peer.name.clone(),
+            peer.address.map_or_else(|| "-".to_owned(), |address| address.to_string()),
+            if peer.alive { "yes" } else { "NO" }.to_owned(),
+            role.to_owned(),
+        ]);
+    }
+    push_table(out, &rows);
+    let alive = state.peers.iter().filter(|peer| peer.alive).count();
+    if alive < 2 {
+        let _ = writeln!(out, "no failover: {alive} live host\n");
+    }
+}
+
+fn findings(state: &State, out: &mut String) {
+    for finding in &state.findings {
+        let place = finding.location.as_ref().map(|place| format!("  ({place})")).unwrap_or_default();
+        let field = if finding.field.is_empty() { String::new() } else { format!(" {}", finding.field) };
+        let _ = writeln!(out, "{}  {}{field}{place}", finding.code, finding.object);
+        let _ = writeln!(out, "    why    {}", finding.message);
+        let _ = writeln!(out, "    fix    {}\n", finding.fix);
+    }
+}

@@ -1,0 +1,151 @@
+//! What survives a restart: the table of assignments, written before anybody hears of it.
+//!
+//! One JSON file in the state directory, replaced by writing beside it, syncing and renaming: after a crash there is the
+//! old file or the new one, never half of one. A file that cannot be read is set aside, not overwritten: it may be the
+//! only record of who had which address.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use ferrolb_rules::table::Table;
+
+/// The state directory of one process.
+#[derive(Debug)]
+pub(super) struct Store {
+    directory: PathBuf,
+}
+
+/// The state cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StoreError {
+    /// The directory or a file in it cannot be used.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// What was touched.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The table is there and is not one.
+    #[error("{path} is not a table of assignments ({source}); it was set aside as {aside}", path = path.display(), aside = aside.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where it is now.
+        aside: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+}
+
+impl Store {
+    /// Opens the directory, creating it where it is missing.
+    ///
+    /// # Errors
+    /// It cannot be created or written.
+    pub(super) fn open(directory: &Path) -> Result<Self, StoreError> {
+        fs::create_dir_all(directory).map_err(|source| StoreError::Io { path: directory.to_owned(), source })?;
+        let probe = directory.join(".writable");
+        fs::write(&probe, b"")
+            .and_then(|()| fs::remove_file(&probe))
+            .map_err(|source| StoreError::Io { path: directory.to_owned(), source })?;
+        Ok(Self { directory: directory.to_owned() })
+    }
+
+    /// The saved table; a blank one where none was ever saved.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is damaged (then it has been set aside).
+    pub(super) fn table(&self) -> Result<Table, StoreError> {
+        let path = self.table_path();
+        let text = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Table::default()),
+            Err(source) => return Err(StoreError::Io { path, source }),
+            Ok(text) => text,
+        };
+        serde_json::from_slice(&text).map_err(|source| {
+            let aside = path.with_extension("damaged");
+            match fs::rename(&path, &aside) {
+                Ok(()) => StoreError::Damaged { path, aside, source },
+                Err(source) => StoreError::Io { path, source },
+            }
+        })
+    }
+
+    /// Saves the table durably.
+    ///
+    /// # Errors
+    /// The disk refuses; the old table is then still there.
+    pub(super) fn save(&self, table: &Table) -> Result<(), StoreError> {
+        let path = self.table_path();
+        let new = path.with_extension("new");
+        let write = || -> io::Result<()> {
+            let mut file = File::create(&new)?;
+            file.write_all(&serde_json::to_vec_pretty(table)?)?;
+            file.sync_all()?;
+            fs::rename(&new, &path)?;
+            File::open(&self.directory)?.sync_all()
+        };
+        write().map_err(|source| StoreError::Io { path: path.clone(), source })
+    }
+
+    /// Where leftovers that need undoing after a crash are noted (addresses bound to `lo`).
+    pub(super) fn bound_path(&self) -> PathBuf {
+        self.directory.join("bound-addresses.json")
+    }
+
+    /// Where the last good content of manifests is kept, so that a file broken before a restart loses nothing.
+    pub(super) fn manifests_path(&self) -> PathBuf {
+        self.directory.join("last-good-manifests.json")
+    }
+
+    fn table_path(&self) -> PathBuf {
+        self.directory.join("assignments.json")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use ferrolb_rules::names::{NodeName, ServiceKey};
+
+    use super::*;
+
+    fn table() -> Table {
+        let mut table = Table::default();
+        let assignment = (vec!["10.0.0.1".parse().unwrap()], "pool".to_owned());
+        table.record(
+            &NodeName::new("a"),
+            &BTreeMap::from([(ServiceKey::new("default", "x"), assignment)]),
+            &BTreeMap::new(),
+        );
+        table
+    }
+
+    #[test]
+    fn a_saved_table_is_there_after_a_restart() {
+        let directory = tempfile::tempdir().unwrap();
+        Store::open(directory.path()).unwrap().save(&table()).unwrap();
+        assert_eq!(Store::open(directory.path()).unwrap().table().unwrap(), table());
+    }
+
+    #[test]
+    fn a_new_directory_has_a_blank_table() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("deep/er")).unwrap();
+        assert!(store.table().unwrap().is_blank());
+    }
+
+    #[test]
+    fn a_damaged_table_is_set_aside_and_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        fs::write(directory.path().join("assignments.json"), b"{\"version\":").unwrap();
+        let error = store.table().unwrap_err().to_string();
+        assert!(error.contains("assignments.damaged"), "{error}");
+        assert!(store.table().unwrap().is_blank(), "the next start is not stuck on it");
+        assert!(directory.path().join("assignments.damaged").exists(), "nothing is thrown away");
+    }
+}
