@@ -8,13 +8,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Node};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::api;
 use crate::names::NodeName;
 use crate::range::AddressRange;
-use crate::reason::Finding;
+use crate::reason::{Code, Finding, Severity};
 
+mod communities;
+mod l2;
+mod overlap;
+mod pools;
 mod selector;
+#[cfg(test)]
+mod tests;
+
+pub use communities::CommunityValue;
 
 pub use selector::Selector;
 
@@ -38,6 +47,8 @@ pub struct Resources {
 pub struct Config {
     /// Pools by name.
     pub pools: BTreeMap<String, Arc<Pool>>,
+    /// Community aliases by name, for BGP advertisements.
+    pub communities: BTreeMap<String, CommunityValue>,
     /// What is worth telling although it is no error: soft conflicts, pools that nobody advertises, names of nothing.
     pub findings: Vec<Finding>,
 }
@@ -106,6 +117,70 @@ pub struct Invalid(pub Vec<Finding>);
 ///
 /// # Errors
 /// Every finding that makes the configuration unusable, in order of object name.
-pub fn parse(_resources: &Resources) -> Result<Config, Invalid> {
-    Ok(Config::default())
+pub fn parse(resources: &Resources) -> Result<Config, Invalid> {
+    let mut report = Report::default();
+    let communities = communities::parse(&resources.communities, &mut report);
+    let mut pools = pools::parse(&resources.pools, &resources.namespaces, &mut report);
+    overlap::check(&mut pools, &mut report);
+    let advertisements = l2::parse(&resources.l2_advertisements, &resources.nodes, &mut report);
+    l2::attach(&advertisements, &mut pools, &mut report);
+    report.finish().map(|findings| Config {
+        pools: pools.into_iter().map(|(name, parsed)| (name, Arc::new(parsed.pool))).collect(),
+        communities,
+        findings,
+    })
+}
+
+/// Findings while parsing: errors keep the configuration from loading, the rest is passed on.
+#[derive(Default)]
+struct Report {
+    errors: Vec<Finding>,
+    notes: Vec<Finding>,
+}
+
+impl Report {
+    fn error(&mut self, code: Code, object: &str, field: impl Into<String>, message: impl Into<String>) {
+        self.errors.push(Finding::new(code, Severity::Error, object, message).at_field(field));
+    }
+
+    fn error_fix(&mut self, code: Code, object: &str, field: &str, message: String, fix: String) {
+        self.errors.push(Finding::new(code, Severity::Error, object, message).at_field(field).with_fix(fix));
+    }
+
+    fn warn(&mut self, finding: Finding) {
+        self.notes.push(finding);
+    }
+
+    fn finish(mut self) -> Result<Vec<Finding>, Invalid> {
+        let order = |a: &Finding, b: &Finding| (&a.object, &a.field, a).cmp(&(&b.object, &b.field, b));
+        self.errors.sort_by(order);
+        self.notes.sort_by(order);
+        if self.errors.is_empty() { Ok(self.notes) } else { Err(Invalid(self.errors)) }
+    }
+}
+
+/// `Kind/namespace/name`, as findings name objects.
+fn object(kind: &str, metadata: &ObjectMeta) -> String {
+    let name = metadata.name.as_deref().unwrap_or("(unnamed)");
+    match metadata.namespace.as_deref() {
+        Some(namespace) => format!("{kind}/{namespace}/{name}"),
+        None => format!("{kind}/{name}"),
+    }
+}
+
+/// Names in a list that stand there twice: upstream refuses them (V26, V28).
+fn refuse_duplicates(report: &mut Report, object: &str, field: &str, what: &str, names: &[String]) {
+    let mut seen = BTreeSet::new();
+    for (index, name) in names.iter().enumerate() {
+        if !seen.insert(name) {
+            let message = format!("duplicate definition of {what}: {name:?} is listed twice");
+            report.error_fix(
+                Code::DuplicateEntry,
+                object,
+                &format!("{field}[{index}]"),
+                message,
+                format!("remove one of the two {name:?}"),
+            );
+        }
+    }
 }

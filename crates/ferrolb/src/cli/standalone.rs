@@ -1,0 +1,88 @@
+//! `ferrolb standalone`: controller and speaker in one process, over a directory of manifests.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+use tracing_subscriber::EnvFilter;
+
+use super::Verdict;
+use super::status::DEFAULT_SOCKET;
+use crate::standalone::{self, Settings};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// The directory of Kubernetes YAML: Services, EndpointSlices, Nodes, Namespaces, and metallb.io kinds.
+    #[arg(long)]
+    manifests: PathBuf,
+    /// The name of this host, as its Node object has it.
+    #[arg(long, env = "METALLB_NODE_NAME")]
+    node_name: String,
+    /// Where assignments are kept over a restart.
+    #[arg(long, default_value = "/var/lib/ferrolb")]
+    state_dir: PathBuf,
+    /// The local socket for `ferrolb status`.
+    #[arg(long, env = "FERROLB_SOCKET", default_value = DEFAULT_SOCKET)]
+    socket: PathBuf,
+    /// A file with the secret that all hosts share. Without it this host works alone.
+    #[arg(long)]
+    secret_file: Option<PathBuf>,
+    /// Announce only on this interface; repeatable. Named interfaces are used even if their kind is skipped otherwise.
+    #[arg(long = "interface")]
+    interfaces: Vec<String>,
+    /// The namespace that metallb.io objects are read from.
+    #[arg(long, env = "METALLB_NAMESPACE", default_value = "metallb-system")]
+    namespace: String,
+    /// The UDP port for membership, the same on all hosts.
+    #[arg(long, env = "METALLB_ML_BIND_PORT", default_value_t = 7946)]
+    ml_bindport: u16,
+    /// Serve only Services of this class; without it, only those that have none.
+    #[arg(long)]
+    lb_class: Option<String>,
+    /// Announce also from nodes labelled node.kubernetes.io/exclude-from-external-load-balancers.
+    #[arg(long)]
+    ignore_exclude_lb: bool,
+    /// How much to log: error, warn, info, debug or trace.
+    #[arg(long, default_value = "info")]
+    log_level: String,
+    /// How log lines look, on standard error.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+pub(super) fn run(args: Args) -> anyhow::Result<Verdict> {
+    log_to_stderr(&args.log_level, args.log_format)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let settings = Settings {
+        manifests: args.manifests,
+        node_name: args.node_name,
+        state_dir: args.state_dir,
+        socket: args.socket,
+        secret_file: args.secret_file,
+        interfaces: (!args.interfaces.is_empty()).then(|| args.interfaces.into_iter().collect::<BTreeSet<_>>()),
+        namespace: args.namespace,
+        port: args.ml_bindport,
+        load_balancer_class: args.lb_class,
+        ignore_exclude_lb: args.ignore_exclude_lb,
+    };
+    runtime.block_on(standalone::run(settings))?;
+    Ok(Verdict::Fine)
+}
+
+fn log_to_stderr(level: &str, format: LogFormat) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(level)
+        .with_context(|| format!("--log-level {level:?}: use error, warn, info, debug or trace"))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => builder.with_ansi(false).with_target(false).init(),
+        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).init(),
+    }
+    Ok(())
+}

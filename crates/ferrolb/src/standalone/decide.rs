@@ -1,0 +1,317 @@
+//! From everything known to everything wanted, in one pass and without touching anything.
+//!
+//! The pass is made anew on every change: parse the configuration (or keep the last good one), let the allocator run if
+//! this host is the one that allocates, give every Service the addresses that the table says, and plan who announces.
+//! On the other hosts the allocator runs too, but only to say *why* a Service has no address: its picks are dropped.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ferrolb_rules::alloc::Allocator;
+use ferrolb_rules::annotations;
+use ferrolb_rules::api;
+use ferrolb_rules::config::{self, Config};
+use ferrolb_rules::names::{NodeName, ServiceKey};
+use ferrolb_rules::plan::{Plan, Planner, Snapshot};
+use ferrolb_rules::reason::{Code, Finding, Severity};
+use ferrolb_rules::service::{self, Outcome};
+use ferrolb_rules::table::{Entry, Table};
+use k8s_openapi::api::core::v1::{LoadBalancerIngress, LoadBalancerStatus, Node, Service, ServiceStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+
+use super::peers::Allocates;
+use crate::source::dir::Objects;
+
+/// What one pass is made from, beside the decider's own memory.
+pub(super) struct Inputs<'a> {
+    /// The manifests.
+    pub(super) objects: &'a Objects,
+    /// The live hosts; `None` while still listening.
+    pub(super) live: Option<BTreeSet<NodeName>>,
+    /// Who allocates.
+    pub(super) allocates: Allocates,
+    /// Per host, the Services whose health check fails there.
+    pub(super) unhealthy: BTreeMap<NodeName, BTreeSet<ServiceKey>>,
+    /// This host's interfaces that could announce.
+    pub(super) interfaces: BTreeSet<String>,
+    /// Wall-clock seconds since 1970, for the age of pools that tell none.
+    pub(super) unix_seconds: i64,
+}
+
+/// What one pass ends with.
+pub(super) struct Decision {
+    /// The configuration in force.
+    pub(super) config: Arc<Config>,
+    /// The table to save and publish, if it changed.
+    pub(super) table: Option<Table>,
+    /// The Services of type LoadBalancer and those that were, with the addresses they have now.
+    pub(super) services: BTreeMap<ServiceKey, Arc<Service>>,
+    /// What this host announces, and why everything else is not announced.
+    pub(super) plan: Plan,
+    /// Why a Service has no address.
+    pub(super) refusals: BTreeMap<ServiceKey, Finding>,
+    /// Counts per pool, by the table in force.
+    pub(super) allocator: Allocator,
+    /// Configuration errors, soft conflicts, annotations that do nothing.
+    pub(super) findings: Vec<Finding>,
+    /// What was said about Services in this pass, for the log: new addresses, refusals.
+    pub(super) outcomes: Vec<(ServiceKey, Outcome)>,
+}
+
+/// The memory between passes.
+pub(super) struct Decider {
+    own: NodeName,
+    options: Options,
+    table: Table,
+    config: Option<Arc<Config>>,
+    planner: Planner,
+    /// Services with their addresses filled in, so that an unchanged one stays the same object and its plan is not
+    /// made again.
+    dressed: BTreeMap<ServiceKey, Dressed>,
+}
+
+struct Dressed {
+    raw: Arc<Service>,
+    entry: Option<Entry>,
+    service: Arc<Service>,
+}
+
+/// What the rules are told about standalone mode.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Options {
+    /// Only Services of this class; none: Services without one.
+    pub(super) load_balancer_class: Option<String>,
+    /// Announce from nodes that carry the exclude label.
+    pub(super) ignore_exclude_lb: bool,
+}
+
+impl Decider {
+    /// Starts from the saved table.
+    pub(super) fn new(own: NodeName, options: Options, table: Table) -> Self {
+        Self { own, options, table, config: None, planner: Planner::default(), dressed: BTreeMap::new() }
+    }
+
+    /// The table as this host knows it.
+    pub(super) fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Learns what another host's table knows better. Returns whether anything was new.
+    pub(super) fn learn(&mut self, table: &Table) -> bool {
+        self.table.merge(table)
+    }
+
+    /// Goes back to a table that could be saved.
+    pub(super) fn restore(&mut self, table: Table) {
+        self.table = table;
+    }
+
+    /// One pass.
+    pub(super) fn decide(&mut self, inputs: Inputs<'_>) -> Decision {
+        let first_seen = self.ages(inputs.objects, inputs.unix_seconds);
+        let (config, mut findings) = self.configure(inputs.objects, &first_seen);
+        let (allocator, outcomes) = self.allocate(inputs.objects, &config);
+        let changed = inputs.allocates == Allocates::Own && self.record(&outcomes, &first_seen);
+        let refusals = self.refusals(&outcomes, &inputs.allocates);
+        let services = self.dress(inputs.objects);
+        for service in services.values() {
+            let pool = self.table.entry(&key(service)).map(|entry| entry.pool.as_str());
+            findings.extend(annotations::findings(service, pool));
+        }
+        let plan = self.plan(&inputs, &config, &services);
+        let table = changed.then(|| self.table.clone());
+        Decision { config, table, services, plan, refusals, allocator, findings, outcomes }
+    }
+
+    /// When each pool without a creation time was first seen.
+    fn ages(&self, objects: &Objects, now: i64) -> BTreeMap<String, i64> {
+        objects
+            .pools
+            .iter()
+            .filter(|pool| pool.metadata.creation_timestamp.is_none())
+            .filter_map(|pool| pool.metadata.name.clone())
+            .map(|name| (name.clone(), self.table.first_seen(&name).unwrap_or(now)))
+            .collect()
+    }
+
+    /// Parses the configuration; one that does not load leaves the last good one in force.
+    fn configure(&mut self, objects: &Objects, ages: &BTreeMap<String, i64>) -> (Arc<Config>, Vec<Finding>) {
+        let resources = config::Resources {
+            pools: objects.pools.iter().map(|pool| aged(pool, ages)).collect(),
+            l2_advertisements: objects.l2_advertisements.clone(),
+            communities: objects.communities.clone(),
+            namespaces: objects.namespaces.clone(),
+            nodes: nodes(objects, &self.own),
+            ..config::Resources::default()
+        };
+        match config::parse(&resources) {
+            Ok(config) => {
+                let findings = config.findings.clone();
+                let config = match &self.config {
+                    Some(old) if **old == config => old.clone(),
+                    _ => Arc::new(config),
+                };
+                self.config = Some(config.clone());
+                (config, findings)
+            }
+            Err(invalid) => {
+                let message = format!("failed to parse the configuration: {} errors; {}", invalid.0.len(), match self.config {
+                    Some(_) => "the last good one stays in force",
+                    None => "there is no earlier one, so nothing is handed out",
+                });
+                let mut findings = vec![Finding::new(Code::ConfigurationStale, Severity::Error, "configuration", message)];
+                findings.extend(invalid.0);
+                (self.config.clone().unwrap_or_default(), findings)
+            }
+        }
+    }
+
+    /// Lets the allocator run over all Services, from what the table says.
+    fn allocate(&self, objects: &Objects, config: &Arc<Config>) -> (Allocator, Vec<(ServiceKey, Outcome)>) {
+        let mut allocator = Allocator::new();
+        allocator.set_pools(config);
+        if self.config.is_none() {
+            return (allocator, Vec::new());
+        }
+        let recorded: Vec<Service> =
+            objects.services.iter().map(|service| with_entry(service, self.table.entry(&key(service)))).collect();
+        let options = service::Options {
+            load_balancer_class: self.options.load_balancer_class.clone(),
+            assume_cluster_ips: true,
+        };
+        let outcomes = service::converge_all(recorded.iter(), &mut allocator, Some(config), &options);
+        (allocator, outcomes)
+    }
+
+    fn record(&mut self, outcomes: &[(ServiceKey, Outcome)], first_seen: &BTreeMap<String, i64>) -> bool {
+        if self.config.is_none() {
+            return false;
+        }
+        let assignments: BTreeMap<ServiceKey, (Vec<IpAddr>, String)> = outcomes
+            .iter()
+            .filter_map(|(key, outcome)| Some((key.clone(), (outcome.addresses.clone(), outcome.pool.clone()?))))
+            .filter(|(_, (addresses, _))| !addresses.is_empty())
+            .collect();
+        self.table.record(&self.own, &assignments, first_seen)
+    }
+
+    /// Why Services have no address: the allocator's word, or that nobody has allocated yet.
+    fn refusals(&self, outcomes: &[(ServiceKey, Outcome)], allocates: &Allocates) -> BTreeMap<ServiceKey, Finding> {
+        let waiting = |key: &ServiceKey| {
+            let whom = match allocates {
+                Allocates::Own => return None,
+                Allocates::Other(host) => format!("host {host} allocates and has not told its choice yet"),
+                Allocates::Listening => "this host has just started and still listens for the others".to_owned(),
+            };
+            Some(Finding::new(Code::NoAllocator, Severity::Note, format!("Service/{key}"), whom))
+        };
+        outcomes
+            .iter()
+            .filter(|(key, _)| self.table.entry(key).is_none())
+            .filter_map(|(key, outcome)| {
+                let refusal = match &outcome.refusal {
+                    Some(refusal) => Some(refusal.clone()),
+                    None if outcome.addresses.is_empty() => None,
+                    None => waiting(key),
+                };
+                refusal.map(|refusal| (key.clone(), refusal))
+            })
+            .collect()
+    }
+
+    /// The Services with the addresses that the table says. A status that came with a manifest is dropped: files are
+    /// what people want, the table is what is.
+    fn dress(&mut self, objects: &Objects) -> BTreeMap<ServiceKey, Arc<Service>> {
+        let mut before = std::mem::take(&mut self.dressed);
+        for raw in &objects.services {
+            let key = key(raw);
+            let entry = self.table.entry(&key);
+            let dressed = match before.remove(&key) {
+                Some(old) if old.entry.as_ref() == entry && (Arc::ptr_eq(&old.raw, raw) || *old.raw == **raw) => old,
+                _ => Dressed { raw: raw.clone(), entry: entry.cloned(), service: Arc::new(with_entry(raw, entry)) },
+            };
+            self.dressed.insert(key, dressed);
+        }
+        self.dressed.iter().map(|(key, dressed)| (key.clone(), dressed.service.clone())).collect()
+    }
+
+    fn plan(
+        &mut self,
+        inputs: &Inputs<'_>,
+        config: &Arc<Config>,
+        services: &BTreeMap<ServiceKey, Arc<Service>>,
+    ) -> Plan {
+        let mut endpoints = BTreeMap::<ServiceKey, Vec<_>>::new();
+        for slice in &inputs.objects.endpoint_slices {
+            let labels = slice.metadata.labels.as_ref();
+            if let Some(name) = labels.and_then(|labels| labels.get("kubernetes.io/service-name")) {
+                let namespace = slice.metadata.namespace.clone().unwrap_or_default();
+                endpoints.entry(ServiceKey::new(namespace, name)).or_default().push(slice.clone());
+            }
+        }
+        let nodes = nodes(inputs.objects, &self.own)
+            .into_iter()
+            .filter_map(|node| Some((NodeName::new(node.metadata.name.clone()?), node)))
+            .collect();
+        let mut options = ferrolb_rules::plan::Options::default();
+        options.ignore_exclude_lb = self.options.ignore_exclude_lb;
+        options.announce_if_all_excluded = true;
+        options.load_balancer_class.clone_from(&self.options.load_balancer_class);
+        options.selectorless_is_ready = true;
+        self.planner.plan(&Snapshot {
+            config: config.clone(),
+            services: services.clone(),
+            endpoints,
+            nodes,
+            // Still listening: nobody is known to live, so nobody announces.
+            members: Some(inputs.live.clone().unwrap_or_default()),
+            own: self.own.clone(),
+            own_interfaces: inputs.interfaces.clone(),
+            unhealthy: inputs.unhealthy.clone(),
+            options,
+        })
+    }
+}
+
+/// A Service's key. Objects from the source always have both names.
+pub(super) fn key(service: &Service) -> ServiceKey {
+    let metadata = &service.metadata;
+    ServiceKey::new(metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+}
+
+fn with_entry(service: &Service, entry: Option<&Entry>) -> Service {
+    let mut service = service.clone();
+    let ingress = entry.map(|entry| {
+        let ingress = |ip: &IpAddr| LoadBalancerIngress { ip: Some(ip.to_string()), ..LoadBalancerIngress::default() };
+        entry.addresses.iter().map(ingress).collect()
+    });
+    service.status = Some(ServiceStatus { load_balancer: Some(LoadBalancerStatus { ingress }), ..ServiceStatus::default() });
+    service
+}
+
+/// A pool that tells no age gets the one that the table knows.
+fn aged(pool: &Arc<api::IPAddressPool>, ages: &BTreeMap<String, i64>) -> Arc<api::IPAddressPool> {
+    let age = pool.metadata.name.as_ref().and_then(|name| ages.get(name));
+    match age.and_then(|seconds| Timestamp::from_second(*seconds).ok()) {
+        Some(time) if pool.metadata.creation_timestamp.is_none() => {
+            let mut pool = (**pool).clone();
+            pool.metadata.creation_timestamp = Some(Time(time));
+            Arc::new(pool)
+        }
+        _ => pool.clone(),
+    }
+}
+
+/// The Nodes of the manifests, and this host even where they forget it: alone on a bare machine nobody writes one.
+fn nodes(objects: &Objects, own: &NodeName) -> Vec<Arc<Node>> {
+    let mut nodes = objects.nodes.clone();
+    if !nodes.iter().any(|node| node.metadata.name.as_deref() == Some(own.as_str())) {
+        let mut node = Node::default();
+        node.metadata.name = Some(own.to_string());
+        node.metadata.labels = Some(BTreeMap::from([("kubernetes.io/hostname".to_owned(), own.to_string())]));
+        nodes.push(Arc::new(node));
+    }
+    nodes
+}

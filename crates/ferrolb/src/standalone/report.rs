@@ -1,0 +1,175 @@
+//! The state document, made from what was decided and from what is really on the wire (decision D12).
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ferrolb_proto::ethernet::MacAddr;
+use ferrolb_rules::alloc::Allocator;
+use ferrolb_rules::config::{Config, Pool};
+use ferrolb_rules::names::{NodeName, ServiceKey};
+use ferrolb_rules::plan::ServicePlan;
+use ferrolb_rules::range::Family;
+use ferrolb_rules::reason::{Code, Finding, Severity};
+use k8s_openapi::api::core::v1::Service;
+
+use super::decide::Decision;
+use crate::state::{FamilyCount, InterfaceState, PeerState, PoolState, Progress, ReasonState, ServiceState, State};
+
+/// Who really answers for an address: host, then interface and MAC address of each answer.
+pub(super) type Announced = BTreeMap<IpAddr, BTreeMap<NodeName, Vec<(String, MacAddr)>>>;
+
+/// What the report is made from.
+pub(super) struct Facts<'a> {
+    /// This host.
+    pub(super) own: &'a NodeName,
+    /// What was decided last.
+    pub(super) decision: &'a Decision,
+    /// What is on the wire, as the hosts say.
+    pub(super) announced: &'a Announced,
+    /// The hosts.
+    pub(super) peers: Vec<PeerState>,
+    /// This host's interfaces.
+    pub(super) interfaces: Vec<InterfaceState>,
+    /// Findings from outside the pass: manifests, sockets, disks.
+    pub(super) findings: Vec<Finding>,
+}
+
+/// Makes the document.
+pub(super) fn report(facts: Facts<'_>) -> State {
+    let decision = facts.decision;
+    let services: Vec<ServiceState> = decision
+        .services
+        .iter()
+        .filter(|(key, service)| concerns_us(service, decision.plan.services.get(*key).map(|plan| &**plan)))
+        .map(|(key, service)| service_state(key, service, &facts))
+        .collect();
+    let mut findings = facts.findings.clone();
+    findings.extend(decision.findings.iter().cloned());
+    findings.sort();
+    findings.dedup();
+    let served = services.iter().all(|service| service.state == Progress::Announced);
+    let ok = served && findings.iter().all(|finding| finding.severity != Severity::Error);
+    State {
+        node: facts.own.to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ok,
+        pools: decision.config.pools.values().map(|pool| pool_state(pool, &decision.config, &decision.allocator)).collect(),
+        services,
+        peers: facts.peers,
+        interfaces: facts.interfaces,
+        findings,
+    }
+}
+
+fn pool_state(pool: &Pool, _config: &Config, allocator: &Allocator) -> PoolState {
+    let counters = allocator.counters(&pool.name).unwrap_or_default();
+    let count = |family, total: i64, assigned: i64, available: i64| {
+        let unsigned = |count: i64| u64::try_from(count).unwrap_or_default();
+        FamilyCount { family, total: unsigned(total), assigned: unsigned(assigned), available: unsigned(available) }
+    };
+    let has = |family| pool.ranges.iter().any(|range| range.family() == family);
+    let mut families = Vec::new();
+    if has(Family::V4) {
+        families.push(count(Family::V4, counters.total_v4, counters.assigned_v4, counters.available_v4));
+    }
+    if has(Family::V6) {
+        families.push(count(Family::V6, counters.total_v6, counters.assigned_v6, counters.available_v6));
+    }
+    let sum = |field: fn(&FamilyCount) -> u64| families.iter().map(field).fold(0, u64::saturating_add).min(i64::MAX as u64);
+    PoolState {
+        name: pool.name.clone(),
+        ranges: pool.ranges.iter().map(ToString::to_string).collect(),
+        total: sum(|count| count.total),
+        assigned: sum(|count| count.assigned),
+        available: sum(|count| count.available),
+        advertised_by: pool.l2_advertisements.iter().map(|advertisement| advertisement.name.clone()).collect(),
+        families,
+    }
+}
+
+/// Services that are ours to serve: of type LoadBalancer and of our class.
+fn concerns_us(service: &Service, plan: Option<&ServicePlan>) -> bool {
+    let load_balancer = service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer");
+    let other_class = plan.and_then(ServicePlan::code) == Some(Code::OtherClass);
+    load_balancer && !other_class
+}
+
+fn service_state(key: &ServiceKey, service: &Service, facts: &Facts<'_>) -> ServiceState {
+    let decision = facts.decision;
+    let plan = decision.plan.services.get(key);
+    let addresses = plan.map(|plan| plan.addresses.clone()).unwrap_or_default();
+    let answer = addresses.first().and_then(|address| answer(facts.announced.get(address)?, plan?.owner.as_ref()));
+    let all_answered = !addresses.is_empty() && addresses.iter().all(|address| facts.announced.contains_key(address));
+    let state = match (&answer, addresses.is_empty()) {
+        (Some(_), false) if all_answered => Progress::Announced,
+        (_, true) => Progress::Pending,
+        _ => Progress::Allocated,
+    };
+    let (node, links) = answer.map(|(node, links)| (Some(node.to_string()), links.clone())).unwrap_or_default();
+    ServiceState {
+        namespace: key.namespace.clone(),
+        name: key.name.clone(),
+        pool: plan.and_then(|plan| plan.pool.clone()),
+        state,
+        node,
+        mac: links.first().map(|(_, mac)| *mac),
+        interfaces: links.into_iter().map(|(name, _)| name).collect(),
+        try_urls: if state == Progress::Announced { urls(service, &addresses) } else { Vec::new() },
+        reasons: reasons(key, state, facts),
+        addresses,
+    }
+}
+
+/// The host that answers: the planned owner if it does, else whoever does.
+fn answer<'a>(
+    hosts: &'a BTreeMap<NodeName, Vec<(String, MacAddr)>>,
+    owner: Option<&NodeName>,
+) -> Option<(&'a NodeName, &'a Vec<(String, MacAddr)>)> {
+    owner.and_then(|owner| hosts.get_key_value(owner)).or_else(|| hosts.iter().next())
+}
+
+fn reasons(key: &ServiceKey, state: Progress, facts: &Facts<'_>) -> Vec<ReasonState> {
+    let decision = facts.decision;
+    let mut reasons = Vec::new();
+    let of = |finding: &Finding, node: Option<String>| ReasonState {
+        code: finding.code,
+        node,
+        message: finding.message.clone(),
+        fix: finding.fix.clone(),
+    };
+    if let Some(refusal) = decision.refusals.get(key) {
+        reasons.push(of(refusal, None));
+        return reasons;
+    }
+    let Some(plan) = decision.plan.services.get(key) else { return reasons };
+    if state == Progress::Announced {
+        reasons.extend(plan.warnings().iter().map(|finding| of(finding, None)));
+        return reasons;
+    }
+    reasons.extend(plan.finding().iter().map(|finding| of(finding, None)));
+    reasons.extend(plan.node_findings().map(|(node, finding)| of(&finding, Some(node.to_string()))));
+    if reasons.is_empty() {
+        let owner = plan.owner.as_ref().map_or_else(|| "nobody".to_owned(), ToString::to_string);
+        let message = format!("{owner} is to announce it and does not yet say that it does");
+        let waiting = Finding::new(Code::NotElected, Severity::Note, format!("Service/{key}"), message)
+            .with_fix("wait a moment; if it stays, look at the interfaces and the log of that host");
+        reasons.push(of(&waiting, None));
+    }
+    reasons
+}
+
+/// What to type on another machine. HTTP is a guess that is right where it matters: 80 and 443.
+fn urls(service: &Service, addresses: &[IpAddr]) -> Vec<String> {
+    let Some(address) = addresses.first() else { return Vec::new() };
+    let host = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
+    let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_ref()).into_iter().flatten();
+    ports
+        .filter(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"))
+        .take(3)
+        .map(|port| match port.port {
+            80 => format!("http://{host}/"),
+            443 => format!("https://{host}/"),
+            other => format!("{host}:{other}"),
+        })
+        .collect()
+}
