@@ -16,6 +16,7 @@
 //! | [`table`] | who got which address, as told among hosts without an API server? |
 //! | [`reason`] | what do we call each way in which something does not work? |
 
+pub mod alloc;
 pub mod api;
 pub mod config;
 pub mod names;
