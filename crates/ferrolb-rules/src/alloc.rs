@@ -44,6 +44,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// The keys that decide with whom it may share.
+    pub fn sharing(&self) -> (String, String) {
+        (self.sharing_key.clone(), self.backend_key.clone())
+    }
+
     /// Whether it may share an address with a user of these keys.
     fn shares_with(&self, sharing_key: &str, backend_key: &str) -> bool {
         !self.sharing_key.is_empty() && self.sharing_key == sharing_key && self.backend_key == backend_key

@@ -17,9 +17,15 @@
 //! | [`reason`] | what do we call each way in which something does not work? |
 
 pub mod alloc;
+pub mod annotations;
 pub mod api;
 pub mod config;
+#[cfg(test)]
+mod fixtures;
+pub mod l2;
 pub mod names;
+pub mod plan;
 pub mod range;
 pub mod reason;
+pub mod service;
 pub mod table;

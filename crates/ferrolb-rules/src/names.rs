@@ -27,7 +27,7 @@ impl fmt::Display for ServiceKey {
 }
 
 /// The name of a Kubernetes Node; in membership also the member's name (spec §6.7).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct NodeName(pub String);
 

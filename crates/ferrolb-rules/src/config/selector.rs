@@ -21,6 +21,16 @@ impl Selector {
     /// # Errors
     /// The operator or its values make no sense; the text says which.
     pub fn parse(selector: &LabelSelector) -> Result<Self, String> {
+        for expression in selector.match_expressions.iter().flatten() {
+            let empty = expression.values.as_ref().is_none_or(Vec::is_empty);
+            match expression.operator.as_str() {
+                "In" | "NotIn" if empty => return Err(format!("{} {} has no values", expression.key, expression.operator)),
+                "Exists" | "DoesNotExist" if !empty => {
+                    return Err(format!("{} {} takes no values", expression.key, expression.operator));
+                }
+                _ => {}
+            }
+        }
         let requirements = kube_core::Selector::try_from(selector.clone()).map_err(|error| error.to_string())?;
         Ok(Self { requirements })
     }

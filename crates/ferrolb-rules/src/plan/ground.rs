@@ -1,0 +1,100 @@
+//! What a plan stands on: the nodes, looked at once for all Services (spec §5.2, §6.1 steps 1–3).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Node;
+
+use super::{Options, Snapshot};
+use crate::config::Config;
+use crate::l2::Ballot;
+use crate::names::{NodeName, ServiceKey};
+use crate::reason::Code;
+
+/// The label that takes a node out (spec §1.14); its value does not matter.
+const EXCLUDE: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+
+/// The nodes and everything else that all Services have in common.
+#[derive(Debug)]
+pub(super) struct Ground {
+    pub(super) config: Arc<Config>,
+    pub(super) options: Options,
+    pub(super) own: NodeName,
+    pub(super) own_interfaces: BTreeSet<String>,
+    pub(super) unhealthy: BTreeMap<NodeName, BTreeSet<ServiceKey>>,
+    /// Every Node and every member, by name.
+    pub(super) nodes: Vec<NodeName>,
+    /// Per node, why it can announce nothing at all.
+    pub(super) base: Vec<Option<Code>>,
+    /// Per node, its half of the election's hash.
+    pub(super) ballots: Vec<Ballot>,
+    /// Every node is excluded, and so none is (decision D2).
+    pub(super) all_excluded: bool,
+    members: Option<BTreeSet<NodeName>>,
+    objects: BTreeMap<NodeName, Arc<Node>>,
+}
+
+impl Ground {
+    pub(super) fn new(snapshot: &Snapshot) -> Self {
+        let names: BTreeSet<&NodeName> =
+            snapshot.nodes.keys().chain(snapshot.members.iter().flatten()).chain([&snapshot.own]).collect();
+        let nodes: Vec<NodeName> = names.into_iter().cloned().collect();
+        let judge = |name: &NodeName, labels: bool| {
+            let node = snapshot.nodes.get(name).map(|node| &**node);
+            if snapshot.members.as_ref().is_some_and(|members| !members.contains(name)) {
+                return Some(Code::NodeNotAlive);
+            }
+            if node.is_some_and(network_unavailable) {
+                return Some(Code::NodeNetworkUnavailable);
+            }
+            (labels && node.is_some_and(excluded)).then_some(Code::NodeExcluded)
+        };
+        let labels = !snapshot.options.ignore_exclude_lb;
+        let mut base: Vec<Option<Code>> = nodes.iter().map(|name| judge(name, labels)).collect();
+        let none_left = base.iter().all(Option::is_some) && base.contains(&Some(Code::NodeExcluded));
+        let all_excluded = none_left && snapshot.options.announce_if_all_excluded;
+        if all_excluded {
+            base = nodes.iter().map(|name| judge(name, false)).collect();
+        }
+        Self {
+            config: snapshot.config.clone(),
+            options: snapshot.options.clone(),
+            own: snapshot.own.clone(),
+            own_interfaces: snapshot.own_interfaces.clone(),
+            unhealthy: snapshot.unhealthy.clone(),
+            ballots: nodes.iter().map(Ballot::new).collect(),
+            nodes,
+            base,
+            all_excluded,
+            members: snapshot.members.clone(),
+            objects: snapshot.nodes.clone(),
+        }
+    }
+
+    /// Whether a new snapshot stands on the same ground. Objects are compared by pointer: whoever watches them makes a
+    /// new one only where something changed.
+    pub(super) fn still_holds(&self, snapshot: &Snapshot) -> bool {
+        let same_nodes = self.objects.len() == snapshot.nodes.len()
+            && self.objects.iter().zip(&snapshot.nodes).all(|((a, old), (b, new))| a == b && Arc::ptr_eq(old, new));
+        Arc::ptr_eq(&self.config, &snapshot.config)
+            && same_nodes
+            && self.members == snapshot.members
+            && self.own == snapshot.own
+            && self.own_interfaces == snapshot.own_interfaces
+            && self.unhealthy == snapshot.unhealthy
+            && self.options == snapshot.options
+    }
+
+    pub(super) fn index(&self, node: &NodeName) -> Option<usize> {
+        self.nodes.binary_search(node).ok()
+    }
+}
+
+fn network_unavailable(node: &Node) -> bool {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref()).into_iter().flatten();
+    conditions.into_iter().any(|condition| condition.type_ == "NetworkUnavailable" && condition.status == "True")
+}
+
+fn excluded(node: &Node) -> bool {
+    node.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(EXCLUDE))
+}

@@ -1,0 +1,200 @@
+//! One Service, looked at on its own: may it be announced, and by which nodes (spec §5.3, §5.6, §6.1 steps 4–5)?
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+
+use super::ground::Ground;
+use crate::annotations;
+use crate::config::{L2Advertisement, Pool, Selector};
+use crate::names::{NodeName, ServiceKey};
+use crate::reason::Code;
+use crate::service::{self, is_load_balancer, status_ips};
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Judgement {
+    /// The addresses of its status.
+    pub(super) addresses: Vec<IpAddr>,
+    /// Their pool.
+    pub(super) pool: Option<String>,
+    /// Why no node may announce it, whatever the node.
+    pub(super) code: Option<Code>,
+    /// Per node of the ground, why that one may not; `None`: it may.
+    pub(super) nodes: Vec<Option<Code>>,
+    /// Per node, its preference where it has one.
+    pub(super) preferences: BTreeMap<usize, i32>,
+    /// On which interfaces this node would announce; `None` means all.
+    pub(super) interfaces: Option<BTreeSet<String>>,
+    /// Whether this node has none of the interfaces that it would announce on.
+    pub(super) interface_missing: bool,
+}
+
+impl Judgement {
+    fn refused(code: Code) -> Self {
+        Self { code: Some(code), ..Self::default() }
+    }
+
+    pub(super) fn may_be_announced(&self) -> bool {
+        self.code.is_none()
+    }
+
+    /// The nodes that may announce it, with their preferences.
+    pub(super) fn candidates(&self) -> Vec<(usize, i32)> {
+        let able = self.nodes.iter().enumerate().filter(|(_, code)| code.is_none());
+        able.map(|(node, _)| (node, self.preferences.get(&node).copied().unwrap_or_default())).collect()
+    }
+}
+
+/// Judges a Service.
+pub(super) fn judge(key: &ServiceKey, service: &Service, slices: &[Arc<EndpointSlice>], ground: &Ground) -> Judgement {
+    let options = service::Options {
+        load_balancer_class: ground.options.load_balancer_class.clone(),
+        assume_cluster_ips: false,
+    };
+    if !is_load_balancer(service) {
+        return Judgement::refused(Code::NotLoadBalancer);
+    }
+    if !options.handles(service) {
+        return Judgement::refused(Code::OtherClass);
+    }
+    let parsed: Option<Vec<IpAddr>> = status_ips(service).map(|ip| ip.parse().ok()).collect();
+    let addresses = match parsed {
+        None => return Judgement::refused(Code::InvalidAddress),
+        Some(addresses) if addresses.is_empty() => return Judgement::refused(Code::NoAddress),
+        Some(addresses) => addresses,
+    };
+    let Some(pool) = pool_of(service, &addresses, ground) else {
+        return Judgement { addresses, ..Judgement::refused(Code::AddressNotConfigured) };
+    };
+    let known = Judgement { addresses, pool: Some(pool.name.clone()), ..Judgement::default() };
+    let labels = service.metadata.labels.clone().unwrap_or_default();
+    let matching: Vec<&Arc<L2Advertisement>> = pool
+        .l2_advertisements
+        .iter()
+        .filter(|advertisement| Selector::any_matches(&advertisement.service_selectors, &labels))
+        .collect();
+    if matching.is_empty() {
+        return Judgement { code: Some(Code::NoAdvertisement), ..known };
+    }
+    let endpoints = Endpoints::of(service, slices, ground);
+    if endpoints == Endpoints::None {
+        return Judgement { code: Some(Code::NoReadyEndpoints), ..known };
+    }
+    let selecting = matching.iter().any(|advertisement| !advertisement.service_selectors.is_empty());
+    if selecting && annotations::has_sharing_key(service) {
+        return Judgement { code: Some(Code::SharedAddressWithServiceSelectors), ..known };
+    }
+    node_by_node(key, known, &matching, &endpoints, ground)
+}
+
+fn node_by_node(
+    key: &ServiceKey,
+    mut judgement: Judgement,
+    matching: &[&Arc<L2Advertisement>],
+    endpoints: &Endpoints,
+    ground: &Ground,
+) -> Judgement {
+    let sick = |name: &NodeName| ground.unhealthy.get(name).is_some_and(|services| services.contains(key));
+    judgement.nodes = (ground.nodes.iter().enumerate())
+        .map(|(index, name)| {
+            if let Some(code) = ground.node_code(index) {
+                Some(code)
+            } else if !matching.iter().any(|advertisement| advertisement.nodes.contains(name)) {
+                Some(Code::NodeNotSelected)
+            } else if matches!(endpoints, Endpoints::On(nodes) if !nodes.contains(name.as_str())) {
+                Some(Code::NoLocalEndpoints)
+            } else {
+                sick(name).then_some(Code::HealthCheckFailing)
+            }
+        })
+        .collect();
+    for advertisement in matching {
+        for (node, weight) in &advertisement.preferences {
+            if let Some(index) = ground.index(node) {
+                let sum = judgement.preferences.entry(index).or_default();
+                *sum = sum.saturating_add(*weight);
+            }
+        }
+    }
+    judgement.interfaces = interfaces(matching, &ground.own);
+    judgement.interface_missing =
+        judgement.interfaces.as_ref().is_some_and(|wanted| wanted.is_disjoint(&ground.own_interfaces));
+    if judgement.nodes.iter().all(Option::is_some) {
+        judgement.code = Some(one_reason(&judgement.nodes));
+    }
+    judgement
+}
+
+/// Where all nodes say the same, that is the reason; otherwise it is that no node is left.
+fn one_reason(nodes: &[Option<Code>]) -> Code {
+    let reasons: BTreeSet<Code> = nodes.iter().flatten().copied().filter(|code| *code != Code::NodeNotAlive).collect();
+    match reasons.first() {
+        Some(only) if reasons.len() == 1 => *only,
+        _ => Code::NoCandidate,
+    }
+}
+
+/// The pool that has all addresses: the recorded one if it does, else the one that hands them out, else any (upstream
+/// does not look at avoidBuggyIPs here, spec §5.4).
+fn pool_of<'a>(service: &Service, addresses: &[IpAddr], ground: &'a Ground) -> Option<&'a Arc<Pool>> {
+    let has_all = |pool: &&Arc<Pool>| {
+        addresses.iter().all(|address| pool.ranges.iter().any(|range| range.contains(*address)))
+    };
+    let hands_out = |pool: &&Arc<Pool>| {
+        !pool.conflicts.iter().any(|conflict| addresses.iter().any(|address| conflict.range.contains(*address)))
+    };
+    let pools = &ground.config.pools;
+    let recorded = annotations::allocated_from(service).and_then(|name| pools.get(name)).filter(has_all);
+    recorded
+        .or_else(|| pools.values().filter(has_all).find(hands_out))
+        .or_else(|| pools.values().find(has_all))
+}
+
+/// This node's interfaces for a Service: the union over the advertisements that select this node (spec §6.3).
+fn interfaces(matching: &[&Arc<L2Advertisement>], own: &NodeName) -> Option<BTreeSet<String>> {
+    let mut union = BTreeSet::new();
+    let mut selected = false;
+    for advertisement in matching.iter().filter(|advertisement| advertisement.nodes.contains(own)) {
+        selected = true;
+        union.extend(advertisement.interfaces.as_ref()?.iter().cloned());
+    }
+    selected.then_some(union)
+}
+
+/// Where a Service's endpoints can serve.
+#[derive(PartialEq)]
+enum Endpoints {
+    None,
+    Somewhere,
+    /// Only these nodes may announce: `externalTrafficPolicy: Local`.
+    On(BTreeSet<String>),
+}
+
+impl Endpoints {
+    fn of(service: &Service, slices: &[Arc<EndpointSlice>], ground: &Ground) -> Self {
+        let spec = service.spec.as_ref();
+        let selectorless = spec.and_then(|spec| spec.selector.as_ref()).is_none_or(BTreeMap::is_empty);
+        if ground.options.selectorless_is_ready && selectorless && slices.is_empty() {
+            return Self::Somewhere;
+        }
+        let mut serving = slices.iter().flat_map(|slice| slice.endpoints.iter()).filter(|endpoint| serves(endpoint)).peekable();
+        if serving.peek().is_none() {
+            return Self::None;
+        }
+        if spec.and_then(|spec| spec.external_traffic_policy.as_deref()) == Some("Local") {
+            return Self::On(serving.filter_map(|endpoint| endpoint.node_name.clone()).collect());
+        }
+        Self::Somewhere
+    }
+}
+
+/// Ready, or terminating but still serving (spec §5.3).
+fn serves(endpoint: &Endpoint) -> bool {
+    let conditions = endpoint.conditions.as_ref();
+    let ready = conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
+    ready || conditions.and_then(|conditions| conditions.serving) == Some(true)
+}

@@ -1,0 +1,121 @@
+//! What a plan says about one Service, and how it says it.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::ground::Ground;
+use super::judge::Judgement;
+use crate::names::{NodeName, ServiceKey};
+use crate::reason::{Code, Finding, Severity};
+
+/// One Service's part of the plan.
+#[derive(Clone, Debug)]
+pub struct ServicePlan {
+    /// The Service.
+    pub service: ServiceKey,
+    /// The addresses of its status.
+    pub addresses: Vec<IpAddr>,
+    /// Their pool in the running configuration.
+    pub pool: Option<String>,
+    /// The node that announces it.
+    pub owner: Option<NodeName>,
+    /// On which of its interfaces this node would announce it; `None` means on all.
+    pub interfaces: Option<BTreeSet<String>>,
+    code: Option<Code>,
+    /// Per node of the ground, why that one does not announce it.
+    nodes: Vec<Option<Code>>,
+    /// This node owns it and has none of the interfaces.
+    interface_missing: bool,
+    ground: Arc<Ground>,
+}
+
+impl ServicePlan {
+    pub(super) fn new(service: ServiceKey, judgement: &Judgement, owner: Option<usize>, ground: Arc<Ground>) -> Self {
+        let owner = owner.filter(|_| judgement.code.is_none());
+        let owner_name = owner.and_then(|owner| ground.nodes.get(owner)).cloned();
+        let nodes = judgement
+            .nodes
+            .iter()
+            .enumerate()
+            .map(|(index, code)| code.or((Some(index) != owner).then_some(Code::NotElected)))
+            .collect();
+        Self {
+            service,
+            addresses: judgement.addresses.clone(),
+            pool: judgement.pool.clone(),
+            interface_missing: judgement.interface_missing && owner_name.as_ref() == Some(&ground.own),
+            owner: owner_name,
+            interfaces: judgement.interfaces.clone(),
+            code: judgement.code,
+            nodes,
+            ground,
+        }
+    }
+
+    /// Why nobody announces it; `None`: somebody does, as far as this node can tell.
+    pub fn code(&self) -> Option<Code> {
+        self.code.or(self.interface_missing.then_some(Code::InterfaceMissing))
+    }
+
+    /// The same with words.
+    pub fn finding(&self) -> Option<Finding> {
+        let code = self.code()?;
+        Some(Finding::new(code, Severity::Error, self.object(), self.message(code)))
+    }
+
+    /// What is worth knowing although it is announced.
+    pub fn warnings(&self) -> Vec<Finding> {
+        if self.owner.is_none() || !self.ground.all_excluded {
+            return Vec::new();
+        }
+        let message = "every node carries the label node.kubernetes.io/exclude-from-external-load-balancers; \
+                       it is announced all the same"
+            .to_owned();
+        vec![Finding::new(Code::AllNodesExcluded, Severity::Warning, self.object(), message)]
+    }
+
+    /// Per node, why that one does not announce it.
+    pub fn node_codes(&self) -> impl Iterator<Item = (&NodeName, Code)> {
+        self.ground.nodes.iter().zip(&self.nodes).filter_map(|(node, code)| Some((node, (*code)?)))
+    }
+
+    /// The same with words.
+    pub fn node_findings(&self) -> impl Iterator<Item = (&NodeName, Finding)> {
+        self.node_codes().map(|(node, code)| {
+            let message = match (code, &self.owner) {
+                (Code::NotElected, Some(owner)) => format!("{node} is a candidate; {owner} is the elected one"),
+                _ => format!("{node}: {}", code.explanation().summary),
+            };
+            (node, Finding::new(code, Severity::Note, self.object(), message))
+        })
+    }
+
+    fn object(&self) -> String {
+        format!("Service/{}", self.service)
+    }
+
+    fn message(&self, code: Code) -> String {
+        let list = || {
+            let items: Vec<String> = self.node_codes().map(|(node, code)| format!("{node} {code} {}", code.name())).collect();
+            items.join(", ")
+        };
+        let pool = self.pool.as_deref().unwrap_or_default();
+        match code {
+            Code::NoAddress => "it has no address yet".to_owned(),
+            Code::NoAdvertisement => format!("no L2Advertisement selects pool {pool:?} for this Service"),
+            Code::NoReadyEndpoints => "none of its endpoints is ready".to_owned(),
+            Code::InterfaceMissing => {
+                let names: Vec<&str> = self.interfaces.iter().flatten().map(String::as_str).collect();
+                format!("{} is elected and has none of the interfaces {}", self.ground.own, names.join(", "))
+            }
+            Code::NoCandidate => format!("no node may announce it: {}", list()),
+            Code::AddressNotConfigured => {
+                let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
+                format!("no single pool has {}", addresses.join(" and "))
+            }
+            code if self.nodes.is_empty() => code.explanation().summary.to_owned(),
+            code => format!("no node may announce it, {}: {}", code.explanation().summary, list()),
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Tests of the plan: the layer-2 part of spec Appendix D, reason by reason, and one owner for each address.
+
+use super::*;
+use crate::fixtures::{l2, node, object, parse, pool, service, with_status};
+
+fn slice(service: &str, endpoints: &str) -> Arc<EndpointSlice> {
+    Arc::new(object(&format!(
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: {service}-1, namespace: default, labels: {{kubernetes.io/service-name: {service}}}}}\naddressType: IPv4\nendpoints: {endpoints}"
+    )))
+}
+
+fn key(name: &str) -> ServiceKey {
+    ServiceKey::new("default", name)
+}
+
+fn names(list: &[&str]) -> BTreeSet<NodeName> {
+    list.iter().map(|name| NodeName::new(*name)).collect()
+}
+
+/// Three nodes, one pool 192.168.1.240/28, an advertisement, Service `x` with .240 and ready endpoints everywhere.
+/// Upstream's formula makes node-a the owner of .240, then c, then b.
+fn snapshot(advertisements: &[&str]) -> Snapshot {
+    let nodes = ["node-a", "node-b", "node-c"].map(|name| node(name, ""));
+    let mut snapshot = Snapshot {
+        members: Some(names(&["node-a", "node-b", "node-c"])),
+        own: NodeName::new("node-a"),
+        own_interfaces: BTreeSet::from(["eth0".to_owned(), "eth1".to_owned()]),
+        nodes: nodes.iter().map(|node| (NodeName::new(node.metadata.name.clone().unwrap()), node.clone())).collect(),
+        ..Snapshot::default()
+    };
+    configure(&mut snapshot, advertisements);
+    add(&mut snapshot, service("x", "", ""), &["192.168.1.240"]);
+    snapshot
+}
+
+fn configure(snapshot: &mut Snapshot, advertisements: &[&str]) {
+    let advertisements = advertisements.iter().enumerate().map(|(index, spec)| l2(&format!("l2-{index}"), spec)).collect();
+    let pools = vec![pool("p", "addresses: [192.168.1.240/28, 'fc00:f853:ccd:e799::/120']")];
+    snapshot.config = Arc::new(parse(pools, advertisements, snapshot.nodes.values().cloned().collect()).unwrap());
+}
+
+fn add(snapshot: &mut Snapshot, service: Service, addresses: &[&str]) {
+    let name = service.metadata.name.clone().unwrap();
+    let endpoints = "[{addresses: [10.1.0.1], nodeName: node-a}, {addresses: [10.1.0.2], nodeName: node-b}, {addresses: [10.1.0.3], nodeName: node-c}]";
+    snapshot.endpoints.insert(key(&name), vec![slice(&name, endpoints)]);
+    snapshot.services.insert(key(&name), Arc::new(with_status(service, addresses)));
+}
+
+fn owner(snapshot: &Snapshot, service: &str) -> Result<String, Code> {
+    let plan = Planner::default().plan(snapshot);
+    let service = &plan.services[&key(service)];
+    match service.code() {
+        Some(code) => Err(code),
+        None => Ok(service.owner.clone().expect("an owner, or a reason").0),
+    }
+}
+
+fn node_code(snapshot: &Snapshot, node: &str) -> Option<Code> {
+    let plan = Planner::default().plan(snapshot);
+    plan.services[&key("x")].node_codes().find(|(name, _)| name.as_str() == node).map(|(_, code)| code)
+}
+
+fn relabel(snapshot: &mut Snapshot, name: &str, labels: &str) {
+    snapshot.nodes.insert(NodeName::new(name), node(name, labels));
+}
+
+const EXCLUDE: &str = "node.kubernetes.io/exclude-from-external-load-balancers: ''";
+
+#[test]
+fn the_elected_node_announces_and_the_others_say_why_not() {
+    let snapshot = snapshot(&[""]);
+    let plan = Planner::default().plan(&snapshot);
+    let address: IpAddr = "192.168.1.240".parse().unwrap();
+    let announcement = Announcement { interfaces: None, services: BTreeSet::from([key("x")]) };
+    assert_eq!(plan.announce, BTreeMap::from([(address, announcement)]));
+    let codes: Vec<_> = plan.services[&key("x")].node_codes().map(|(node, code)| (node.as_str(), code)).collect();
+    assert_eq!(codes, [("node-b", Code::NotElected), ("node-c", Code::NotElected)]);
+    let elsewhere = Snapshot { own: NodeName::new("node-b"), ..snapshot };
+    assert_eq!(Planner::default().plan(&elsewhere).announce, BTreeMap::new());
+}
+
+#[test]
+fn every_reason_has_its_code() {
+    let mut bare = snapshot(&[]);
+    assert_eq!(owner(&bare, "x"), Err(Code::NoAdvertisement));
+    configure(&mut bare, &[""]);
+    bare.endpoints.clear();
+    assert_eq!(owner(&bare, "x"), Err(Code::NoReadyEndpoints));
+    for (addresses, code) in [
+        (&[][..], Code::NoAddress),
+        (&["nonsense"], Code::InvalidAddress),
+        (&["10.9.9.9"], Code::AddressNotConfigured),
+        (&["192.168.1.240", "10.9.9.9"], Code::AddressNotConfigured),
+    ] {
+        add(&mut bare, service("x", "", ""), addresses);
+        assert_eq!(owner(&bare, "x"), Err(code), "{addresses:?}");
+    }
+    add(&mut bare, service("x", "loadBalancerClass: other", ""), &["192.168.1.240"]);
+    assert_eq!(owner(&bare, "x"), Err(Code::OtherClass));
+    let mut internal = service("x", "", "");
+    internal.spec.as_mut().unwrap().type_ = Some("ClusterIP".to_owned());
+    add(&mut bare, internal, &["192.168.1.240"]);
+    assert_eq!(owner(&bare, "x"), Err(Code::NotLoadBalancer));
+}
+
+#[test]
+fn dead_excluded_and_unreachable_nodes_are_no_candidates() {
+    let mut dead = snapshot(&[""]);
+    dead.members = Some(names(&["node-b", "node-c"]));
+    assert_eq!(owner(&dead, "x").as_deref(), Ok("node-c"));
+    assert_eq!(node_code(&dead, "node-a"), Some(Code::NodeNotAlive));
+
+    let mut excluded = snapshot(&[""]);
+    relabel(&mut excluded, "node-a", EXCLUDE);
+    configure(&mut excluded, &[""]);
+    assert_eq!(owner(&excluded, "x").as_deref(), Ok("node-c"));
+    assert_eq!(node_code(&excluded, "node-a"), Some(Code::NodeExcluded));
+    excluded.options.ignore_exclude_lb = true;
+    assert_eq!(owner(&excluded, "x").as_deref(), Ok("node-a"));
+
+    let mut unreachable = snapshot(&[""]);
+    let yaml = "apiVersion: v1\nkind: Node\nmetadata: {name: node-a}\nstatus: {conditions: [{type: NetworkUnavailable, status: 'True'}, {type: Ready, status: 'False'}]}";
+    unreachable.nodes.insert(NodeName::new("node-a"), Arc::new(object(yaml)));
+    assert_eq!(node_code(&unreachable, "node-a"), Some(Code::NodeNetworkUnavailable));
+}
+
+#[test]
+fn where_all_nodes_are_excluded_it_is_announced_loudly_or_not_at_all() {
+    let mut all = snapshot(&[""]);
+    for name in ["node-a", "node-b", "node-c"] {
+        relabel(&mut all, name, EXCLUDE);
+    }
+    configure(&mut all, &[""]);
+    assert_eq!(owner(&all, "x"), Err(Code::NodeExcluded));
+    all.options.announce_if_all_excluded = true;
+    assert_eq!(owner(&all, "x").as_deref(), Ok("node-a"));
+    let plan = Planner::default().plan(&all);
+    assert_eq!(plan.services[&key("x")].warnings()[0].code, Code::AllNodesExcluded);
+}
+
+#[test]
+fn local_traffic_stays_where_ready_endpoints_are() {
+    let mut local = snapshot(&[""]);
+    add(&mut local, service("x", "externalTrafficPolicy: Local", ""), &["192.168.1.240"]);
+    for (endpoints, expected) in [
+        ("[{addresses: [10.1.0.2], nodeName: node-b}]", Ok("node-b")),
+        ("[{addresses: [10.1.0.2], nodeName: node-b, conditions: {ready: false}}]", Err(Code::NoReadyEndpoints)),
+        ("[{addresses: [10.1.0.2], nodeName: node-b, conditions: {ready: false, serving: true}}]", Ok("node-b")),
+        ("[{addresses: [10.1.0.2]}]", Err(Code::NoLocalEndpoints)),
+    ] {
+        local.endpoints.insert(key("x"), vec![slice("x", endpoints)]);
+        assert_eq!(owner(&local, "x").as_deref(), expected.as_ref().copied().map_err(|code| code), "{endpoints}");
+    }
+    local.endpoints.insert(key("x"), vec![slice("x", "[{addresses: [10.1.0.2], nodeName: node-b}]")]);
+    assert_eq!(node_code(&local, "node-a"), Some(Code::NoLocalEndpoints));
+}
+
+#[test]
+fn a_service_without_selector_or_endpoints_is_ready_where_nobody_makes_endpoints() {
+    let mut bare = snapshot(&[""]);
+    let mut selectorless = service("x", "", "");
+    selectorless.spec.as_mut().unwrap().selector = None;
+    bare.services.insert(key("x"), Arc::new(with_status(selectorless, &["192.168.1.240"])));
+    bare.endpoints.clear();
+    assert_eq!(owner(&bare, "x"), Err(Code::NoReadyEndpoints));
+    bare.options.selectorless_is_ready = true;
+    assert_eq!(owner(&bare, "x").as_deref(), Ok("node-a"));
+    bare.endpoints.insert(key("x"), vec![slice("x", "[]")]);
+    assert_eq!(owner(&bare, "x"), Err(Code::NoReadyEndpoints), "somebody said that there is none");
+}
+
+#[test]
+fn advertisements_select_nodes_services_and_preferences_that_add_up() {
+    let only_b = "nodeSelectors: [{matchLabels: {kubernetes.io/hostname: node-b}}]";
+    let selected = snapshot(&[only_b]);
+    assert_eq!(owner(&selected, "x").as_deref(), Ok("node-b"));
+    assert_eq!(node_code(&selected, "node-a"), Some(Code::NodeNotSelected));
+    assert_eq!(owner(&snapshot(&["serviceSelectors: [{matchLabels: {app: y}}]"]), "x"), Err(Code::NoAdvertisement));
+    let prefer = |node: &str, weight: u8| {
+        format!("preferredNodeSelectors: [{{weight: {weight}, preference: {{matchLabels: {{kubernetes.io/hostname: {node}}}}}}}]")
+    };
+    assert_eq!(owner(&snapshot(&[&prefer("node-b", 60)]), "x").as_deref(), Ok("node-b"));
+    let added = snapshot(&[&prefer("node-b", 30), &prefer("node-b", 31), &prefer("node-c", 60)]);
+    assert_eq!(owner(&added, "x").as_deref(), Ok("node-b"));
+    let mut gone = snapshot(&[&prefer("node-b", 60)]);
+    gone.members = Some(names(&["node-a", "node-c"]));
+    assert_eq!(owner(&gone, "x").as_deref(), Ok("node-a"), "a preference never makes a dead node eligible");
+}
+
+#[test]
+fn interfaces_are_the_union_and_a_missing_one_is_said() {
+    let announced = |advertisements: &[&str]| {
+        let plan = Planner::default().plan(&snapshot(advertisements));
+        let found = plan.announce.into_values().next().map(|announcement| announcement.interfaces);
+        (found, plan.services[&key("x")].code())
+    };
+    let set = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+    assert_eq!(announced(&["interfaces: [eth0]", "interfaces: [eth1, eth9]"]), (Some(set(&["eth0", "eth1", "eth9"])), None));
+    assert_eq!(announced(&["interfaces: [eth0]", ""]), (Some(None), None));
+    assert_eq!(announced(&["interfaces: [wlan0]"]), (None, Some(Code::InterfaceMissing)), "quirk Q-21");
+}
+
+#[test]
+fn a_shared_address_and_service_selectors_do_not_go_together() {
+    let mut shared = snapshot(&["serviceSelectors: [{matchLabels: {app: x}}]"]);
+    add(&mut shared, service("x", "", "metallb.io/allow-shared-ip: ''"), &["192.168.1.240"]);
+    assert_eq!(owner(&shared, "x"), Err(Code::SharedAddressWithServiceSelectors));
+}
+
+#[test]
+fn an_address_has_one_owner_even_if_its_services_differ() {
+    let mut shared = snapshot(&[""]);
+    add(&mut shared, service("y", "", ""), &["192.168.1.240"]);
+    add(&mut shared, service("z", "", ""), &["fc00:f853:ccd:e799::1", "192.168.1.241"]);
+    add(&mut shared, service("w", "", ""), &["192.168.1.241"]);
+    shared.unhealthy.insert(NodeName::new("node-a"), BTreeSet::from([key("y")]));
+    shared.unhealthy.insert(NodeName::new("node-c"), BTreeSet::from([key("w")]));
+    let plan = Planner::default().plan(&shared);
+    let of = |name: &str| plan.services[&key(name)].owner.clone().unwrap().0;
+    assert_eq!((of("x"), of("y")), ("node-c".to_owned(), "node-c".to_owned()));
+    assert_eq!(of("z"), of("w"));
+    assert_ne!(of("w"), "node-c");
+}
+
+#[test]
+fn a_failing_health_check_moves_the_address() {
+    let mut sick = snapshot(&[""]);
+    sick.unhealthy.insert(NodeName::new("node-a"), BTreeSet::from([key("x")]));
+    assert_eq!(owner(&sick, "x").as_deref(), Ok("node-c"));
+    assert_eq!(node_code(&sick, "node-a"), Some(Code::HealthCheckFailing));
+}
+
+#[test]
+fn without_membership_every_node_counts_and_a_deleted_one_does_not() {
+    let mut off = snapshot(&[""]);
+    off.members = None;
+    assert_eq!(owner(&off, "x").as_deref(), Ok("node-a"));
+    off.nodes.remove(&NodeName::new("node-a"));
+    off.own = NodeName::new("node-b");
+    configure(&mut off, &[""]);
+    assert_eq!(owner(&off, "x").as_deref(), Ok("node-c"), "quirk Q-18");
+}
+
+#[test]
+fn an_unchanged_service_keeps_its_plan_and_a_changed_one_does_not() {
+    let mut planner = Planner::default();
+    let mut snapshot = snapshot(&[""]);
+    add(&mut snapshot, service("y", "", ""), &["192.168.1.241"]);
+    let before = planner.plan(&snapshot);
+    add(&mut snapshot, service("y", "", ""), &["192.168.1.242"]);
+    let after = planner.plan(&snapshot);
+    assert!(Arc::ptr_eq(&before.services[&key("x")], &after.services[&key("x")]));
+    assert!(!Arc::ptr_eq(&before.services[&key("y")], &after.services[&key("y")]));
+    snapshot.services.remove(&key("x"));
+    assert!(!planner.plan(&snapshot).services.contains_key(&key("x")));
+}
