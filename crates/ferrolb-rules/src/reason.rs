@@ -73,6 +73,8 @@ codes! {
     NotYet = 10,
     /// The node this process runs as has no Node object, or one without an InternalIP.
     NodeUnknown = 11,
+    /// Standalone without a secret: the hosts form no group, and this one decides alone.
+    MembershipOff = 12,
 
     /// No IPAddressPool is configured.
     NoPool = 1001,
