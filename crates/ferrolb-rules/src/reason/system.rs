@@ -205,8 +205,9 @@ Right:
         fix: "set metadata.namespace to metallb-system (or to the value of --namespace)",
         long: "\
 Pools, advertisements and communities are read from one namespace only, as MetalLB does:
-metallb-system, unless --namespace (in a cluster METALLB_NAMESPACE) says otherwise. An object without
-metadata.namespace belongs to the namespace default, so leaving the line out has the same effect.
+metallb-system, unless --namespace (in a cluster METALLB_NAMESPACE) says otherwise. An object
+without metadata.namespace belongs to the namespace default, so leaving the line out has the same
+effect.
 
 Services are not concerned: they are served from every namespace.
 
