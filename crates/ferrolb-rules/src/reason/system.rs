@@ -218,15 +218,14 @@ What to do: move the object.
 Wrong:
     apiVersion: metallb.io/v1beta1
     kind: L2Advertisement
-    metadata:
-      name: default-advertisement
+    metadata: {name: default-advertisement}
+    spec: {ipAddressPools: [default-pool]}
 
 Right:
     apiVersion: metallb.io/v1beta1
     kind: L2Advertisement
-    metadata:
-      name: default-advertisement
-      namespace: metallb-system",
+    metadata: {name: default-advertisement, namespace: metallb-system}
+    spec: {ipAddressPools: [default-pool]}",
     },
     Explanation {
         code: Code::UnknownField,
