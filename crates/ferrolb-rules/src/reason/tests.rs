@@ -1,7 +1,5 @@
 //! Tests of the table of reasons: that it is whole, that its texts have their shape, and that its examples are true.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
