@@ -45,8 +45,8 @@ Right:
         fix: "correct spec.preferredNodeSelectors[].preference: operators are In, NotIn, Exists, DoesNotExist",
         long: "\
 An entry of preferredNodeSelectors has a weight and a preference, and the preference is a label
-selector. This one has an operator that does not exist, or values where none belong, or none where
-some are needed. The whole configuration is not loaded while it is there (LB0001).
+selector. This one has an operator that does not exist, or In or NotIn without values. The whole
+configuration is not loaded while it is there (LB0001).
 
 A preference is only a wish: if no node matches it, the others announce. To forbid nodes, use
 nodeSelectors.

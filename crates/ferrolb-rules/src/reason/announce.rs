@@ -71,7 +71,7 @@ Right:
     },
     Explanation {
         code: Code::NoLocalEndpoints,
-        summary: "externalTrafficPolicy is Local and no ready endpoint runs on this node",
+        summary: "With externalTrafficPolicy: Local, no ready endpoint runs on this node",
         fix: "do nothing if another node announces it, else run a pod here or set externalTrafficPolicy: Cluster",
         long: "\
 With externalTrafficPolicy: Local a node serves only pods of its own. A node without a ready one
@@ -86,12 +86,14 @@ What to do: let the pods run on announcing nodes, let the advertisement select t
 pods, or use Cluster, which hides the address of the client from the pods.
 
 Wrong:
-    apiVersion: metallb.io/v1beta1
-    kind: L2Advertisement
-    metadata: {name: edge-only, namespace: metallb-system}
+    apiVersion: v1
+    kind: Service
+    metadata: {name: web}
     spec:
-      nodeSelectors:
-      - matchLabels: {role: edge}    # and the pods of the Local Service run elsewhere
+      type: LoadBalancer
+      externalTrafficPolicy: Local    # and no pod runs on a node that the advertisement selects
+      selector: {app: web}
+      ports: [{port: 80}]
 
 Right:
     apiVersion: v1
@@ -272,8 +274,8 @@ See it: `ferrolb status`, column ALIVE of the hosts. In a cluster:
 `kubectl get pods -n metallb-system -o wide`.
 
 What to do: bring the node back. If it runs, compare the secrets (`sha256sum FILE` on each host) and
-let UDP port 7946, in clusters TCP as well, through in both directions. Another port can be set, but
-it must be the same on all nodes.
+let UDP port 7946 through in both directions. Another port can be set, but it must be the same on
+all nodes.
 
 Wrong:
     ferrolb standalone --manifests /etc/ferrolb --node-name web1 --secret-file /etc/secret-a

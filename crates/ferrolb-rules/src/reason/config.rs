@@ -172,8 +172,8 @@ Right:
         fix: "use matchLabels, or an operator In or NotIn with values, Exists or DoesNotExist without",
         long: "\
 A selector of a pool or advertisement has an expression that makes no sense: an operator that does
-not exist, In or NotIn without values, Exists or DoesNotExist with values. Operators are written
-with capitals: In, NotIn, Exists, DoesNotExist. Guessing what was meant could announce on the wrong
+not exist, or In or NotIn without values. The operators are In, NotIn, Exists and DoesNotExist,
+written just so; the last two take no values. Guessing what was meant could announce on the wrong
 nodes, so the whole configuration is not loaded (LB0001).
 
 See it: `ferrolb status` gives the object, the field and the place in the list.

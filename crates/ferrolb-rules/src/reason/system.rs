@@ -238,7 +238,8 @@ indentation, or a field of another kind. An API server drops such fields, often 
 See it: `ferrolb status` gives the path of the field, with file, line and column.
 
 What to do: compare with `kubectl explain KIND.spec`. Mind the capitals: avoidBuggyIPs,
-ipAddressPools, autoAssign.
+ipAddressPools, autoAssign. If the field is there in a newer MetalLB only, this release does
+without.
 
 Wrong:
     apiVersion: metallb.io/v1beta1
