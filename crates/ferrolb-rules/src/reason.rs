@@ -7,13 +7,13 @@
 //! | range | subject | table |
 //! |---|---|---|
 //! | LB00xx | the program itself: manifests, state, configuration as a whole | `reason/system.rs` |
-//! | LB10xx | a Service has no address | `reason/pending.rs` |
-//! | LB11xx | an address is not announced | `reason/announce.rs` |
-//! | LB12xx | what the wire says | `reason/announce.rs` |
+//! | LB10xx | a Service has no address | `reason/pending.rs`, from LB1008 `reason/refused.rs` |
+//! | LB11xx | an address is not announced | `reason/announce.rs`, from LB1111 `reason/wire.rs` |
+//! | LB12xx | what the wire says | `reason/wire.rs` |
 //! | LB20xx | annotations on Services | `reason/annotations.rs` |
 //! | LB40xx | pools | `reason/config.rs` |
-//! | LB41xx | layer-2 advertisements | `reason/config.rs` |
-//! | LB42xx | communities | `reason/config.rs` |
+//! | LB41xx | layer-2 advertisements | `reason/advertise.rs` |
+//! | LB42xx | communities | `reason/advertise.rs` |
 //!
 //! A [`Finding`] is a code applied to an object. Events, conditions, logs, status and the CLI all print findings; none
 //! of them has texts of its own.
@@ -23,13 +23,16 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+mod advertise;
 mod annotations;
 mod announce;
 mod config;
 mod pending;
+mod refused;
 mod system;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $name:ident = $number:literal,)+) => {
@@ -73,6 +76,8 @@ codes! {
     NotYet = 10,
     /// The node this process runs as has no Node object, or one without an InternalIP.
     NodeUnknown = 11,
+    /// Standalone without a secret: the hosts form no group, and this one decides alone.
+    MembershipOff = 12,
 
     /// No IPAddressPool is configured.
     NoPool = 1001,
@@ -198,6 +203,18 @@ pub struct Explanation {
     pub long: &'static str,
 }
 
+/// The tables of texts, in the order of their codes.
+const TABLES: &[&[Explanation]] = &[
+    system::TABLE,
+    pending::TABLE,
+    refused::TABLE,
+    announce::TABLE,
+    wire::TABLE,
+    annotations::TABLE,
+    config::TABLE,
+    advertise::TABLE,
+];
+
 impl Code {
     /// The number after `LB`.
     pub const fn number(self) -> u16 {
@@ -206,11 +223,8 @@ impl Code {
 
     /// The code's texts.
     pub fn explanation(self) -> &'static Explanation {
-        [system::TABLE, pending::TABLE, announce::TABLE, annotations::TABLE, config::TABLE]
-            .iter()
-            .flat_map(|table| table.iter())
-            .find(|entry| entry.code == self)
-            .unwrap_or(&system::UNEXPLAINED)
+        let mut entries = TABLES.iter().flat_map(|table| table.iter());
+        entries.find(|entry| entry.code == self).unwrap_or(&system::UNEXPLAINED)
     }
 }
 
