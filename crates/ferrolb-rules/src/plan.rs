@@ -79,23 +79,40 @@ pub struct Announcement {
 pub struct Plan {
     /// What this node announces.
     pub announce: BTreeMap<IpAddr, Announcement>,
-    /// Every Service, with its owner or the reason why it has none.
-    pub services: BTreeMap<ServiceKey, Arc<ServicePlan>>,
+    /// Every Service, with its owner or the reason why it has none, in order of key.
+    pub services: Vec<Arc<ServicePlan>>,
+}
+
+impl Plan {
+    /// One Service's part.
+    pub fn service(&self, key: &ServiceKey) -> Option<&Arc<ServicePlan>> {
+        let place = self.services.binary_search_by(|plan| plan.service.cmp(key)).ok()?;
+        self.services.get(place)
+    }
 }
 
 /// Makes plans, and remembers what went into the last one.
 #[derive(Debug, Default)]
 pub struct Planner {
     ground: Option<Arc<Ground>>,
-    remembered: HashMap<ServiceKey, Remembered>,
+    /// In order of key, as a snapshot's Services are: both are walked side by side, without looking anything up.
+    remembered: Vec<Remembered>,
 }
 
 #[derive(Debug)]
 struct Remembered {
     service: Arc<Service>,
     slices: Vec<Arc<EndpointSlice>>,
-    judgement: Arc<Judgement>,
+    judgement: Judgement,
     plan: Arc<ServicePlan>,
+}
+
+impl Remembered {
+    fn is_of(&self, service: &Arc<Service>, slices: &[Arc<EndpointSlice>]) -> bool {
+        Arc::ptr_eq(&self.service, service)
+            && self.slices.len() == slices.len()
+            && self.slices.iter().zip(slices).all(|(a, b)| Arc::ptr_eq(a, b))
+    }
 }
 
 impl Planner {
@@ -110,131 +127,109 @@ impl Planner {
                 ground
             }
         };
-        if self.remembered.len() > snapshot.services.len() {
-            self.remembered.retain(|key, _| snapshot.services.contains_key(key));
-        }
-        let mut plan = Plan::default();
-        let mut users = HashMap::<IpAddr, Vec<&ServiceKey>>::new();
-        let services = snapshot.services.iter().map(|(key, service)| {
-            let (judgement, service_plan) = self.single(key, service, snapshot, &ground);
-            if judgement.may_be_announced() {
-                for address in &judgement.addresses {
-                    users.entry(*address).or_default().push(key);
-                }
-            }
-            (key.clone(), service_plan)
-        });
-        plan.services = services.collect();
-        for group in groups(&users) {
+        self.look(snapshot, &ground);
+        let mut plan = Plan {
+            services: self.remembered.iter().map(|one| one.plan.clone()).collect(),
+            announce: BTreeMap::new(),
+        };
+        for group in groups(&self.remembered) {
             self.share(&group, &ground, &mut plan);
         }
         announce(&snapshot.own, &mut plan);
         plan
     }
 
-    /// A Service looked at alone.
-    fn single(
-        &mut self,
-        key: &ServiceKey,
-        service: &Arc<Service>,
-        snapshot: &Snapshot,
-        ground: &Arc<Ground>,
-    ) -> (Arc<Judgement>, Arc<ServicePlan>) {
-        let slices = snapshot.endpoints.get(key).map(Vec::as_slice).unwrap_or_default();
-        let same = |old: &&Remembered| {
-            Arc::ptr_eq(&old.service, service)
-                && old.slices.len() == slices.len()
-                && old.slices.iter().zip(slices).all(|(a, b)| Arc::ptr_eq(a, b))
-        };
-        if let Some(old) = self.remembered.get(key).filter(same) {
-            return (old.judgement.clone(), old.plan.clone());
-        }
-        let judgement = Arc::new(judge::judge(key, service, slices, ground));
-        let owner = judgement.addresses.first().and_then(|address| ground.elect(&judgement.candidates(), *address));
-        let plan = Arc::new(ServicePlan::new(key.clone(), &judgement, owner, ground.clone()));
-        let remembered = Remembered {
-            service: service.clone(),
-            slices: slices.to_vec(),
-            judgement: judgement.clone(),
-            plan: plan.clone(),
-        };
-        self.remembered.insert(key.clone(), remembered);
-        (judgement, plan)
+    /// Looks at every Service alone, at those that are the same not again.
+    fn look(&mut self, snapshot: &Snapshot, ground: &Arc<Ground>) {
+        let mut before = std::mem::take(&mut self.remembered).into_iter().peekable();
+        let mut endpoints = snapshot.endpoints.iter().peekable();
+        self.remembered = (snapshot.services.iter())
+            .map(|(key, service)| {
+                while endpoints.next_if(|(other, _)| *other < key).is_some() {}
+                let slices = endpoints.next_if(|(other, _)| *other == key).map(|(_, slices)| slices.as_slice());
+                let slices = slices.unwrap_or_default();
+                while before.next_if(|old| old.plan.service < *key).is_some() {}
+                let old = before.next_if(|old| old.plan.service == *key);
+                old.filter(|old| old.is_of(service, slices)).unwrap_or_else(|| single(key, service, slices, ground))
+            })
+            .collect();
     }
 
     /// Services that share an address get one owner: a node that may announce them all, else one that may announce the
     /// most of them. Its preference is the sum of theirs; the address hashed is the least of their first ones.
-    fn share(&self, group: &[&ServiceKey], ground: &Arc<Ground>, plan: &mut Plan) {
-        let judged: Vec<&Remembered> = group.iter().filter_map(|key| self.remembered.get(*key)).collect();
+    fn share(&self, group: &BTreeSet<usize>, ground: &Arc<Ground>, plan: &mut Plan) {
+        let judged = || group.iter().filter_map(|index| Some((*index, self.remembered.get(*index)?)));
         let mut support = BTreeMap::<usize, (usize, i32)>::new();
-        for (node, preference) in judged.iter().flat_map(|one| one.judgement.candidates()) {
+        for (node, preference) in judged().flat_map(|(_, one)| one.judgement.candidates()) {
             let entry = support.entry(node).or_default();
             entry.0 += 1;
             entry.1 = entry.1.saturating_add(preference);
         }
         let most = support.values().map(|(count, _)| *count).max().unwrap_or_default();
-        let candidates: Vec<(usize, i32)> = support
-            .into_iter()
-            .filter(|(_, (count, _))| *count == most)
-            .map(|(node, (_, preference))| (node, preference))
-            .collect();
-        let address = judged.iter().filter_map(|one| one.judgement.addresses.first()).min();
+        let best = support.into_iter().filter(|(_, (count, _))| *count == most);
+        let candidates: Vec<(usize, i32)> = best.map(|(node, (_, preference))| (node, preference)).collect();
+        let address = judged().filter_map(|(_, one)| one.judgement.addresses.first()).min();
         let owner = address.and_then(|address| ground.elect(&candidates, *address));
-        for one in judged {
-            if one.plan.owner.as_ref() != owner.and_then(|owner| ground.nodes.get(owner)) {
-                let key = one.plan.service.clone();
-                let shared = ServicePlan::new(key.clone(), &one.judgement, owner, ground.clone());
-                plan.services.insert(key, Arc::new(shared));
+        let name = owner.and_then(|owner| ground.nodes.get(owner));
+        for (index, one) in judged().filter(|(_, one)| one.plan.owner.as_ref() != name) {
+            let shared = ServicePlan::new(one.plan.service.clone(), &one.judgement, owner, ground.clone());
+            if let Some(entry) = plan.services.get_mut(index) {
+                *entry = Arc::new(shared);
             }
         }
     }
 }
 
-/// The Services that hang together by addresses, where there is more than one.
-fn groups<'a>(users: &HashMap<IpAddr, Vec<&'a ServiceKey>>) -> Vec<Vec<&'a ServiceKey>> {
-    let shared: BTreeSet<&Vec<&'a ServiceKey>> = users.values().filter(|keys| keys.len() > 1).collect();
-    let mut groups: Vec<BTreeSet<&'a ServiceKey>> = Vec::new();
-    let mut of = BTreeMap::<&'a ServiceKey, usize>::new();
-    for keys in shared {
-        let touched: BTreeSet<usize> = keys.iter().filter_map(|key| of.get(*key).copied()).collect();
-        let mut group: BTreeSet<&'a ServiceKey> = keys.iter().copied().collect();
-        for index in touched {
-            group.extend(std::mem::take(&mut groups[index]));
+/// A Service looked at alone.
+fn single(key: &ServiceKey, service: &Arc<Service>, slices: &[Arc<EndpointSlice>], ground: &Arc<Ground>) -> Remembered {
+    let judgement = judge::judge(key, service, slices, ground);
+    let owner = judgement.addresses.first().and_then(|address| ground.elect(&judgement.candidates(), *address));
+    let plan = Arc::new(ServicePlan::new(key.clone(), &judgement, owner, ground.clone()));
+    Remembered { service: service.clone(), slices: slices.to_vec(), judgement, plan }
+}
+
+/// The Services that hang together by addresses, where there is more than one, by their place.
+fn groups(remembered: &[Remembered]) -> Vec<BTreeSet<usize>> {
+    let mut first = HashMap::<IpAddr, usize>::with_capacity(remembered.len());
+    let mut pairs = Vec::new();
+    for (index, one) in remembered.iter().enumerate().filter(|(_, one)| one.judgement.may_be_announced()) {
+        for address in &one.judgement.addresses {
+            if let Some(earlier) = first.insert(*address, index) {
+                pairs.push((earlier, index));
+            }
         }
-        for key in &group {
-            of.insert(*key, groups.len());
+    }
+    let mut groups: Vec<BTreeSet<usize>> = Vec::new();
+    let mut of = BTreeMap::<usize, usize>::new();
+    for (a, b) in pairs {
+        let mut group = BTreeSet::from([a, b]);
+        for old in [of.get(&a), of.get(&b)].into_iter().flatten().copied().collect::<BTreeSet<usize>>() {
+            group.extend(std::mem::take(&mut groups[old]));
         }
+        of.extend(group.iter().map(|service| (*service, groups.len())));
         groups.push(group);
     }
-    groups.into_iter().filter(|group| !group.is_empty()).map(|group| group.into_iter().collect()).collect()
+    groups.retain(|group| !group.is_empty());
+    groups
 }
 
 /// What this node owns, by address. An address that several Services have is announced on all their interfaces.
 fn announce(own: &NodeName, plan: &mut Plan) {
-    for (key, service) in &plan.services {
+    for service in &plan.services {
         if service.owner.as_ref() != Some(own) || service.code().is_some() {
             continue;
         }
         for address in &service.addresses {
-            let announcement = plan.announce.entry(*address);
-            let interfaces = service.interfaces.clone();
-            let announcement = match announcement {
-                std::collections::btree_map::Entry::Vacant(entry) => {
-                    entry.insert(Announcement { interfaces, services: BTreeSet::new() })
+            let none_yet = || Announcement { interfaces: Some(BTreeSet::new()), services: BTreeSet::new() };
+            let announcement = plan.announce.entry(*address).or_insert_with(none_yet);
+            announcement.interfaces = match (announcement.interfaces.take(), &service.interfaces) {
+                (Some(mut ours), Some(theirs)) => {
+                    ours.extend(theirs.iter().cloned());
+                    Some(ours)
                 }
-                std::collections::btree_map::Entry::Occupied(entry) => {
-                    let announcement = entry.into_mut();
-                    announcement.interfaces = match (announcement.interfaces.take(), interfaces) {
-                        (Some(mut ours), Some(theirs)) => {
-                            ours.extend(theirs);
-                            Some(ours)
-                        }
-                        _ => None,
-                    };
-                    announcement
-                }
+                _ => None,
             };
-            announcement.services.insert(key.clone());
+            announcement.services.insert(service.service.clone());
         }
     }
 }

@@ -1,12 +1,12 @@
 //! What a plan stands on: the nodes, looked at once for all Services (spec §5.2, §6.1 steps 1–3).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Node;
 
 use super::{Options, Snapshot};
-use crate::config::Config;
+use crate::config::{Config, L2Advertisement};
 use crate::l2::Ballot;
 use crate::names::{NodeName, ServiceKey};
 use crate::reason::Code;
@@ -30,6 +30,8 @@ pub(super) struct Ground {
     pub(super) ballots: Vec<Ballot>,
     /// Every node is excluded, and so none is (decision D2).
     pub(super) all_excluded: bool,
+    /// Per advertisement, by where it lies in memory (the configuration above keeps it there), which nodes it selects.
+    selected: HashMap<usize, Vec<bool>>,
     members: Option<BTreeSet<NodeName>>,
     objects: BTreeMap<NodeName, Arc<Node>>,
 }
@@ -56,7 +58,11 @@ impl Ground {
         if all_excluded {
             base = nodes.iter().map(|name| judge(name, false)).collect();
         }
+        let advertisements = snapshot.config.pools.values().flat_map(|pool| &pool.l2_advertisements);
+        let selects = |one: &Arc<L2Advertisement>| nodes.iter().map(|node| one.nodes.contains(node)).collect();
+        let selected = advertisements.map(|one| (Arc::as_ptr(one).addr(), selects(one))).collect();
         Self {
+            selected,
             config: snapshot.config.clone(),
             options: snapshot.options.clone(),
             own: snapshot.own.clone(),
@@ -83,6 +89,12 @@ impl Ground {
             && self.own_interfaces == snapshot.own_interfaces
             && self.unhealthy == snapshot.unhealthy
             && self.options == snapshot.options
+    }
+
+    /// Whether an advertisement selects a node.
+    pub(super) fn selects(&self, advertisement: &Arc<L2Advertisement>, node: usize) -> bool {
+        let selected = self.selected.get(&Arc::as_ptr(advertisement).addr()).and_then(|nodes| nodes.get(node));
+        selected.copied().unwrap_or(false)
     }
 
     pub(super) fn index(&self, node: &NodeName) -> Option<usize> {

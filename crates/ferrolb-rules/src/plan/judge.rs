@@ -103,7 +103,7 @@ fn node_by_node(
         .map(|(index, name)| {
             if let Some(code) = ground.node_code(index) {
                 Some(code)
-            } else if !matching.iter().any(|advertisement| advertisement.nodes.contains(name)) {
+            } else if !matching.iter().any(|advertisement| ground.selects(advertisement, index)) {
                 Some(Code::NodeNotSelected)
             } else if matches!(endpoints, Endpoints::On(nodes) if !nodes.contains(name.as_str())) {
                 Some(Code::NoLocalEndpoints)

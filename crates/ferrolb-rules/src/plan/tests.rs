@@ -48,7 +48,7 @@ fn add(snapshot: &mut Snapshot, service: Service, addresses: &[&str]) {
 
 fn owner(snapshot: &Snapshot, service: &str) -> Result<String, Code> {
     let plan = Planner::default().plan(snapshot);
-    let service = &plan.services[&key(service)];
+    let service = &plan.service(&key(service)).unwrap();
     match service.code() {
         Some(code) => Err(code),
         None => Ok(service.owner.clone().expect("an owner, or a reason").0),
@@ -57,7 +57,7 @@ fn owner(snapshot: &Snapshot, service: &str) -> Result<String, Code> {
 
 fn node_code(snapshot: &Snapshot, node: &str) -> Option<Code> {
     let plan = Planner::default().plan(snapshot);
-    plan.services[&key("x")].node_codes().find(|(name, _)| name.as_str() == node).map(|(_, code)| code)
+    plan.service(&key("x")).unwrap().node_codes().find(|(name, _)| name.as_str() == node).map(|(_, code)| code)
 }
 
 fn relabel(snapshot: &mut Snapshot, name: &str, labels: &str) {
@@ -73,7 +73,7 @@ fn the_elected_node_announces_and_the_others_say_why_not() {
     let address: IpAddr = "192.168.1.240".parse().unwrap();
     let announcement = Announcement { interfaces: None, services: BTreeSet::from([key("x")]) };
     assert_eq!(plan.announce, BTreeMap::from([(address, announcement)]));
-    let codes: Vec<_> = plan.services[&key("x")].node_codes().map(|(node, code)| (node.as_str(), code)).collect();
+    let codes: Vec<_> = plan.service(&key("x")).unwrap().node_codes().map(|(node, code)| (node.as_str(), code)).collect();
     assert_eq!(codes, [("node-b", Code::NotElected), ("node-c", Code::NotElected)]);
     let elsewhere = Snapshot { own: NodeName::new("node-b"), ..snapshot };
     assert_eq!(Planner::default().plan(&elsewhere).announce, BTreeMap::new());
@@ -135,7 +135,7 @@ fn where_all_nodes_are_excluded_it_is_announced_loudly_or_not_at_all() {
     all.options.announce_if_all_excluded = true;
     assert_eq!(owner(&all, "x").as_deref(), Ok("node-a"));
     let plan = Planner::default().plan(&all);
-    assert_eq!(plan.services[&key("x")].warnings()[0].code, Code::AllNodesExcluded);
+    assert_eq!(plan.service(&key("x")).unwrap().warnings()[0].code, Code::AllNodesExcluded);
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn interfaces_are_the_union_and_a_missing_one_is_said() {
     let announced = |advertisements: &[&str]| {
         let plan = Planner::default().plan(&snapshot(advertisements));
         let found = plan.announce.into_values().next().map(|announcement| announcement.interfaces);
-        (found, plan.services[&key("x")].code())
+        (found, plan.service(&key("x")).unwrap().code())
     };
     let set = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
     assert_eq!(announced(&["interfaces: [eth0]", "interfaces: [eth1, eth9]"]), (Some(set(&["eth0", "eth1", "eth9"])), None));
@@ -216,7 +216,7 @@ fn an_address_has_one_owner_even_if_its_services_differ() {
     shared.unhealthy.insert(NodeName::new("node-a"), BTreeSet::from([key("y")]));
     shared.unhealthy.insert(NodeName::new("node-c"), BTreeSet::from([key("w")]));
     let plan = Planner::default().plan(&shared);
-    let of = |name: &str| plan.services[&key(name)].owner.clone().unwrap().0;
+    let of = |name: &str| plan.service(&key(name)).unwrap().owner.clone().unwrap().0;
     assert_eq!((of("x"), of("y")), ("node-c".to_owned(), "node-c".to_owned()));
     assert_eq!(of("z"), of("w"));
     assert_ne!(of("w"), "node-c");
@@ -249,8 +249,8 @@ fn an_unchanged_service_keeps_its_plan_and_a_changed_one_does_not() {
     let before = planner.plan(&snapshot);
     add(&mut snapshot, service("y", "", ""), &["192.168.1.242"]);
     let after = planner.plan(&snapshot);
-    assert!(Arc::ptr_eq(&before.services[&key("x")], &after.services[&key("x")]));
-    assert!(!Arc::ptr_eq(&before.services[&key("y")], &after.services[&key("y")]));
+    assert!(Arc::ptr_eq(&before.service(&key("x")).unwrap(), &after.service(&key("x")).unwrap()));
+    assert!(!Arc::ptr_eq(&before.service(&key("y")).unwrap(), &after.service(&key("y")).unwrap()));
     snapshot.services.remove(&key("x"));
-    assert!(!planner.plan(&snapshot).services.contains_key(&key("x")));
+    assert!(planner.plan(&snapshot).service(&key("x")).is_none());
 }
