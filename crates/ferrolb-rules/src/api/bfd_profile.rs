@@ -1,5 +1,7 @@
 //! `BFDProfile`: how fast a dead peer is noticed (spec §1.9). The schema sets no defaults; FRR has its own.
 
+#![expect(clippy::duplicated_attributes, reason = "several columns have the same type")]
+
 use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

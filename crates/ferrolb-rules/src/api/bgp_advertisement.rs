@@ -1,5 +1,7 @@
 //! `BGPAdvertisement`: which pools are announced by BGP, how and to whom (spec §1.5).
 
+#![expect(clippy::duplicated_attributes, reason = "several columns have the same type")]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube_derive::CustomResource;
 use schemars::JsonSchema;

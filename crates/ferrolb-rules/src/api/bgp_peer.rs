@@ -3,6 +3,8 @@
 //! Durations are Go duration strings such as `90s` or `1m30s`, kept as written: the API server takes any string, what
 //! it means is for [`crate::config`] to say.
 
+#![expect(clippy::duplicated_attributes, reason = "several columns have the same type")]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube_derive::CustomResource;
 use schemars::JsonSchema;

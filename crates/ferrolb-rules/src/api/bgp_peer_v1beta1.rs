@@ -3,6 +3,8 @@
 //! The conversion is upstream's to the letter, including what it loses: a timer that was left out comes out as `0s`
 //! and a peer that is read and written back through v1beta1 has lost whatever only v1beta2 knows.
 
+#![expect(clippy::duplicated_attributes, reason = "several columns have the same type")]
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};

@@ -1,5 +1,7 @@
 //! `ConfigurationState`: what each component thinks of the configuration (spec §1.13). It has no `spec` at all.
 
+#![expect(clippy::duplicated_attributes, reason = "several columns have the same type")]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube_derive::CustomResource;
 use schemars::JsonSchema;

@@ -1,5 +1,7 @@
 //! `IPAddressPool`: addresses that Services may get (spec §1.3). The one kind that must have a `spec`.
 
+#![expect(clippy::duplicated_attributes, reason = "several columns have the same type")]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube_derive::CustomResource;
 use schemars::JsonSchema;

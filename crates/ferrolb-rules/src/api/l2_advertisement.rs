@@ -1,5 +1,7 @@
 //! `L2Advertisement`: which pools are announced by ARP and NDP, from where (spec §1.4).
 
+#![expect(clippy::duplicated_attributes, reason = "several columns have the same type")]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube_derive::CustomResource;
 use schemars::JsonSchema;
