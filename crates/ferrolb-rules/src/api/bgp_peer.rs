@@ -10,7 +10,7 @@ use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::absent::null_is_default;
+use super::absent::{null_is_default, spec_may_be_absent};
 use super::{UnusedStatus, schema};
 
 /// How to reach a BGP peer.
@@ -31,7 +31,8 @@ use super::{UnusedStatus, schema};
     printcolumn(name = "Multi Hops", type_ = "string", json_path = ".spec.ebgpMultiHop"),
     crates(kube_core = "::kube_core")
 )]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", remote = "Self")]
+#[schemars(!remote)]
 pub struct BGPPeerSpec {
     /// AS number of our end.
     #[serde(rename = "myASN")]
@@ -111,6 +112,8 @@ pub struct BGPPeerSpec {
     #[schemars(extend("default" = false))]
     pub dual_stack_address_family: Option<bool>,
 }
+
+spec_may_be_absent!(BGPPeerSpec);
 
 /// Which AS number a peer may have when none is given.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]

@@ -12,7 +12,7 @@ use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::absent::null_is_default;
+use super::absent::{null_is_default, spec_may_be_absent};
 use super::bgp_peer::{BGPPeer, BGPPeerSpec};
 use super::{UnusedStatus, schema};
 
@@ -37,7 +37,8 @@ use super::{UnusedStatus, schema};
     printcolumn(name = "Multi Hops", type_ = "string", json_path = ".spec.ebgpMultiHop"),
     crates(kube_core = "::kube_core")
 )]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", remote = "Self")]
+#[schemars(!remote)]
 pub struct BGPPeerV1Beta1Spec {
     /// AS number of our end.
     #[serde(rename = "myASN")]
@@ -83,6 +84,8 @@ pub struct BGPPeerV1Beta1Spec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ebgp_multi_hop: Option<bool>,
 }
+
+spec_may_be_absent!(BGPPeerV1Beta1Spec);
 
 /// Selects nodes by labels; everything in it must hold. Empty selects all.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]

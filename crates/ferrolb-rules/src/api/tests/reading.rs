@@ -148,6 +148,9 @@ fn a_missing_or_null_spec_is_an_empty_one() {
         read::<ConfigurationState>(&missing).unwrap();
         assert!(read::<IPAddressPool>(&missing).is_err());
     }
+    let none = object("BGPPeer", "any", &Value::Null, &Value::Null);
+    assert_eq!(read::<BGPPeer>(&none).unwrap().spec.my_asn, 0, "for the configuration to complain about");
+    assert_eq!(read::<BGPPeerV1Beta1>(&none).unwrap().spec.my_asn, 0);
     let null = json!({"metadata": {"name": "one"}, "spec": null, "status": null});
     assert_eq!(read::<L2Advertisement>(&null).unwrap().spec, Default::default());
     assert!(read::<IPAddressPool>(&null).is_err());
