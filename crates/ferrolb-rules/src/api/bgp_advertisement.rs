@@ -1,4 +1,6 @@
 //! `BGPAdvertisement`: which pools are announced by BGP, how and to whom (spec §1.5).
+//!
+//! The numbers are wider than what they mean needs: the schema does not bound them, so an API server takes any.
 
 #![expect(clippy::duplicated_attributes, reason = "several columns have the same type")]
 
@@ -34,16 +36,16 @@ use super::{UnusedStatus, schema};
 pub struct BGPAdvertisementSpec {
     /// Length of the IPv4 prefix advertised, in bits, 1 to 32. Absent means 32, each address by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1), extend("default" = 32))]
-    pub aggregation_length: Option<i32>,
+    #[schemars(range(min = 1), extend("default" = 32, "format" = "int32"))]
+    pub aggregation_length: Option<i64>,
     /// Length of the IPv6 prefix advertised, in bits, up to 128. Absent means 128, each address by itself.
     #[serde(default, rename = "aggregationLengthV6", skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("default" = 128))]
-    pub aggregation_length_v6: Option<i32>,
+    #[schemars(extend("default" = 128, "format" = "int32"))]
+    pub aggregation_length_v6: Option<i64>,
     /// LOCAL_PREF, which peers of the same AS prefer the higher of. Absent means 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::int32")]
-    pub local_pref: Option<u32>,
+    pub local_pref: Option<i64>,
     /// Communities: `N:N`, `large:N:N:N`, or a name that a Community defines.
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub communities: Vec<String>,

@@ -182,7 +182,7 @@ fn modern(selector: &LegacyNodeSelector) -> LabelSelector {
     }
 }
 
-/// A selector of v1beta2 as one of v1beta1. Values that are absent become none, which v1beta1 refuses when written back.
+/// A selector of v1beta2 as one of v1beta1. Absent values become an empty list, which v1beta1 refuses if written back.
 fn legacy(selector: &LabelSelector) -> LegacyNodeSelector {
     let expressions = selector.match_expressions.iter().flatten().map(|modern| LegacyRequirement {
         key: modern.key.clone(),

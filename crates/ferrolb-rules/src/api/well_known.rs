@@ -9,7 +9,8 @@ pub const DEPRECATED_PREFIX: &str = "metallb.universe.tf/";
 
 /// Service annotation, read: the pool to take addresses from (spec §1.14).
 pub const ADDRESS_POOL: &str = "metallb.io/address-pool";
-/// The same under the old prefix: read only when the new key is absent, even if that one's value is empty (spec §1.14).
+/// The same under the old prefix: read only when the new key is absent; there with an empty value it still wins (spec
+/// §1.14).
 pub const DEPRECATED_ADDRESS_POOL: &str = "metallb.universe.tf/address-pool";
 /// Service annotation, read: one or two addresses asked for, separated by commas, spaces trimmed (spec §1.14).
 pub const LOAD_BALANCER_IPS: &str = "metallb.io/loadBalancerIPs";

@@ -80,6 +80,8 @@ fn advertisements_come_back_unchanged() {
     });
     let bgp: BGPAdvertisement = same(&object("BGPAdvertisement", "v1beta1", &spec, &json!({})));
     assert_eq!(bgp.spec.aggregation_length_v6, Some(64));
+    let spec = json!({"localPref": -1, "aggregationLengthV6": 3_000_000_000_u32});
+    same::<BGPAdvertisement>(&object("BGPAdvertisement", "v1beta1", &spec, &Value::Null));
 
     let spec = json!({"communities": [{"name": "a", "value": "1:2"}, {"name": "b"}, {}]});
     let community: Community = same(&object("Community", "v1beta1", &spec, &Value::Null));
