@@ -1,33 +1,46 @@
-//! `IPAddressPool`: addresses that Services may get (spec §1.3).
+//! `IPAddressPool`: addresses that Services may get (spec §1.3). The one kind that must have a `spec`.
+
+#![expect(clippy::duplicated_attributes, reason = "several columns have the same type")]
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Addresses that Services of type LoadBalancer may get.
+use super::absent::null_is_default;
+use super::schema;
+
+/// Which addresses a pool has and who may use them.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
 #[kube(
     group = "metallb.io",
     version = "v1beta1",
     kind = "IPAddressPool",
+    plural = "ipaddresspools",
     namespaced,
-    derive = "PartialEq",
+    doc = "Addresses that Services of type LoadBalancer may get.",
     status = "IPAddressPoolStatus",
+    derive = "Default",
+    derive = "PartialEq",
+    printcolumn(name = "Auto Assign", type_ = "boolean", json_path = ".spec.autoAssign"),
+    printcolumn(name = "Avoid Buggy IPs", type_ = "boolean", json_path = ".spec.avoidBuggyIPs"),
+    printcolumn(name = "Addresses", type_ = "string", json_path = ".spec.addresses"),
     crates(kube_core = "::kube_core")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct IPAddressPoolSpec {
-    /// CIDRs or inclusive ranges, both families mixed freely.
+    /// CIDRs (`10.0.0.0/24`) or inclusive ranges (`10.0.0.5-10.0.0.9`), both families mixed freely.
     pub addresses: Vec<String>,
     /// Whether the pool may be used without being asked for by name. Absent means true.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = true))]
     pub auto_assign: Option<bool>,
-    /// Skip IPv4 addresses that end in .0 or .255.
-    #[serde(rename = "avoidBuggyIPs", skip_serializing_if = "Option::is_none")]
+    /// Skip IPv4 addresses that end in .0 or .255. Absent means false.
+    #[serde(default, rename = "avoidBuggyIPs", skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = false))]
     pub avoid_buggy_ips: Option<bool>,
-    /// Pins the pool to namespaces or Services.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Pins the pool to namespaces or Services. Absent means that every Service may use it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_allocation: Option<ServiceAllocation>,
 }
 
@@ -36,33 +49,40 @@ pub struct IPAddressPoolSpec {
 #[serde(rename_all = "camelCase")]
 pub struct ServiceAllocation {
     /// Lower positive numbers are preferred; 0 or absent is least preferred.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::integer")]
     pub priority: Option<i64>,
-    /// Exact namespace names.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Namespaces by exact name.
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub namespaces: Vec<String>,
-    /// Namespaces by label.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Namespaces by label; any selector may match.
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::selectors")]
     pub namespace_selectors: Vec<LabelSelector>,
-    /// Services by label.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Services by label; any selector may match.
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::selectors")]
     pub service_selectors: Vec<LabelSelector>,
 }
 
-/// How much of a pool is in use.
+/// How much of a pool is in use. The schema wants all four numbers; objects stored before there were any have none.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct IPAddressPoolStatus {
     /// Distinct IPv4 addresses in use.
-    #[serde(rename = "assignedIPv4")]
+    #[serde(default, rename = "assignedIPv4")]
+    #[schemars(!default)]
     pub assigned_ipv4: i64,
     /// Distinct IPv6 addresses in use.
-    #[serde(rename = "assignedIPv6")]
+    #[serde(default, rename = "assignedIPv6")]
+    #[schemars(!default)]
     pub assigned_ipv6: i64,
     /// IPv4 capacity minus those in use.
-    #[serde(rename = "availableIPv4")]
+    #[serde(default, rename = "availableIPv4")]
+    #[schemars(!default)]
     pub available_ipv4: i64,
     /// IPv6 capacity minus those in use.
-    #[serde(rename = "availableIPv6")]
+    #[serde(default, rename = "availableIPv6")]
+    #[schemars(!default)]
     pub available_ipv6: i64,
 }

@@ -1,0 +1,139 @@
+//! Pieces of schema that several kinds share and that a derive cannot write (spec §1.2).
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
+
+/// A number without bounds or format.
+pub(super) fn integer(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "integer"})
+}
+
+/// A number that the schema calls `int32` and does not bound, whatever the Rust type.
+pub(super) fn int32(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "integer", "format": "int32"})
+}
+
+/// An AS number that may be 0: 32 bits without sign, which only `int64` can hold.
+pub(super) fn asn(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "integer", "format": "int64", "minimum": 0, "maximum": u32::MAX})
+}
+
+/// An AS number that may not be 0.
+pub(super) fn nonzero_asn(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "integer", "format": "int64", "minimum": 1, "maximum": u32::MAX})
+}
+
+/// One label selector. The operator is any string here; what it may be is looked at when it is parsed.
+pub(super) fn selector(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "description": "Selects by labels; everything in it must hold. Empty selects all.",
+        "x-kubernetes-map-type": "atomic",
+        "properties": {
+            "matchLabels": {
+                "type": "object",
+                "description": "Labels that must have exactly these values.",
+                "additionalProperties": {"type": "string"},
+            },
+            "matchExpressions": {
+                "type": "array",
+                "description": "Requirements, all of which must hold.",
+                "x-kubernetes-list-type": "atomic",
+                "items": {
+                    "type": "object",
+                    "required": ["key", "operator"],
+                    "properties": {
+                        "key": {"type": "string", "description": "The label looked at."},
+                        "operator": {"type": "string", "description": "In, NotIn, Exists or DoesNotExist."},
+                        "values": {
+                            "type": "array",
+                            "description": "For In and NotIn at least one value, otherwise none.",
+                            "x-kubernetes-list-type": "atomic",
+                            "items": {"type": "string"},
+                        },
+                    },
+                },
+            },
+        },
+    })
+}
+
+/// A list of label selectors, any of which may match.
+pub(super) fn selectors(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "array", "items": selector(generator)})
+}
+
+/// A list of standard conditions with the limits that Kubernetes sets on them, one of each type.
+pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
+    let label = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
+    let type_pattern = format!(r"^({label}(\.{label})*/)?(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$");
+    json_schema!({
+        "type": "array",
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+        "items": {
+            "type": "object",
+            "required": ["lastTransitionTime", "message", "reason", "status", "type"],
+            "properties": {
+                "lastTransitionTime": {
+                    "type": "string", "format": "date-time", "description": "When the status last changed.",
+                },
+                "message": {"type": "string", "maxLength": 32768, "description": "The same for people; may be empty."},
+                "observedGeneration": {
+                    "type": "integer", "format": "int64", "minimum": 0,
+                    "description": "The generation of the object that was looked at.",
+                },
+                "reason": {
+                    "type": "string", "minLength": 1, "maxLength": 1024,
+                    "pattern": "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
+                    "description": "Why, as one word for programs.",
+                },
+                "status": {
+                    "type": "string", "enum": ["True", "False", "Unknown"], "description": "Whether it holds.",
+                },
+                "type": {
+                    "type": "string", "maxLength": 316, "pattern": type_pattern,
+                    "description": "What the condition is about.",
+                },
+            },
+        },
+    })
+}
+
+/// One CEL rule and what the API server says when it does not hold.
+fn rule(rule: &str, message: &str) -> Value {
+    json!({"rule": rule, "message": message})
+}
+
+/// A field that may not change once set, in a status.
+pub(super) fn immutable() -> Value {
+    json!([rule("self == oldSelf", "Value is immutable")])
+}
+
+/// The same for graceful restart, whose message differs (spec §1.6). As a transition rule on a field without default
+/// it is only looked at when the old and the new object both have the field [Q-1].
+pub(super) fn graceful_restart_immutable() -> Value {
+    json!([rule("self == oldSelf", "EnableGracefulRestart cannot be changed after creation")])
+}
+
+/// The reconnect interval of a peer: whole seconds, 1 to 65535 (spec §1.6).
+pub(super) fn connect_time() -> Value {
+    json!([
+        rule(
+            "duration(self) >= duration('1s') && duration(self) < duration('65536s')",
+            "connect time should be between 1 seconds to 65535",
+        ),
+        rule("duration(self).getMilliseconds() % 1000 == 0", "connect time should contain a whole number of seconds"),
+    ])
+}
+
+/// Advertisements for selected Services are for single addresses (spec §1.5).
+pub(super) fn no_aggregation_with_service_selectors() -> Value {
+    json!([rule(
+        "!has(self.serviceSelectors) || size(self.serviceSelectors) == 0 || \
+         ((!has(self.aggregationLength) || self.aggregationLength == 32) && \
+         (!has(self.aggregationLengthV6) || self.aggregationLengthV6 == 128))",
+        "serviceSelectors and aggregationLength are mutually exclusive, can only be used together with default \
+         aggregationLength (32) and aggregationLengthV6 (128)",
+    )])
+}
