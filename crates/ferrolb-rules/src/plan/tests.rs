@@ -191,7 +191,7 @@ fn advertisements_select_nodes_services_and_preferences_that_add_up() {
 fn interfaces_are_the_union_and_a_missing_one_is_said() {
     let announced = |advertisements: &[&str]| {
         let plan = Planner::default().plan(&snapshot(advertisements));
-        let found = plan.announce.into_values().next().map(|announcement| announcement.interfaces);
+        let found = plan.announce.values().next().map(|announcement| announcement.interfaces.clone());
         (found, plan.service(&key("x")).unwrap().code())
     };
     let set = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
