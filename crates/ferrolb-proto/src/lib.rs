@@ -15,4 +15,7 @@
 //! A driver is one loop: drain outputs, then wait for the socket, for new desired state, or for the deadline. Decoders
 //! never panic and store nothing that they do not need; each has a fuzz target.
 
+pub mod announce;
+pub mod arp;
 pub mod ethernet;
+pub mod ndp;

@@ -1,0 +1,212 @@
+//! A filter for the kernel: wake us only for requests for addresses that we have (classic BPF, bpf(4), Linux
+//! `Documentation/networking/filter.rst`).
+//!
+//! Addresses next to each other are one range; ranges are searched as a binary tree, so that a foreign request costs
+//! the kernel a handful of instructions and us nothing. A program is bounded: where there are too many ranges, those
+//! with the smallest gaps between them are taken as one, and the few requests that fall into the gaps are dropped when
+//! they are looked up here. Neighbour solicitations are filtered by the low 32 bits of their target in the same way.
+
+use std::collections::BTreeSet;
+
+/// Ranges in a program at most: about 800 instructions, which every kernel's `net.core.optmem_max` has room for.
+pub const RANGES: usize = 128;
+
+/// One instruction: `struct sock_filter`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instruction {
+    /// Operation.
+    pub code: u16,
+    /// Instructions to skip if the test holds.
+    pub jt: u8,
+    /// Instructions to skip if it does not.
+    pub jf: u8,
+    /// Operand.
+    pub k: u32,
+}
+
+const LOAD_WORD: u16 = 0x20;
+const LOAD_HALF: u16 = 0x28;
+const LOAD_BYTE: u16 = 0x30;
+const JUMP: u16 = 0x05;
+const JUMP_EQUAL: u16 = 0x15;
+const JUMP_GREATER: u16 = 0x25;
+const JUMP_AT_LEAST: u16 = 0x35;
+const RETURN: u16 = 0x06;
+/// Take the whole frame.
+const ACCEPT: u32 = 0x0004_0000;
+
+const fn plain(code: u16, k: u32) -> Instruction {
+    Instruction { code, jt: 0, jf: 0, k }
+}
+
+const fn test(code: u16, k: u32, jt: u8, jf: u8) -> Instruction {
+    Instruction { code, jt, jf, k }
+}
+
+/// Accepts ARP requests whose target address is one of these (as numbers), and nothing else.
+pub fn arp_requests(targets: &BTreeSet<u32>) -> Vec<Instruction> {
+    // Operation at 20, target protocol address at 38.
+    let mut program = vec![plain(LOAD_HALF, 20), test(JUMP_EQUAL, 1, 1, 0), plain(RETURN, 0), plain(LOAD_WORD, 38)];
+    program.extend(tree(&ranges(targets)));
+    program
+}
+
+/// Accepts neighbour solicitations without extension headers whose target ends in one of these 32 bits, and nothing
+/// else.
+pub fn solicitations(targets: &BTreeSet<u32>) -> Vec<Instruction> {
+    // Next header at 14 + 6, ICMPv6 type at 14 + 40, the last four bytes of the target at 14 + 40 + 8 + 12.
+    let mut program = vec![
+        plain(LOAD_BYTE, 20),
+        test(JUMP_EQUAL, 58, 1, 0),
+        plain(RETURN, 0),
+        plain(LOAD_BYTE, 54),
+        test(JUMP_EQUAL, 135, 1, 0),
+        plain(RETURN, 0),
+        plain(LOAD_WORD, 74),
+    ];
+    program.extend(tree(&ranges(targets)));
+    program
+}
+
+/// Neighbours joined, and the smallest gaps closed until few enough are left.
+fn ranges(targets: &BTreeSet<u32>) -> Vec<(u32, u32)> {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for target in targets {
+        match ranges.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(*target) => *last = *target,
+            _ => ranges.push((*target, *target)),
+        }
+    }
+    let excess = ranges.len().saturating_sub(RANGES);
+    if excess == 0 {
+        return ranges;
+    }
+    let mut gaps: Vec<(u32, usize)> =
+        ranges.windows(2).enumerate().map(|(index, pair)| (pair[1].0 - pair[0].1, index)).collect();
+    gaps.sort_unstable();
+    let closed: BTreeSet<usize> = gaps.into_iter().take(excess).map(|(_, index)| index).collect();
+    let mut merged: Vec<(u32, u32)> = Vec::new();
+    for (index, range) in ranges.into_iter().enumerate() {
+        match merged.last_mut() {
+            Some((_, last)) if index > 0 && closed.contains(&(index - 1)) => *last = range.1,
+            _ => merged.push(range),
+        }
+    }
+    merged
+}
+
+/// A binary tree over sorted ranges; the number looked for is in the accumulator.
+fn tree(ranges: &[(u32, u32)]) -> Vec<Instruction> {
+    match ranges {
+        [] => vec![plain(RETURN, 0)],
+        [(first, last)] => vec![
+            test(JUMP_AT_LEAST, *first, 0, 2),
+            test(JUMP_GREATER, *last, 1, 0),
+            plain(RETURN, ACCEPT),
+            plain(RETURN, 0),
+        ],
+        ranges => {
+            let (low, high) = ranges.split_at(ranges.len() / 2);
+            let (left, right) = (tree(low), tree(high));
+            let over = u32::try_from(left.len()).unwrap_or_default();
+            let mut program = vec![test(JUMP_AT_LEAST, high[0].0, 0, 1), plain(JUMP, over)];
+            program.extend(left);
+            program.extend(right);
+            program
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What the kernel does with a program: the verifier's rules as assertions, then the run.
+    fn run(program: &[Instruction], frame: &[u8]) -> bool {
+        assert!(program.len() <= 4096, "the kernel takes no longer program");
+        let (mut at, mut accumulator) = (0, 0u32);
+        loop {
+            let Instruction { code, jt, jf, k } = program[at];
+            let here = usize::try_from(k).unwrap();
+            let load = |length: usize| {
+                frame.get(here..here + length).map(|bytes| bytes.iter().fold(0, |sum, byte| sum << 8 | u32::from(*byte)))
+            };
+            let jump = |holds: bool| usize::from(if holds { jt } else { jf });
+            at += 1;
+            match code {
+                LOAD_BYTE | LOAD_HALF | LOAD_WORD => {
+                    let length = [(LOAD_BYTE, 1), (LOAD_HALF, 2), (LOAD_WORD, 4)].iter().find(|(load, _)| *load == code);
+                    // A load beyond the end drops the frame.
+                    let Some(value) = load(length.unwrap().1) else { return false };
+                    accumulator = value;
+                }
+                JUMP => at += here,
+                JUMP_EQUAL => at += jump(accumulator == k),
+                JUMP_GREATER => at += jump(accumulator > k),
+                JUMP_AT_LEAST => at += jump(accumulator >= k),
+                RETURN => return k != 0,
+                other => panic!("instruction {other:#x}"),
+            }
+        }
+    }
+
+    fn arp(operation: u16, target: u32) -> Vec<u8> {
+        let mut frame = vec![0; 60];
+        frame[20..22].copy_from_slice(&operation.to_be_bytes());
+        frame[38..42].copy_from_slice(&target.to_be_bytes());
+        frame
+    }
+
+    fn solicitation(next: u8, kind: u8, target: u32) -> Vec<u8> {
+        let mut frame = vec![0; 86];
+        frame[20] = next;
+        frame[54] = kind;
+        frame[74..78].copy_from_slice(&target.to_be_bytes());
+        frame
+    }
+
+    #[test]
+    fn only_requests_for_the_addresses_pass() {
+        let program = arp_requests(&BTreeSet::from([10, 11, 12, 40]));
+        for target in 0..60 {
+            assert_eq!(run(&program, &arp(1, target)), matches!(target, 10..=12 | 40), "{target}");
+        }
+        assert!(!run(&program, &arp(2, 10)), "a reply");
+        assert!(!run(&program, &[0; 30]), "too short");
+        assert!(!run(&arp_requests(&BTreeSet::new()), &arp(1, 10)), "no address, no frame");
+    }
+
+    #[test]
+    fn only_solicitations_for_the_addresses_pass() {
+        let program = solicitations(&BTreeSet::from([7]));
+        assert!(run(&program, &solicitation(58, 135, 7)));
+        assert!(!run(&program, &solicitation(58, 136, 7)));
+        assert!(!run(&program, &solicitation(17, 135, 7)));
+        assert!(!run(&program, &solicitation(58, 135, 8)));
+    }
+
+    #[test]
+    fn ten_thousand_scattered_addresses_still_make_a_small_program() {
+        let targets: BTreeSet<u32> = (0..10_000u32).map(|n| n.wrapping_mul(2_654_435_761)).collect();
+        let program = arp_requests(&targets);
+        assert!(program.len() < 1000, "{}", program.len());
+        assert!(targets.iter().all(|target| run(&program, &arp(1, *target))));
+    }
+
+    proptest! {
+        #[test]
+        fn the_filter_lets_every_address_pass_and_few_enough_pass_exactly(
+            targets in proptest::collection::btree_set(any::<u32>(), 0..RANGES),
+            others in proptest::collection::vec(any::<u32>(), 20),
+        ) {
+            let program = arp_requests(&targets);
+            for target in targets.iter().chain(&others) {
+                for near in [target.wrapping_sub(1), *target, target.wrapping_add(1)] {
+                    prop_assert_eq!(run(&program, &arp(1, near)), targets.contains(&near));
+                }
+            }
+        }
+    }
+}
