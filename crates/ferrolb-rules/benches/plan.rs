@@ -104,7 +104,11 @@ fn after_a_node_died(bencher: divan::Bencher<'_, '_>) {
         alive = !alive;
         let node = NodeName::new("node-9");
         let members = snapshot.members.as_mut().unwrap();
-        if alive { members.insert(node) } else { members.remove(&node) };
+        if alive {
+            members.insert(node)
+        } else {
+            members.remove(&node)
+        };
         planner.plan(&snapshot).announce.len()
     });
 }

@@ -166,6 +166,11 @@ impl Allocator {
         self.allocations.get(service).map(|allocation| &allocation.assigned)
     }
 
+    /// What every Service has.
+    pub fn allocations(&self) -> impl Iterator<Item = (&ServiceKey, &Assigned)> {
+        self.allocations.iter().map(|(key, allocation)| (key, &allocation.assigned))
+    }
+
     /// What the Service was when it got its addresses.
     pub fn request(&self, service: &ServiceKey) -> Option<&Request> {
         self.allocations.get(service).map(|allocation| &allocation.request)

@@ -128,10 +128,8 @@ impl Planner {
             }
         };
         self.look(snapshot, &ground);
-        let mut plan = Plan {
-            services: self.remembered.iter().map(|one| one.plan.clone()).collect(),
-            announce: BTreeMap::new(),
-        };
+        let mut plan =
+            Plan { services: self.remembered.iter().map(|one| one.plan.clone()).collect(), announce: BTreeMap::new() };
         for group in groups(&self.remembered) {
             self.share(&group, &ground, &mut plan);
         }
@@ -236,7 +234,8 @@ fn announce(own: &NodeName, plan: &mut Plan) {
 
 impl Ground {
     fn elect(&self, candidates: &[(usize, i32)], address: IpAddr) -> Option<usize> {
-        let ballots = candidates.iter().filter_map(|(node, preference)| Some((*node, self.ballots.get(*node)?, *preference)));
+        let ballots =
+            candidates.iter().filter_map(|(node, preference)| Some((*node, self.ballots.get(*node)?, *preference)));
         l2::elect(ballots, address)
     }
 

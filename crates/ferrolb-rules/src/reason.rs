@@ -78,6 +78,8 @@ codes! {
     NodeUnknown = 11,
     /// Standalone without a secret: the hosts form no group, and this one decides alone.
     MembershipOff = 12,
+    /// Two hosts run under the same node name.
+    NodeNameTaken = 13,
 
     /// No IPAddressPool is configured.
     NoPool = 1001,

@@ -166,7 +166,8 @@ fn note_overlap(key: &ServiceKey, held: &Assigned, config: &Config, outcome: &mu
     let Some(pool) = config.pools.get(&held.pool) else { return };
     for address in &held.addresses {
         if let Some(conflict) = pool.conflicts.iter().find(|conflict| conflict.range.contains(*address)) {
-            let message = format!("{address} was given from {}, and the older pool {} has it too", held.pool, conflict.with);
+            let message =
+                format!("{address} was given from {}, and the older pool {} has it too", held.pool, conflict.with);
             outcome.notes.push(Finding::new(Code::PoolOverlap, Severity::Note, format!("Service/{key}"), message));
         }
     }
@@ -211,8 +212,7 @@ impl Run<'_> {
             Some(ours) => format!("its loadBalancerClass is {class:?}, and {ours:?} is served here"),
             None => format!("its loadBalancerClass is {class:?}, and Services without one are served here"),
         };
-        self.outcome.refusal =
-            Some(Finding::new(Code::OtherClass, Severity::Note, self.object(), message));
+        self.outcome.refusal = Some(Finding::new(Code::OtherClass, Severity::Note, self.object(), message));
     }
 
     /// Steps 4 to 13 of spec §4.3.
@@ -255,7 +255,8 @@ impl Run<'_> {
         }
         let recorded: Option<Vec<IpAddr>> = texts.iter().map(|ip| ip.parse().ok()).collect();
         let Some(recorded) = recorded.filter(|recorded| families::of_addresses(recorded).is_some()) else {
-            let message = format!("Failed to retrieve LBIPs IPFamily for {:?}: {texts:?}", self.request.key.to_string());
+            let message =
+                format!("Failed to retrieve LBIPs IPFamily for {:?}: {texts:?}", self.request.key.to_string());
             self.event(true, "nolbIPsIPFamily", message);
             self.clear();
             return Ok(None);
@@ -284,7 +285,8 @@ impl Run<'_> {
         );
         self.event(false, "ClearAssignment", message);
         let message = format!("it had {}: {refusal}", quoted(recorded));
-        let note = Finding::new(Code::AddressNotAllowed, Severity::Warning, self.object(), message).with_fix(refusal.fix());
+        let note =
+            Finding::new(Code::AddressNotAllowed, Severity::Warning, self.object(), message).with_fix(refusal.fix());
         self.outcome.notes.push(note);
         self.clear();
     }
@@ -359,8 +361,8 @@ impl Run<'_> {
     /// Spec §4.4: what is asked for, the pool asked for, any pool.
     fn choose(&mut self, families: ServiceFamilies) -> Result<Assigned, (Code, String, String)> {
         let explain = |refusal: Refusal| (refusal.code(), refusal.to_string(), refusal.fix());
-        let wanted = request::addresses(self.service)
-            .map_err(|cause| (Code::RequestInvalid, cause.to_string(), cause.fix()))?;
+        let wanted =
+            request::addresses(self.service).map_err(|cause| (Code::RequestInvalid, cause.to_string(), cause.fix()))?;
         let pool = annotations::address_pool(self.service);
         if let Some(wanted) = wanted {
             if families::of_addresses(&wanted) != Some(families) {
@@ -377,7 +379,11 @@ impl Run<'_> {
         }
         let Some(needed) = families.needed(self.service) else {
             let why = "the Service has cluster IPs of both families and ipFamilyPolicy SingleStack".to_owned();
-            return Err((Code::FamilyMismatch, why, "set spec.ipFamilyPolicy to PreferDualStack or RequireDualStack".to_owned()));
+            return Err((
+                Code::FamilyMismatch,
+                why,
+                "set spec.ipFamilyPolicy to PreferDualStack or RequireDualStack".to_owned(),
+            ));
         };
         match pool {
             Some(pool) => self.allocator.allocate_from(pool, &self.request, needed),

@@ -131,13 +131,16 @@ mod tests {
             let Instruction { code, jt, jf, k } = program[at];
             let here = usize::try_from(k).unwrap();
             let load = |length: usize| {
-                frame.get(here..here + length).map(|bytes| bytes.iter().fold(0, |sum, byte| sum << 8 | u32::from(*byte)))
+                frame
+                    .get(here..here + length)
+                    .map(|bytes| bytes.iter().fold(0, |sum, byte| sum << 8 | u32::from(*byte)))
             };
             let jump = |holds: bool| usize::from(if holds { jt } else { jf });
             at += 1;
             match code {
                 LOAD_BYTE | LOAD_HALF | LOAD_WORD => {
-                    let length = [(LOAD_BYTE, 1), (LOAD_HALF, 2), (LOAD_WORD, 4)].iter().find(|(load, _)| *load == code);
+                    let length =
+                        [(LOAD_BYTE, 1), (LOAD_HALF, 2), (LOAD_WORD, 4)].iter().find(|(load, _)| *load == code);
                     // A load beyond the end drops the frame.
                     let Some(value) = load(length.unwrap().1) else { return false };
                     accumulator = value;

@@ -33,8 +33,12 @@ impl Groups {
     /// Changes over to the groups of these addresses. Returns what to do, leaves first.
     pub fn set<'a>(&mut self, addresses: impl Iterator<Item = &'a Ipv6Addr>) -> Vec<Change> {
         let wanted: BTreeSet<Ipv6Addr> = addresses.map(|address| solicited_node(*address)).collect();
-        let gone: Vec<(Ipv6Addr, usize)> =
-            self.joined.iter().filter(|(group, _)| !wanted.contains(*group)).map(|(group, socket)| (*group, *socket)).collect();
+        let gone: Vec<(Ipv6Addr, usize)> = self
+            .joined
+            .iter()
+            .filter(|(group, _)| !wanted.contains(*group))
+            .map(|(group, socket)| (*group, *socket))
+            .collect();
         let mut changes = Vec::new();
         for (group, socket) in gone {
             self.forget(group);
@@ -88,7 +92,8 @@ mod tests {
         let mut groups = Groups::default();
         let all: Vec<Ipv6Addr> = (0..10_000).map(address).collect();
         let joins = groups.set(all.iter());
-        let per_socket = |socket| joins.iter().filter(|join| matches!(join, Change::Join(of, _) if *of == socket)).count();
+        let per_socket =
+            |socket| joins.iter().filter(|join| matches!(join, Change::Join(of, _) if *of == socket)).count();
         assert_eq!((0..11).map(per_socket).collect::<Vec<_>>(), [vec![PER_SOCKET; 10], vec![0]].concat());
         assert_eq!(groups.set(all[1..].iter()), [Change::Leave(0, solicited_node(all[0]))]);
         assert_eq!(groups.set(all.iter()), [Change::Join(0, solicited_node(all[0]))]);

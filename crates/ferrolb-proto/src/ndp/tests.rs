@@ -6,8 +6,7 @@ use proptest::prelude::*;
 use super::*;
 
 const CLIENT: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x50]);
-const OWN: Own =
-    Own { mac: MacAddr([2, 0, 0, 0, 0, 0x11]), link_local: Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x11) };
+const OWN: Own = Own { mac: MacAddr([2, 0, 0, 0, 0, 0x11]), link_local: Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x11) };
 const ASKER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x50);
 const ADDRESS: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0xab12, 0x3456);
 

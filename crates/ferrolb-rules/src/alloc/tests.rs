@@ -162,15 +162,15 @@ fn pinned_pools_come_first_by_priority() {
 #[test]
 fn a_namespace_selector_that_matches_nothing_excludes_everybody() {
     let allocation = ServiceAllocation { namespaces: Some(BTreeSet::new()), ..ServiceAllocation::default() };
-    let mut allocator =
-        allocator(vec![Pool { service_allocation: Some(allocation), ..pool("p", &["10.0.0.0/30"]) }]);
+    let mut allocator = allocator(vec![Pool { service_allocation: Some(allocation), ..pool("p", &["10.0.0.0/30"]) }]);
     assert_eq!(v4(&mut allocator, &request("a")), Err(Code::NoFreeAddress));
     assert!(allocator.assign(&request("a"), &[ip("10.0.0.1")], &[]).is_err());
 }
 
 #[test]
 fn dual_stack_takes_both_from_one_pool_or_what_the_policy_allows() {
-    let pools = || vec![pool("a", &["10.0.0.0/30"]), pool("b", &["10.0.1.0/30", "fc00::/126"]), pool("c", &["fd00::/126"])];
+    let pools =
+        || vec![pool("a", &["10.0.0.0/30"]), pool("b", &["10.0.1.0/30", "fc00::/126"]), pool("c", &["fd00::/126"])];
     let mut both = allocator(pools());
     let assigned = both.allocate(&request("x"), Families::Both).unwrap();
     assert_eq!((assigned.pool.as_str(), assigned.addresses), ("b", vec![ip("10.0.1.0"), ip("fc00::")]));

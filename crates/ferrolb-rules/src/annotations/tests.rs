@@ -69,7 +69,9 @@ fn health_checks_are_parsed_or_refused_with_a_reason() {
     assert_eq!(HealthCheck::parse("http://[::1]"), Ok(http("::1", 80, "/")));
     assert_eq!(HealthCheck::parse("http://[::1]:81"), Ok(http("::1", 81, "/")));
     assert_eq!(HealthCheck::parse("tcp://localhost:53"), Ok(HealthCheck::Tcp { host: "localhost".into(), port: 53 }));
-    for wrong in ["", "8080", "tcp://x", "tcp://x:0", "tcp://x:70000", "https://x/", "http:///x", "http://a b/", "http://x/a b"] {
+    for wrong in
+        ["", "8080", "tcp://x", "tcp://x:0", "tcp://x:70000", "https://x/", "http:///x", "http://a b/", "http://x/a b"]
+    {
         assert!(HealthCheck::parse(wrong).is_err(), "{wrong}");
         if !wrong.is_empty() {
             assert_eq!(codes(&[(HEALTH_CHECK, wrong)]), [Code::AnnotationInvalid], "{wrong}");

@@ -24,7 +24,9 @@ impl Selector {
         for expression in selector.match_expressions.iter().flatten() {
             let empty = expression.values.as_ref().is_none_or(Vec::is_empty);
             match expression.operator.as_str() {
-                "In" | "NotIn" if empty => return Err(format!("{} {} has no values", expression.key, expression.operator)),
+                "In" | "NotIn" if empty => {
+                    return Err(format!("{} {} has no values", expression.key, expression.operator));
+                }
                 "Exists" | "DoesNotExist" if !empty => {
                     return Err(format!("{} {} takes no values", expression.key, expression.operator));
                 }

@@ -70,10 +70,8 @@ fn overlapping_pools_are_a_soft_conflict_that_the_older_one_wins() {
         Arc::new(pool)
     };
     let both = |first: Option<&str>, second: Option<&str>| {
-        let pools = vec![
-            aged("a", "addresses: [10.0.0.0/24]", first),
-            aged("b", "addresses: [10.0.0.128-10.0.1.5]", second),
-        ];
+        let pools =
+            vec![aged("a", "addresses: [10.0.0.0/24]", first), aged("b", "addresses: [10.0.0.128-10.0.1.5]", second)];
         parse(pools, vec![l2("all", "")], vec![]).unwrap()
     };
     let younger = |config: &Config| {
@@ -148,7 +146,9 @@ fn advertisements_are_attached_by_name_by_label_or_to_all() {
 fn the_same_advertisement_twice_counts_once_unless_it_prefers() {
     let count = |spec: &str| {
         let pools = vec![pool("p", "addresses: [10.0.0.0/24]")];
-        parse(pools, vec![l2("a", spec), l2("b", spec)], vec![node("n", "")]).unwrap().pools["p"].l2_advertisements.len()
+        parse(pools, vec![l2("a", spec), l2("b", spec)], vec![node("n", "")]).unwrap().pools["p"]
+            .l2_advertisements
+            .len()
     };
     assert_eq!(count("interfaces: [eth0]"), 1);
     assert_eq!(count("preferredNodeSelectors: [{weight: 5, preference: {}}]"), 2);
@@ -157,7 +157,8 @@ fn the_same_advertisement_twice_counts_once_unless_it_prefers() {
 #[test]
 fn preferences_only_count_inside_the_advertisements_nodes() {
     let spec = "nodeSelectors: [{matchLabels: {kubernetes.io/hostname: a}}], preferredNodeSelectors: [{weight: 5, preference: {}}, {weight: 6, preference: {}}]";
-    let config = parse(vec![pool("p", "addresses: [10.0.0.0/24]")], vec![l2("x", spec)], vec![node("a", ""), node("b", "")]);
+    let config =
+        parse(vec![pool("p", "addresses: [10.0.0.0/24]")], vec![l2("x", spec)], vec![node("a", ""), node("b", "")]);
     let preferences = &config.unwrap().pools["p"].l2_advertisements[0].preferences;
     assert_eq!(preferences, &BTreeMap::from([(NodeName::new("a"), 11)]));
 }

@@ -39,7 +39,8 @@ fn electing_finds_the_first_of_the_order() {
     for last in 0..100u8 {
         let address = IpAddr::from([10, 0, 0, last]);
         let preference = |index: usize| i32::from(index % 7 == 0) * i32::from(last % 2);
-        let elected = elect(ballots.iter().enumerate().map(|(index, ballot)| (index, ballot, preference(index))), address);
+        let elected =
+            elect(ballots.iter().enumerate().map(|(index, ballot)| (index, ballot, preference(index))), address);
         let first = order(nodes.iter().enumerate().map(|(index, node)| (node.clone(), preference(index))), address);
         assert_eq!(elected.map(|index| &nodes[index]), first.first());
     }

@@ -51,10 +51,8 @@ impl Judgement {
 
 /// Judges a Service.
 pub(super) fn judge(key: &ServiceKey, service: &Service, slices: &[Arc<EndpointSlice>], ground: &Ground) -> Judgement {
-    let options = service::Options {
-        load_balancer_class: ground.options.load_balancer_class.clone(),
-        assume_cluster_ips: false,
-    };
+    let options =
+        service::Options { load_balancer_class: ground.options.load_balancer_class.clone(), assume_cluster_ips: false };
     if !is_load_balancer(service) {
         return Judgement::refused(Code::NotLoadBalancer);
     }
@@ -141,17 +139,14 @@ fn one_reason(nodes: &[Option<Code>]) -> Code {
 /// The pool that has all addresses: the recorded one if it does, else the one that hands them out, else any (upstream
 /// does not look at avoidBuggyIPs here, spec §5.4).
 fn pool_of<'a>(service: &Service, addresses: &[IpAddr], ground: &'a Ground) -> Option<&'a Arc<Pool>> {
-    let has_all = |pool: &&Arc<Pool>| {
-        addresses.iter().all(|address| pool.ranges.iter().any(|range| range.contains(*address)))
-    };
+    let has_all =
+        |pool: &&Arc<Pool>| addresses.iter().all(|address| pool.ranges.iter().any(|range| range.contains(*address)));
     let hands_out = |pool: &&Arc<Pool>| {
         !pool.conflicts.iter().any(|conflict| addresses.iter().any(|address| conflict.range.contains(*address)))
     };
     let pools = &ground.config.pools;
     let recorded = annotations::allocated_from(service).and_then(|name| pools.get(name)).filter(has_all);
-    recorded
-        .or_else(|| pools.values().filter(has_all).find(hands_out))
-        .or_else(|| pools.values().find(has_all))
+    recorded.or_else(|| pools.values().filter(has_all).find(hands_out)).or_else(|| pools.values().find(has_all))
 }
 
 /// This node's interfaces for a Service: the union over the advertisements that select this node (spec §6.3).
@@ -181,7 +176,8 @@ impl Endpoints {
         if ground.options.selectorless_is_ready && selectorless && slices.is_empty() {
             return Self::Somewhere;
         }
-        let mut serving = slices.iter().flat_map(|slice| slice.endpoints.iter()).filter(|endpoint| serves(endpoint)).peekable();
+        let mut serving =
+            slices.iter().flat_map(|slice| slice.endpoints.iter()).filter(|endpoint| serves(endpoint)).peekable();
         if serving.peek().is_none() {
             return Self::None;
         }

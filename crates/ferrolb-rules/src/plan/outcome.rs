@@ -97,7 +97,8 @@ impl ServicePlan {
 
     fn message(&self, code: Code) -> String {
         let list = || {
-            let items: Vec<String> = self.node_codes().map(|(node, code)| format!("{node} {code} {}", code.name())).collect();
+            let items: Vec<String> =
+                self.node_codes().map(|(node, code)| format!("{node} {code} {}", code.name())).collect();
             items.join(", ")
         };
         let pool = self.pool.as_deref().unwrap_or_default();

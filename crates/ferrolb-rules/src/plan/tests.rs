@@ -34,7 +34,8 @@ fn snapshot(advertisements: &[&str]) -> Snapshot {
 }
 
 fn configure(snapshot: &mut Snapshot, advertisements: &[&str]) {
-    let advertisements = advertisements.iter().enumerate().map(|(index, spec)| l2(&format!("l2-{index}"), spec)).collect();
+    let advertisements =
+        advertisements.iter().enumerate().map(|(index, spec)| l2(&format!("l2-{index}"), spec)).collect();
     let pools = vec![pool("p", "addresses: [192.168.1.240/28, 'fc00:f853:ccd:e799::/120']")];
     snapshot.config = Arc::new(parse(pools, advertisements, snapshot.nodes.values().cloned().collect()).unwrap());
 }
@@ -73,7 +74,8 @@ fn the_elected_node_announces_and_the_others_say_why_not() {
     let address: IpAddr = "192.168.1.240".parse().unwrap();
     let announcement = Announcement { interfaces: None, services: BTreeSet::from([key("x")]) };
     assert_eq!(plan.announce, BTreeMap::from([(address, announcement)]));
-    let codes: Vec<_> = plan.service(&key("x")).unwrap().node_codes().map(|(node, code)| (node.as_str(), code)).collect();
+    let codes: Vec<_> =
+        plan.service(&key("x")).unwrap().node_codes().map(|(node, code)| (node.as_str(), code)).collect();
     assert_eq!(codes, [("node-b", Code::NotElected), ("node-c", Code::NotElected)]);
     let elsewhere = Snapshot { own: NodeName::new("node-b"), ..snapshot };
     assert_eq!(Planner::default().plan(&elsewhere).announce, BTreeMap::new());
@@ -177,7 +179,9 @@ fn advertisements_select_nodes_services_and_preferences_that_add_up() {
     assert_eq!(node_code(&selected, "node-a"), Some(Code::NodeNotSelected));
     assert_eq!(owner(&snapshot(&["serviceSelectors: [{matchLabels: {app: y}}]"]), "x"), Err(Code::NoAdvertisement));
     let prefer = |node: &str, weight: u8| {
-        format!("preferredNodeSelectors: [{{weight: {weight}, preference: {{matchLabels: {{kubernetes.io/hostname: {node}}}}}}}]")
+        format!(
+            "preferredNodeSelectors: [{{weight: {weight}, preference: {{matchLabels: {{kubernetes.io/hostname: {node}}}}}}}]"
+        )
     };
     assert_eq!(owner(&snapshot(&[&prefer("node-b", 60)]), "x").as_deref(), Ok("node-b"));
     let added = snapshot(&[&prefer("node-b", 30), &prefer("node-b", 31), &prefer("node-c", 60)]);
@@ -195,7 +199,10 @@ fn interfaces_are_the_union_and_a_missing_one_is_said() {
         (found, plan.service(&key("x")).unwrap().code())
     };
     let set = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
-    assert_eq!(announced(&["interfaces: [eth0]", "interfaces: [eth1, eth9]"]), (Some(set(&["eth0", "eth1", "eth9"])), None));
+    assert_eq!(
+        announced(&["interfaces: [eth0]", "interfaces: [eth1, eth9]"]),
+        (Some(set(&["eth0", "eth1", "eth9"])), None)
+    );
     assert_eq!(announced(&["interfaces: [eth0]", ""]), (Some(None), None));
     assert_eq!(announced(&["interfaces: [wlan0]"]), (None, Some(Code::InterfaceMissing)), "quirk Q-21");
 }

@@ -341,4 +341,28 @@ Right:
     ferrolb standalone --manifests /etc/ferrolb --node-name web1 --secret-file /etc/ferrolb.secret
     ferrolb standalone --manifests /etc/ferrolb --node-name web2 --secret-file /etc/ferrolb.secret",
     },
+    Explanation {
+        code: Code::NodeNameTaken,
+        summary: "Two hosts run under the same node name",
+        fix: "give each host its own --node-name, the one that its Node object has",
+        long: "\
+Hosts are known by their names: the name decides who allocates addresses and who announces which
+one. Two hosts with one name both believe to be meant, and both answer for the same addresses.
+
+It comes about when a machine or its configuration was copied, or when a host was replaced and the
+old one is still running.
+
+See it: `ferrolb status` on any host; the message names both IP addresses.
+
+What to do: stop one of the two, or give it a name of its own and a Node object with its own
+InternalIP. The address that a name belongs to is the InternalIP of its Node object.
+
+Wrong:
+    ferrolb standalone --node-name web1 ...    # on 192.168.1.11
+    ferrolb standalone --node-name web1 ...    # on 192.168.1.12, copied from web1
+
+Right:
+    ferrolb standalone --node-name web1 ...    # on 192.168.1.11
+    ferrolb standalone --node-name web2 ...    # on 192.168.1.12",
+    },
 ];

@@ -86,11 +86,16 @@ fn addresses_are_asked_for_by_field_or_by_annotation_but_not_both() {
 #[test]
 fn a_request_and_a_pool_must_fit() {
     let mut bench = bench(&[("p", "addresses: [10.0.0.0/24]"), ("q", "addresses: [10.0.1.0/24]")]);
-    let asks = |pool: &str| service("a", V4, &format!("metallb.io/loadBalancerIPs: 10.0.0.9, metallb.io/address-pool: {pool}"));
+    let asks = |pool: &str| {
+        service("a", V4, &format!("metallb.io/loadBalancerIPs: 10.0.0.9, metallb.io/address-pool: {pool}"))
+    };
     assert_eq!(bench.gives(&asks("p")), ok(&["10.0.0.9"]));
     let mut fresh = self::bench(&[("p", "addresses: [10.0.0.0/24]"), ("q", "addresses: [10.0.1.0/24]")]);
     let (code, text) = refused(fresh.gives(&asks("q")));
-    assert_eq!((code, text.as_str()), (Code::PoolMismatch, "[\"10.0.0.9\"] is not compatible with requested address pool q"));
+    assert_eq!(
+        (code, text.as_str()),
+        (Code::PoolMismatch, "[\"10.0.0.9\"] is not compatible with requested address pool q")
+    );
 }
 
 #[test]
@@ -245,7 +250,10 @@ fn keys_may_change_while_alone_and_a_change_of_policy_unblocks_another() {
 #[test]
 fn pinning_by_label_of_the_namespace_follows_the_label() {
     let resources = |label: &str| crate::config::Resources {
-        pools: vec![pool("p", "addresses: [10.0.0.0/24], serviceAllocation: {namespaceSelectors: [{matchLabels: {team: a}}]}")],
+        pools: vec![pool(
+            "p",
+            "addresses: [10.0.0.0/24], serviceAllocation: {namespaceSelectors: [{matchLabels: {team: a}}]}",
+        )],
         namespaces: vec![namespace("default", label)],
         ..crate::config::Resources::default()
     };

@@ -3,19 +3,20 @@
 //! The pass is made anew on every change: parse the configuration (or keep the last good one), let the allocator run if
 //! this host is the one that allocates, give every Service the addresses that the table says, and plan who announces.
 //! On the other hosts the allocator runs too, but only to say *why* a Service has no address: its picks are dropped.
+//! The allocator itself is kept from pass to pass, because it remembers under which keys an address is shared.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ferrolb_rules::alloc::Allocator;
+use ferrolb_rules::alloc::{Allocator, Counters};
 use ferrolb_rules::annotations;
 use ferrolb_rules::api;
 use ferrolb_rules::config::{self, Config};
 use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::plan::{Plan, Planner, Snapshot};
 use ferrolb_rules::reason::{Code, Finding, Severity};
-use ferrolb_rules::service::{self, Outcome};
+use ferrolb_rules::service::{self, Outcome, key_of};
 use ferrolb_rules::table::{Entry, Table};
 use k8s_openapi::api::core::v1::{LoadBalancerIngress, LoadBalancerStatus, Node, Service, ServiceStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -25,6 +26,7 @@ use super::peers::Allocates;
 use crate::source::dir::Objects;
 
 /// What one pass is made from, beside the decider's own memory.
+#[derive(Clone)]
 pub(super) struct Inputs<'a> {
     /// The manifests.
     pub(super) objects: &'a Objects,
@@ -53,7 +55,7 @@ pub(super) struct Decision {
     /// Why a Service has no address.
     pub(super) refusals: BTreeMap<ServiceKey, Finding>,
     /// Counts per pool, by the table in force.
-    pub(super) allocator: Allocator,
+    pub(super) counters: BTreeMap<String, Counters>,
     /// Configuration errors, soft conflicts, annotations that do nothing.
     pub(super) findings: Vec<Finding>,
     /// What was said about Services in this pass, for the log: new addresses, refusals.
@@ -66,6 +68,7 @@ pub(super) struct Decider {
     options: Options,
     table: Table,
     config: Option<Arc<Config>>,
+    allocator: Allocator,
     planner: Planner,
     /// Services with their addresses filled in, so that an unchanged one stays the same object and its plan is not
     /// made again.
@@ -90,7 +93,7 @@ pub(super) struct Options {
 impl Decider {
     /// Starts from the saved table.
     pub(super) fn new(own: NodeName, options: Options, table: Table) -> Self {
-        Self { own, options, table, config: None, planner: Planner::default(), dressed: BTreeMap::new() }
+        Self { own, options, table, config: None, allocator: Allocator::new(), planner: Planner::default(), dressed: BTreeMap::new() }
     }
 
     /// The table as this host knows it.
@@ -112,17 +115,20 @@ impl Decider {
     pub(super) fn decide(&mut self, inputs: Inputs<'_>) -> Decision {
         let first_seen = self.ages(inputs.objects, inputs.unix_seconds);
         let (config, mut findings) = self.configure(inputs.objects, &first_seen);
-        let (allocator, outcomes) = self.allocate(inputs.objects, &config);
+        let recorded = self.dress(inputs.objects);
+        let outcomes = self.allocate(&recorded, &config);
         let changed = inputs.allocates == Allocates::Own && self.record(&outcomes, &first_seen);
+        self.follow_table(&recorded);
+        let counters = config.pools.keys().filter_map(|pool| Some((pool.clone(), self.allocator.counters(pool)?)));
+        let counters = counters.collect();
         let refusals = self.refusals(&outcomes, &inputs.allocates);
-        let services = self.dress(inputs.objects);
-        for service in services.values() {
-            let pool = self.table.entry(&key(service)).map(|entry| entry.pool.as_str());
-            findings.extend(annotations::findings(service, pool));
+        let services = if changed { self.dress(inputs.objects) } else { recorded };
+        for service in &inputs.objects.services {
+            findings.extend(annotations::findings(service, None));
         }
         let plan = self.plan(&inputs, &config, &services);
         let table = changed.then(|| self.table.clone());
-        Decision { config, table, services, plan, refusals, allocator, findings, outcomes }
+        Decision { config, table, services, plan, refusals, counters, findings, outcomes }
     }
 
     /// When each pool without a creation time was first seen.
@@ -144,14 +150,17 @@ impl Decider {
             communities: objects.communities.clone(),
             namespaces: objects.namespaces.clone(),
             nodes: nodes(objects, &self.own),
-            ..config::Resources::default()
         };
         match config::parse(&resources) {
             Ok(config) => {
                 let findings = config.findings.clone();
                 let config = match &self.config {
                     Some(old) if **old == config => old.clone(),
-                    _ => Arc::new(config),
+                    _ => {
+                        let config = Arc::new(config);
+                        self.allocator.set_pools(&config);
+                        config
+                    }
                 };
                 self.config = Some(config.clone());
                 (config, findings)
@@ -169,20 +178,35 @@ impl Decider {
     }
 
     /// Lets the allocator run over all Services, from what the table says.
-    fn allocate(&self, objects: &Objects, config: &Arc<Config>) -> (Allocator, Vec<(ServiceKey, Outcome)>) {
-        let mut allocator = Allocator::new();
-        allocator.set_pools(config);
+    fn allocate(
+        &mut self,
+        recorded: &BTreeMap<ServiceKey, Arc<Service>>,
+        config: &Arc<Config>,
+    ) -> Vec<(ServiceKey, Outcome)> {
         if self.config.is_none() {
-            return (allocator, Vec::new());
+            return Vec::new();
         }
-        let recorded: Vec<Service> =
-            objects.services.iter().map(|service| with_entry(service, self.table.entry(&key(service)))).collect();
+        self.follow_table(recorded);
         let options = service::Options {
             load_balancer_class: self.options.load_balancer_class.clone(),
             assume_cluster_ips: true,
         };
-        let outcomes = service::converge_all(recorded.iter(), &mut allocator, Some(config), &options);
-        (allocator, outcomes)
+        let services = recorded.values().map(|service| &**service);
+        service::converge_all(services, &mut self.allocator, Some(config), &options)
+    }
+
+    /// Makes the allocator forget what the table does not say: picks that were not ours to make, what another host
+    /// decided otherwise, Services that are gone.
+    fn follow_table(&mut self, services: &BTreeMap<ServiceKey, Arc<Service>>) {
+        let table = &self.table;
+        let stray = self.allocator.allocations().filter(|(key, assigned)| {
+            let entry = table.entry(key).map(|entry| &entry.addresses);
+            entry != Some(&assigned.addresses) || !services.contains_key(*key)
+        });
+        let stray: Vec<ServiceKey> = stray.map(|(key, _)| key.clone()).collect();
+        for key in stray {
+            self.allocator.release(&key);
+        }
     }
 
     fn record(&mut self, outcomes: &[(ServiceKey, Outcome)], first_seen: &BTreeMap<String, i64>) -> bool {
@@ -226,7 +250,7 @@ impl Decider {
     fn dress(&mut self, objects: &Objects) -> BTreeMap<ServiceKey, Arc<Service>> {
         let mut before = std::mem::take(&mut self.dressed);
         for raw in &objects.services {
-            let key = key(raw);
+            let key = key_of(raw);
             let entry = self.table.entry(&key);
             let dressed = match before.remove(&key) {
                 Some(old) if old.entry.as_ref() == entry && (Arc::ptr_eq(&old.raw, raw) || *old.raw == **raw) => old,
@@ -255,11 +279,12 @@ impl Decider {
             .into_iter()
             .filter_map(|node| Some((NodeName::new(node.metadata.name.clone()?), node)))
             .collect();
-        let mut options = ferrolb_rules::plan::Options::default();
-        options.ignore_exclude_lb = self.options.ignore_exclude_lb;
-        options.announce_if_all_excluded = true;
-        options.load_balancer_class.clone_from(&self.options.load_balancer_class);
-        options.selectorless_is_ready = true;
+        let options = ferrolb_rules::plan::Options {
+            ignore_exclude_lb: self.options.ignore_exclude_lb,
+            announce_if_all_excluded: true,
+            load_balancer_class: self.options.load_balancer_class.clone(),
+            selectorless_is_ready: true,
+        };
         self.planner.plan(&Snapshot {
             config: config.clone(),
             services: services.clone(),
@@ -275,18 +300,17 @@ impl Decider {
     }
 }
 
-/// A Service's key. Objects from the source always have both names.
-pub(super) fn key(service: &Service) -> ServiceKey {
-    let metadata = &service.metadata;
-    ServiceKey::new(metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
-}
-
 fn with_entry(service: &Service, entry: Option<&Entry>) -> Service {
     let mut service = service.clone();
     let ingress = entry.map(|entry| {
         let ingress = |ip: &IpAddr| LoadBalancerIngress { ip: Some(ip.to_string()), ..LoadBalancerIngress::default() };
         entry.addresses.iter().map(ingress).collect()
     });
+    let annotations = service.metadata.annotations.get_or_insert_default();
+    match entry {
+        Some(entry) => annotations.insert(annotations::ALLOCATED_FROM.to_owned(), entry.pool.clone()),
+        None => annotations.remove(annotations::ALLOCATED_FROM),
+    };
     service.status = Some(ServiceStatus { load_balancer: Some(LoadBalancerStatus { ingress }), ..ServiceStatus::default() });
     service
 }
@@ -314,4 +338,17 @@ fn nodes(objects: &Objects, own: &NodeName) -> Vec<Arc<Node>> {
         nodes.push(Arc::new(node));
     }
     nodes
+}
+
+/// The health checks to make: those of every Service that has an address.
+pub(super) fn checks(decision: &Decision) -> BTreeMap<ServiceKey, annotations::HealthCheck> {
+    let served = decision.services.iter().filter(|(_, service)| service::is_load_balancer(service));
+    served.filter_map(|(key, service)| Some((key.clone(), annotations::health_check(service)?))).collect()
+}
+
+/// The addresses to bind: those that this host announces, of Services that ask for it.
+pub(super) fn to_bind(decision: &Decision) -> BTreeSet<IpAddr> {
+    let asks = |key: &ServiceKey| decision.services.get(key).is_some_and(|service| annotations::binds_to_lo(service));
+    let announced = decision.plan.announce.iter();
+    announced.filter(|(_, one)| one.services.iter().any(asks)).map(|(address, _)| *address).collect()
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ferrolb_proto::ethernet::MacAddr;
-use ferrolb_rules::alloc::Allocator;
-use ferrolb_rules::config::{Config, Pool};
+use ferrolb_rules::alloc::Counters;
+use ferrolb_rules::config::Pool;
 use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::plan::ServicePlan;
 use ferrolb_rules::range::Family;
@@ -40,7 +40,7 @@ pub(super) fn report(facts: Facts<'_>) -> State {
     let services: Vec<ServiceState> = decision
         .services
         .iter()
-        .filter(|(key, service)| concerns_us(service, decision.plan.services.get(*key).map(|plan| &**plan)))
+        .filter(|(key, service)| concerns_us(service, decision.plan.service(key).map(|plan| &**plan)))
         .map(|(key, service)| service_state(key, service, &facts))
         .collect();
     let mut findings = facts.findings.clone();
@@ -53,7 +53,7 @@ pub(super) fn report(facts: Facts<'_>) -> State {
         node: facts.own.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ok,
-        pools: decision.config.pools.values().map(|pool| pool_state(pool, &decision.config, &decision.allocator)).collect(),
+        pools: decision.config.pools.values().map(|pool| pool_state(pool, decision.counters.get(&pool.name).copied().unwrap_or_default())).collect(),
         services,
         peers: facts.peers,
         interfaces: facts.interfaces,
@@ -61,8 +61,7 @@ pub(super) fn report(facts: Facts<'_>) -> State {
     }
 }
 
-fn pool_state(pool: &Pool, _config: &Config, allocator: &Allocator) -> PoolState {
-    let counters = allocator.counters(&pool.name).unwrap_or_default();
+fn pool_state(pool: &Pool, counters: Counters) -> PoolState {
     let count = |family, total: i64, assigned: i64, available: i64| {
         let unsigned = |count: i64| u64::try_from(count).unwrap_or_default();
         FamilyCount { family, total: unsigned(total), assigned: unsigned(assigned), available: unsigned(available) }
@@ -96,7 +95,7 @@ fn concerns_us(service: &Service, plan: Option<&ServicePlan>) -> bool {
 
 fn service_state(key: &ServiceKey, service: &Service, facts: &Facts<'_>) -> ServiceState {
     let decision = facts.decision;
-    let plan = decision.plan.services.get(key);
+    let plan = decision.plan.service(key);
     let addresses = plan.map(|plan| plan.addresses.clone()).unwrap_or_default();
     let answer = addresses.first().and_then(|address| answer(facts.announced.get(address)?, plan?.owner.as_ref()));
     let all_answered = !addresses.is_empty() && addresses.iter().all(|address| facts.announced.contains_key(address));
@@ -141,7 +140,7 @@ fn reasons(key: &ServiceKey, state: Progress, facts: &Facts<'_>) -> Vec<ReasonSt
         reasons.push(of(refusal, None));
         return reasons;
     }
-    let Some(plan) = decision.plan.services.get(key) else { return reasons };
+    let Some(plan) = decision.plan.service(key) else { return reasons };
     if state == Progress::Announced {
         reasons.extend(plan.warnings().iter().map(|finding| of(finding, None)));
         return reasons;

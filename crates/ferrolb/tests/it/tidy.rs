@@ -70,9 +70,8 @@ fn every_source_file_opens_with_its_story() {
 
 #[test]
 fn exceptions_to_lints_say_why() {
-    let bare = offenders(|path, line| {
-        !path.ends_with("tidy.rs") && (line.contains("#[allow(") || line.contains("#![allow("))
-    });
+    let bare =
+        offenders(|path, line| !path.ends_with("tidy.rs") && (line.contains("#[allow(") || line.contains("#![allow(")));
     assert!(bare.is_empty(), "use #[expect(.., reason = \"..\")]:\n{}", bare.join("\n"));
 }
 
@@ -80,7 +79,9 @@ fn exceptions_to_lints_say_why() {
 fn unsafe_code_lives_only_in_net() {
     let net = root().join("crates/ferrolb/src/net");
     let strays = offenders(|path, line| {
-        !path.starts_with(&net) && !path.ends_with("tidy.rs") && (line.contains("unsafe {") || line.contains("unsafe fn"))
+        !path.starts_with(&net)
+            && !path.ends_with("tidy.rs")
+            && (line.contains("unsafe {") || line.contains("unsafe fn"))
     });
     assert!(strays.is_empty(), "unsafe outside crates/ferrolb/src/net:\n{}", strays.join("\n"));
 }
@@ -100,7 +101,13 @@ fn modules_are_named_after_what_they_are() {
 
 #[test]
 fn nothing_is_left_to_do_later_in_a_comment() {
-    let markers = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X:"), concat!("todo", "!("), concat!("unimplemented", "!(")];
+    let markers = [
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        concat!("XX", "X:"),
+        concat!("todo", "!("),
+        concat!("unimplemented", "!("),
+    ];
     let left = offenders(|_, line| markers.iter().any(|marker| line.contains(marker)));
     assert!(left.is_empty(), "finish it, or write down where it is tracked:\n{}", left.join("\n"));
 }
@@ -113,7 +120,19 @@ fn the_architecture_stays_short() {
 
 #[test]
 fn pure_crates_list_no_crate_that_touches_the_world() {
-    let banned = ["tokio", "socket2", "rtnetlink", "hyper", "kube", "kube-client", "kube-runtime", "nix", "libc", "mio", "notify"];
+    let banned = [
+        "tokio",
+        "socket2",
+        "rtnetlink",
+        "hyper",
+        "kube",
+        "kube-client",
+        "kube-runtime",
+        "nix",
+        "libc",
+        "mio",
+        "notify",
+    ];
     for name in ["ferrolb-proto", "ferrolb-rules"] {
         let manifest = fs::read_to_string(root().join("crates").join(name).join("Cargo.toml")).unwrap();
         let listed: Vec<&str> = manifest

@@ -61,9 +61,9 @@ impl Model {
                 let found = found.or_else(|| match families {
                     Families::Prefer { primary } => {
                         let other = if *primary == Family::V4 { Family::V6 } else { Family::V4 };
-                        [*primary, other]
-                            .into_iter()
-                            .find_map(|family| pools.iter().find_map(|pool| self.pick(pool, request, Families::One(family))))
+                        [*primary, other].into_iter().find_map(|family| {
+                            pools.iter().find_map(|pool| self.pick(pool, request, Families::One(family)))
+                        })
                     }
                     _ => None,
                 });
@@ -75,7 +75,8 @@ impl Model {
                 let single = |family| self.pick(&pool, request, Families::One(family));
                 let found = match families {
                     Families::Prefer { .. } => {
-                        let all: Vec<IpAddr> = [Family::V4, Family::V6].into_iter().filter_map(single).flatten().collect();
+                        let all: Vec<IpAddr> =
+                            [Family::V4, Family::V6].into_iter().filter_map(single).flatten().collect();
                         (!all.is_empty()).then_some(all)
                     }
                     families => self.pick(&pool, request, *families),
@@ -162,7 +163,9 @@ fn usable(pool: &Pool, range: &AddressRange) -> impl Iterator<Item = IpAddr> + u
     };
     let v4 = range.family() == Family::V4;
     (first..=last)
-        .map(move |bits| if v4 { IpAddr::from(u32::try_from(bits).unwrap().to_be_bytes()) } else { IpAddr::from(bits.to_be_bytes()) })
+        .map(move |bits| {
+            if v4 { IpAddr::from(u32::try_from(bits).unwrap().to_be_bytes()) } else { IpAddr::from(bits.to_be_bytes()) }
+        })
         .filter(move |address| !(avoid && matches!(address, IpAddr::V4(v4) if matches!(v4.octets()[3], 0 | 255))))
 }
 
@@ -224,7 +227,8 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
             };
             (0..3u8)
                 .map(|owner| {
-                    let v4 = |n: usize| IpAddr::from((0x0a00_00fc + u32::try_from(n).unwrap()).to_be_bytes()).to_string();
+                    let v4 =
+                        |n: usize| IpAddr::from((0x0a00_00fc + u32::try_from(n).unwrap()).to_be_bytes()).to_string();
                     let mut ranges = spans(&owners4, owner, &v4);
                     ranges.extend(spans(&owners6, owner, &|n| format!("fc00::{n:x}")));
                     Pool {

@@ -27,7 +27,13 @@ enum Step {
 }
 
 fn shapes() -> impl Strategy<Value = Shape> {
-    (80..82i32, 0..3u8, any::<bool>(), proptest::option::weighted(0.3, 0..12u8), proptest::option::weighted(0.2, 0..2u8))
+    (
+        80..82i32,
+        0..3u8,
+        any::<bool>(),
+        proptest::option::weighted(0.3, 0..12u8),
+        proptest::option::weighted(0.2, 0..2u8),
+    )
         .prop_map(|(port, sharing, local, asks, pool)| Shape { port, sharing, local, asks, pool })
 }
 

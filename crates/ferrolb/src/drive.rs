@@ -1,0 +1,3 @@
+//! One loop per machine: packets and time in, packets and state out. What is decided, is decided elsewhere.
+
+pub mod l2;

@@ -1,0 +1,123 @@
+//! Answers ARP and neighbour solicitations, announces addresses, and follows the interfaces.
+//!
+//! ```text
+//! plan ── Wanted ──►┌───────────┐── frames ──► interfaces
+//!                   │ one thread│◄─ frames ─── (filtered by the kernel)
+//! status ◄─ Wire ───└───────────┘◄─ changes ── netlink
+//! ```
+//!
+//! One thread of its own, one epoll: a busy runtime elsewhere must not make a neighbour wait. State travels whole in
+//! both directions. If the thread panics, the process ends: half a speaker is worse than none.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use ferrolb_proto::ethernet::MacAddr;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use tokio::sync::watch;
+
+use crate::state::InterfaceState;
+
+pub mod links;
+mod responder;
+mod run;
+
+/// What to announce: per address the interfaces, `None` meaning all.
+pub type Wanted = BTreeMap<IpAddr, Option<BTreeSet<String>>>;
+
+/// What is really on the wire.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Wire {
+    /// The interfaces that can announce, in order of name.
+    pub interfaces: Vec<InterfaceState>,
+    /// Per address, where it is answered: interface and MAC address. Interfaces without carrier are left out.
+    pub announced: BTreeMap<IpAddr, Vec<(String, MacAddr)>>,
+    /// Interfaces that ought to answer and cannot, and why.
+    pub failures: BTreeMap<String, String>,
+}
+
+/// The running responder. Dropping it stops it: nothing is answered any more.
+#[derive(Debug)]
+pub struct L2 {
+    shared: Arc<Shared>,
+    wire: watch::Receiver<Arc<Wire>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+/// What goes to the thread: the newest wish, and a bell.
+#[derive(Debug)]
+struct Shared {
+    orders: Mutex<Orders>,
+    bell: EventFd,
+}
+
+#[derive(Debug, Default)]
+struct Orders {
+    wanted: Option<Wanted>,
+    stop: bool,
+}
+
+impl Shared {
+    fn order(&self, change: impl FnOnce(&mut Orders)) {
+        change(&mut self.orders.lock().unwrap_or_else(PoisonError::into_inner));
+        // The counter of an eventfd is full only after 2^64 rings that nobody heard.
+        let _ = self.bell.write(1);
+    }
+
+    fn take(&self) -> Orders {
+        let _ = self.bell.read();
+        let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        Orders { wanted: orders.wanted.take(), stop: orders.stop }
+    }
+}
+
+impl L2 {
+    /// Starts the thread. `restrict` names the only interfaces to use; without it, all that fit.
+    ///
+    /// # Errors
+    /// The process may not open packet sockets, or the kernel gives no netlink socket.
+    pub fn start(restrict: Option<BTreeSet<String>>) -> io::Result<Self> {
+        let bell = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
+        let shared = Arc::new(Shared { orders: Mutex::default(), bell });
+        let (sender, wire) = watch::channel(Arc::new(Wire::default()));
+        let mut run = run::Run::new(shared.clone(), sender, restrict)?;
+        let thread = thread::Builder::new().name("l2".to_owned()).spawn(move || {
+            let _guard = EndProcess;
+            run.run();
+        })?;
+        Ok(Self { shared, wire, thread: Some(thread) })
+    }
+
+    /// Announces exactly these addresses from now on.
+    pub fn announce(&self, wanted: Wanted) {
+        self.shared.order(|orders| orders.wanted = Some(wanted));
+    }
+
+    /// What is on the wire.
+    pub fn wire(&self) -> watch::Receiver<Arc<Wire>> {
+        self.wire.clone()
+    }
+}
+
+impl Drop for L2 {
+    fn drop(&mut self) {
+        self.shared.order(|orders| orders.stop = true);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Ends the process if the thread that holds it panics.
+struct EndProcess;
+
+impl Drop for EndProcess {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            std::process::exit(101);
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! One interface: its sockets, its addresses, its groups.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ferrolb_proto::arp::{self, filter};
+use ferrolb_proto::ndp::groups::{Change, Groups};
+use ferrolb_proto::ndp::{self, Own};
+use socket2::{Domain, Socket, Type};
+
+use super::links::Usable;
+use crate::net::raw::PacketSocket;
+
+/// Frames read from one socket before the others get their turn.
+const TURN: usize = 64;
+/// Longer than any frame we understand.
+const FRAME: usize = 1518;
+
+/// Answers on one interface.
+#[derive(Debug)]
+pub(super) struct Responder {
+    pub(super) usable: Usable,
+    pub(super) arp: Option<PacketSocket>,
+    pub(super) ndp: Option<PacketSocket>,
+    v4: HashSet<Ipv4Addr>,
+    v6: HashSet<Ipv6Addr>,
+    groups: Groups,
+    members: BTreeMap<usize, Socket>,
+    /// Groups that could not be joined, and why.
+    pub(super) failure: Option<String>,
+}
+
+impl Responder {
+    /// Opens what the interface is capable of.
+    pub(super) fn open(usable: Usable) -> io::Result<Self> {
+        let arp = match usable.arp {
+            true => Some(PacketSocket::open(usable.index, arp::ETHERTYPE, &filter::arp_requests(&BTreeSet::new()))?),
+            false => None,
+        };
+        let mut responder = Self {
+            usable,
+            arp,
+            ndp: None,
+            v4: HashSet::new(),
+            v6: HashSet::new(),
+            groups: Groups::default(),
+            members: BTreeMap::new(),
+            failure: None,
+        };
+        responder.open_ndp()?;
+        Ok(responder)
+    }
+
+    /// Opens or closes the socket for solicitations, as the interface has a link-local address or not.
+    pub(super) fn open_ndp(&mut self) -> io::Result<()> {
+        match (self.usable.link_local, &self.ndp) {
+            (Some(_), None) => {
+                let filter = filter::solicitations(&BTreeSet::new());
+                self.ndp = Some(PacketSocket::open(self.usable.index, ndp::ETHERTYPE, &filter)?);
+            }
+            (None, Some(_)) => self.ndp = None,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Answers for exactly these addresses from now on.
+    pub(super) fn set(&mut self, addresses: &BTreeSet<IpAddr>) -> io::Result<()> {
+        let v4 = |address: &IpAddr| if let IpAddr::V4(v4) = address { Some(*v4) } else { None };
+        let v6 = |address: &IpAddr| if let IpAddr::V6(v6) = address { Some(*v6) } else { None };
+        self.v4 = addresses.iter().filter_map(v4).collect();
+        self.v6 = addresses.iter().filter_map(v6).collect();
+        if let Some(socket) = &self.arp {
+            let targets = addresses.iter().filter_map(v4).map(Ipv4Addr::to_bits).collect();
+            socket.set_filter(&filter::arp_requests(&targets))?;
+        }
+        if let Some(socket) = &self.ndp {
+            let low = |address: Ipv6Addr| u32::try_from(address.to_bits() & 0xffff_ffff).unwrap_or_default();
+            let targets = addresses.iter().filter_map(v6).map(low).collect();
+            socket.set_filter(&filter::solicitations(&targets))?;
+        }
+        self.join(addresses);
+        Ok(())
+    }
+
+    /// Joins the groups of the IPv6 addresses and leaves the others. Groups need no responder: one that comes later
+    /// finds them joined.
+    fn join(&mut self, addresses: &BTreeSet<IpAddr>) {
+        let v6: Vec<Ipv6Addr> = addresses
+            .iter()
+            .filter_map(|address| if let IpAddr::V6(v6) = address { Some(*v6) } else { None })
+            .collect();
+        let interface = self.usable.index;
+        self.failure = None;
+        for change in self.groups.set(v6.iter()) {
+            let (Change::Join(number, group) | Change::Leave(number, group)) = change;
+            let result = match change {
+                Change::Join(..) => self.member(number).and_then(|socket| socket.join_multicast_v6(&group, interface)),
+                Change::Leave(..) => {
+                    // Gone with the interface is left, too.
+                    if let Some(socket) = self.members.get(&number) {
+                        let _ = socket.leave_multicast_v6(&group, interface);
+                    }
+                    Ok(())
+                }
+            };
+            if let Err(error) = result {
+                self.groups.forget(group);
+                self.failure = Some(format!("cannot join multicast group {group}: {error}"));
+            }
+        }
+    }
+
+    fn member(&mut self, number: usize) -> io::Result<&Socket> {
+        use std::collections::btree_map::Entry;
+        Ok(match self.members.entry(number) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(Socket::new(Domain::IPV6, Type::DGRAM, None)?),
+        })
+    }
+
+    fn own(&self) -> Option<Own> {
+        Some(Own { mac: self.usable.mac, link_local: self.usable.link_local? })
+    }
+
+    /// Whether it can answer for an address of this family.
+    pub(super) fn answers(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(v4) => self.arp.is_some() && self.v4.contains(&v4),
+            IpAddr::V6(v6) => self.ndp.is_some() && self.v6.contains(&v6),
+        }
+    }
+
+    /// Answers what waits in the ARP socket.
+    pub(super) fn serve_arp(&self) {
+        let Some(socket) = &self.arp else { return };
+        let mut buffer = [0; FRAME];
+        for _ in 0..TURN {
+            // An interface that went down says so here once; netlink tells the rest.
+            let Ok(Some(length)) = socket.receive(&mut buffer) else { return };
+            let Ok(frame) = arp::parse(buffer.get(..length).unwrap_or_default()) else { continue };
+            if let Some(answer) = arp::answer(&frame, self.usable.mac, |address| self.v4.contains(&address)) {
+                // A full queue loses an answer as a busy switch would; the neighbour asks again.
+                let _ = socket.send(&answer.emit());
+            }
+        }
+    }
+
+    /// Answers what waits in the socket for solicitations.
+    pub(super) fn serve_ndp(&self) {
+        let (Some(socket), Some(own)) = (&self.ndp, self.own()) else { return };
+        let mut buffer = [0; FRAME];
+        for _ in 0..TURN {
+            let Ok(Some(length)) = socket.receive(&mut buffer) else { return };
+            let Ok(solicitation) = ndp::parse(buffer.get(..length).unwrap_or_default()) else { continue };
+            if let Some(answer) = ndp::answer(&solicitation, own, |address| self.v6.contains(&address)) {
+                let _ = socket.send(&answer);
+            }
+        }
+    }
+
+    /// Tells the network where the address is; nothing where it is not ours any more.
+    pub(super) fn announce(&self, address: IpAddr) {
+        if !self.answers(address) {
+            return;
+        }
+        match (address, &self.arp, &self.ndp, self.own()) {
+            (IpAddr::V4(v4), Some(socket), ..) => {
+                for frame in arp::announcements(self.usable.mac, v4) {
+                    let _ = socket.send(&frame.emit());
+                }
+            }
+            (IpAddr::V6(v6), _, Some(socket), Some(own)) => {
+                let _ = socket.send(&ndp::announcement(own, v6));
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! The loop: wait for frames, for netlink, for a new wish, or for the next announcement.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ferrolb_proto::announce::{Announcements, Input};
+use ferrolb_proto::arp;
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use tokio::sync::watch;
+
+use super::links::{Links, Usable};
+use super::responder::Responder;
+use super::{Shared, Wanted, Wire};
+use crate::net::netlink::{self, Change, Monitor};
+use crate::net::raw::PacketSocket;
+use crate::state::InterfaceState;
+
+/// Tokens of epoll: the bell and netlink; else the interface's index, doubled, plus one for solicitations.
+const BELL: u64 = u64::MAX;
+const NETLINK: u64 = u64::MAX - 1;
+
+pub(super) struct Run {
+    shared: Arc<Shared>,
+    wire: watch::Sender<Arc<Wire>>,
+    epoll: Epoll,
+    monitor: Monitor,
+    links: Links,
+    wanted: Wanted,
+    responders: BTreeMap<u32, Responder>,
+    /// Per interface, what it is to answer for.
+    assigned: BTreeMap<u32, BTreeSet<IpAddr>>,
+    announcements: Announcements,
+    failures: BTreeMap<String, String>,
+}
+
+impl Run {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        wire: watch::Sender<Arc<Wire>>,
+        restrict: Option<BTreeSet<String>>,
+    ) -> io::Result<Self> {
+        // On no interface at all: only to see early whether we may.
+        PacketSocket::open(0, arp::ETHERTYPE, &arp::filter::arp_requests(&BTreeSet::new())).map_err(|error| {
+            let hint = "answering ARP needs CAP_NET_RAW: run as root, or give the program that capability";
+            io::Error::new(error.kind(), format!("{hint} ({error})"))
+        })?;
+        let monitor = Monitor::open()?;
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        epoll.add(&shared.bell, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
+        epoll.add(&monitor, EpollEvent::new(EpollFlags::EPOLLIN, NETLINK))?;
+        let mut run = Self {
+            shared,
+            wire,
+            epoll,
+            monitor,
+            links: Links::new(restrict),
+            wanted: Wanted::new(),
+            responders: BTreeMap::new(),
+            assigned: BTreeMap::new(),
+            announcements: Announcements::new(Instant::now()),
+            failures: BTreeMap::new(),
+        };
+        run.read_everything()?;
+        run.follow_links();
+        run.publish();
+        Ok(run)
+    }
+
+    /// Runs until it is told to stop.
+    pub(super) fn run(&mut self) {
+        let mut events = [EpollEvent::empty(); 32];
+        loop {
+            let ready = match self.epoll.wait(&mut events, self.timeout()) {
+                Ok(ready) => ready,
+                Err(Errno::EINTR) => 0,
+                Err(error) => {
+                    tracing::error!(event = "l2", %error, "epoll failed; the process ends");
+                    std::process::exit(101);
+                }
+            };
+            let mut changed = false;
+            for event in events.iter().take(ready) {
+                match event.data() {
+                    BELL => {
+                        let orders = self.shared.take();
+                        if orders.stop {
+                            return;
+                        }
+                        if let Some(wanted) = orders.wanted {
+                            self.wanted = wanted;
+                            self.assign();
+                            changed = true;
+                        }
+                    }
+                    NETLINK => changed |= self.netlink(),
+                    token => self.serve(token),
+                }
+            }
+            self.announce();
+            if changed {
+                self.publish();
+            }
+        }
+    }
+
+    /// Frames before announcements: a pending announcement shortens the wait, and is sent after what is ready.
+    fn timeout(&self) -> EpollTimeout {
+        let Some(at) = self.announcements.next_deadline() else { return EpollTimeout::NONE };
+        let wait = at.saturating_duration_since(Instant::now());
+        // Whole milliseconds, rounded up: waking too early would only spin.
+        let millis = wait.as_micros().div_ceil(1000);
+        EpollTimeout::from(u16::try_from(millis).unwrap_or(u16::MAX))
+    }
+
+    fn serve(&self, token: u64) {
+        let Some(responder) = u32::try_from(token / 2).ok().and_then(|index| self.responders.get(&index)) else {
+            return;
+        };
+        if token % 2 == 0 { responder.serve_arp() } else { responder.serve_ndp() }
+    }
+
+    fn announce(&mut self) {
+        self.announcements.handle_timeout(Instant::now());
+        while let Some((index, address)) = self.announcements.poll_output() {
+            if let Some(responder) = self.responders.get(&index) {
+                responder.announce(address);
+            }
+        }
+    }
+
+    fn read_everything(&mut self) -> io::Result<()> {
+        let changes = netlink::everything()?;
+        self.links.clear();
+        changes.into_iter().for_each(|change| self.links.apply(change));
+        Ok(())
+    }
+
+    /// Reads what changed. Returns whether anything did.
+    fn netlink(&mut self) -> bool {
+        let changes = self.monitor.read().unwrap_or_else(|error| {
+            tracing::warn!(event = "netlink", %error, "cannot read interface changes; reading everything anew");
+            vec![Change::Missed]
+        });
+        if changes.contains(&Change::Missed) {
+            if let Err(error) = self.read_everything() {
+                tracing::error!(event = "netlink", %error, "cannot read the interfaces");
+            }
+        } else {
+            changes.into_iter().for_each(|change| self.links.apply(change));
+        }
+        self.follow_links()
+    }
+
+    /// Brings the responders in line with the interfaces. Returns whether anything changed.
+    fn follow_links(&mut self) -> bool {
+        let usable = self.links.usable();
+        let gone: Vec<u32> = self.responders.keys().filter(|index| !usable.contains_key(index)).copied().collect();
+        let mut changed = !gone.is_empty();
+        for index in gone {
+            self.responders.remove(&index);
+            for address in self.assigned.remove(&index).unwrap_or_default() {
+                self.announcements.handle(Instant::now(), Input::Stop((index, address)));
+            }
+        }
+        let failed_before = std::mem::take(&mut self.failures);
+        for (index, usable) in usable {
+            let name = usable.name.clone();
+            match self.follow_one(index, usable) {
+                Ok(different) => changed |= different,
+                Err(error) => {
+                    self.responders.remove(&index);
+                    self.assigned.remove(&index);
+                    if failed_before.get(&name) != Some(&error.to_string()) {
+                        tracing::warn!(event = "l2", interface = name, %error, "cannot answer on this interface");
+                    }
+                    self.failures.insert(name, error.to_string());
+                    changed = true;
+                }
+            }
+        }
+        if changed {
+            self.assign();
+        }
+        changed
+    }
+
+    fn follow_one(&mut self, index: u32, usable: Usable) -> io::Result<bool> {
+        let Some(responder) = self.responders.get_mut(&index) else {
+            tracing::info!(event = "interface", interface = usable.name, mac = %usable.mac, "answering on this interface");
+            let responder = Responder::open(usable)?;
+            self.watch(&responder)?;
+            self.responders.insert(index, responder);
+            return Ok(true);
+        };
+        if responder.usable == usable {
+            return Ok(false);
+        }
+        let before = std::mem::replace(&mut responder.usable, usable);
+        let now = &responder.usable;
+        // Neighbours must hear of a new MAC address, of a link that came back, of a link-local address that came late.
+        let tell = before.mac != now.mac || (now.running && !before.running) || before.link_local != now.link_local;
+        let (ndp, arp) = (before.link_local.is_some() != now.link_local.is_some(), before.arp != now.arp);
+        if arp {
+            // Rare enough to begin anew.
+            let usable = now.clone();
+            self.responders.remove(&index);
+            self.assigned.remove(&index);
+            return self.follow_one(index, usable);
+        }
+        if ndp {
+            responder.open_ndp()?;
+            let addresses = self.assigned.get(&index).cloned().unwrap_or_default();
+            responder.set(&addresses)?;
+            if let Some(socket) = &responder.ndp {
+                self.epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, u64::from(index) * 2 + 1))?;
+            }
+        }
+        if tell {
+            for address in self.assigned.get(&index).into_iter().flatten() {
+                self.announcements.handle(Instant::now(), Input::Start((index, *address)));
+            }
+        }
+        Ok(true)
+    }
+
+    fn watch(&self, responder: &Responder) -> io::Result<()> {
+        let token = u64::from(responder.usable.index) * 2;
+        if let Some(socket) = &responder.arp {
+            self.epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
+        }
+        if let Some(socket) = &responder.ndp {
+            self.epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, token + 1))?;
+        }
+        Ok(())
+    }
+
+    /// Brings the addresses of each responder in line with what is wanted.
+    fn assign(&mut self) {
+        let now = Instant::now();
+        for (index, responder) in &mut self.responders {
+            let name = responder.usable.name.clone();
+            let here =
+                |interfaces: &Option<BTreeSet<String>>| interfaces.as_ref().is_none_or(|set| set.contains(&name));
+            let addresses: BTreeSet<IpAddr> =
+                self.wanted.iter().filter(|(_, interfaces)| here(interfaces)).map(|(address, _)| *address).collect();
+            let before = self.assigned.entry(*index).or_default();
+            if *before == addresses {
+                continue;
+            }
+            if let Err(error) = responder.set(&addresses) {
+                tracing::warn!(event = "l2", interface = name, %error, "cannot change the addresses of this interface");
+                self.failures.insert(name, error.to_string());
+                continue;
+            }
+            for address in before.difference(&addresses) {
+                self.announcements.handle(now, Input::Stop((*index, *address)));
+            }
+            for address in addresses.difference(before) {
+                self.announcements.handle(now, Input::Start((*index, *address)));
+            }
+            *before = addresses;
+        }
+    }
+
+    fn publish(&self) {
+        let mut wire = Wire { failures: self.failures.clone(), ..Wire::default() };
+        for responder in self.responders.values() {
+            let usable = &responder.usable;
+            wire.interfaces.push(InterfaceState {
+                name: usable.name.clone(),
+                mac: usable.mac,
+                arp: responder.arp.is_some(),
+                ndp: responder.ndp.is_some(),
+            });
+            wire.failures.extend(responder.failure.iter().map(|failure| (usable.name.clone(), failure.clone())));
+            let answered = self.assigned.get(&usable.index).into_iter().flatten();
+            for address in answered.filter(|address| usable.running && responder.answers(**address)) {
+                wire.announced.entry(*address).or_default().push((usable.name.clone(), usable.mac));
+            }
+        }
+        wire.interfaces.sort_by(|a, b| a.name.cmp(&b.name));
+        self.wire.send_if_modified(|old| {
+            let changed = **old != wire;
+            if changed {
+                *old = Arc::new(wire);
+            }
+            changed
+        });
+    }
+}

@@ -1,0 +1,364 @@
+//! `ferrolb standalone`: controller and speaker in one process, over a directory of manifests (decision D14).
+//!
+//! ```text
+//! manifests ─┐                       ┌─► table of assignments, saved before anybody hears of it
+//! members ───┼─► decide (one pass) ──┼─► layer 2: what this host answers for
+//! documents ─┤                       ├─► document for the other hosts
+//! health ────┘                       └─► state for `ferrolb status`
+//! ```
+//!
+//! Everything that comes in only wakes the loop; every pass looks at everything anew. Nothing that is wrong with what
+//! comes in stops what is announced: a manifest that breaks keeps its last good content, a configuration that does not
+//! load leaves the last good one in force, a disk that refuses leaves the last saved table in force.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Context as _;
+use ferrolb_rules::names::{NodeName, ServiceKey};
+use ferrolb_rules::reason::{Code, Finding, Severity};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::drive::l2::{L2, Wanted, Wire};
+use crate::source::dir::{self, Loaded, Loader};
+use crate::state::{PeerState, State};
+
+mod bound;
+mod decide;
+mod health;
+mod membership;
+mod narrate;
+mod peers;
+mod report;
+mod socket;
+mod store;
+
+use bound::Bound;
+use decide::{Decider, Decision, Inputs};
+use health::HealthChecks;
+use membership::Membership;
+use narrate::Narrator;
+use peers::{Allocates, HostDocument, Peers};
+use store::{Store, StoreError};
+
+/// How long to wait before trying again what the machine refused: saving, binding a port.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the command line says.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The directory of manifests.
+    pub manifests: PathBuf,
+    /// This host's name.
+    pub node_name: String,
+    /// Where assignments are kept.
+    pub state_dir: PathBuf,
+    /// The local socket.
+    pub socket: PathBuf,
+    /// The file with the shared secret; none: no membership.
+    pub secret_file: Option<PathBuf>,
+    /// The only interfaces to announce on.
+    pub interfaces: Option<BTreeSet<String>>,
+    /// The namespace of the `metallb.io` kinds.
+    pub namespace: String,
+    /// The UDP port of membership.
+    pub port: u16,
+    /// Serve only Services of this class.
+    pub load_balancer_class: Option<String>,
+    /// Announce from excluded nodes.
+    pub ignore_exclude_lb: bool,
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What cannot be had at all: the state directory, the socket, the secret, the right to open packet sockets.
+pub async fn run(settings: Settings) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut host = Host::start(settings).await?;
+    let serve = {
+        let (socket, state) = (host.socket.take(), host.state.subscribe());
+        async move {
+            match socket {
+                Some(socket) => socket.serve(state).await,
+                None => std::future::pending().await,
+            }
+        }
+    };
+    tokio::pin!(serve);
+    loop {
+        host.pass();
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            () = &mut serve => break,
+            () = host.woken() => {}
+        }
+    }
+    tracing::info!(event = "shutdown", "saying goodbye");
+    host.stop().await;
+    Ok(())
+}
+
+/// Everything that a running host holds.
+struct Host {
+    own: NodeName,
+    settings: Settings,
+    secret: Option<Vec<u8>>,
+    store: Store,
+    socket: Option<socket::StatusSocket>,
+    manifests: watch::Receiver<Loaded>,
+    l2: L2,
+    wire: watch::Receiver<Arc<Wire>>,
+    health: HealthChecks,
+    unhealthy: watch::Receiver<BTreeSet<ServiceKey>>,
+    membership: Membership,
+    peers: Peers,
+    decider: Decider,
+    bound: Bound,
+    narrator: Narrator,
+    state: watch::Sender<Arc<State>>,
+    published: Option<HostDocument>,
+    start_finding: Option<Finding>,
+    retry_at: Option<Instant>,
+}
+
+impl Host {
+    async fn start(settings: Settings) -> anyhow::Result<Self> {
+        let own = NodeName::new(settings.node_name.clone());
+        let secret = settings.secret_file.as_deref().map(read_secret).transpose()?;
+        let store = Store::open(&settings.state_dir).context("the state directory cannot be used (--state-dir)")?;
+        let (table, start_finding) = match store.table() {
+            Ok(table) => (table, None),
+            Err(error @ StoreError::Damaged { .. }) => {
+                let finding = Finding::new(Code::StateUnusable, Severity::Warning, "state", error.to_string());
+                (ferrolb_rules::table::Table::default(), Some(finding))
+            }
+            Err(error) => return Err(error).context("the saved assignments cannot be read (--state-dir)"),
+        };
+        let bound = Bound::start(store.bound_path());
+        let socket = socket::StatusSocket::bind(&settings.socket)
+            .with_context(|| format!("--socket {}", settings.socket.display()))?;
+        let l2 = L2::start(settings.interfaces.clone())?;
+        let loader =
+            Loader::new(settings.manifests.clone(), settings.namespace.clone(), Some(store.manifests_path()));
+        let manifests = dir::watch(loader).await;
+        let health = HealthChecks::new();
+        let options = decide::Options {
+            load_balancer_class: settings.load_balancer_class.clone(),
+            ignore_exclude_lb: settings.ignore_exclude_lb,
+        };
+        tracing::info!(event = "start", node = %own, manifests = %settings.manifests.display(), "standalone");
+        Ok(Self {
+            decider: Decider::new(own.clone(), options, table),
+            peers: Peers::new(own.clone(), secret.is_some(), Instant::now()),
+            membership: Membership::new(own.clone(), secret.clone(), settings.port),
+            wire: l2.wire(),
+            unhealthy: health.unhealthy(),
+            state: watch::Sender::default(),
+            published: None,
+            retry_at: None,
+            narrator: Narrator::default(),
+            socket: Some(socket),
+            own,
+            settings,
+            secret,
+            store,
+            manifests,
+            l2,
+            health,
+            bound,
+            start_finding,
+        })
+    }
+
+    /// Returns when there may be something to do.
+    async fn woken(&mut self) {
+        let now = Instant::now();
+        let deadline = self.peers.next_deadline(now).into_iter().chain(self.retry_at).min();
+        let sleep = async {
+            match deadline {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Ok(()) = self.manifests.changed() => {}
+            Ok(()) = self.wire.changed() => {}
+            Ok(()) = self.unhealthy.changed() => {}
+            () = self.membership.changed() => {}
+            () = sleep => {}
+        }
+    }
+
+    /// Looks at everything and brings everything in line.
+    fn pass(&mut self) {
+        self.retry_at = None;
+        let loaded = self.manifests.borrow_and_update().clone();
+        let wire = self.wire.borrow_and_update().clone();
+        let unhealthy = self.unhealthy.borrow_and_update().clone();
+        let mut findings = loaded.findings.clone();
+        findings.extend(self.start_finding.clone());
+        self.meet(&loaded, &mut findings);
+        let (allocates, live) = self.roles();
+        let inputs = Inputs {
+            objects: &loaded.objects,
+            live: live.clone(),
+            allocates: allocates.clone(),
+            unhealthy: self.sick(&unhealthy),
+            interfaces: wire.interfaces.iter().map(|interface| interface.name.clone()).collect(),
+            unix_seconds: unix_seconds(),
+        };
+        let before = self.decider.table().clone();
+        let mut decision = self.decider.decide(inputs.clone());
+        if let Some(table) = &decision.table
+            && let Err(error) = self.store.save(table)
+        {
+            // Nobody may hear of what a crash would forget: back to what is saved, and try again soon.
+            findings.push(Finding::new(Code::StateUnusable, Severity::Error, "state", error.to_string()));
+            self.retry_at = Some(Instant::now() + RETRY_INTERVAL);
+            self.decider.restore(before);
+            decision = self.decider.decide(Inputs { allocates: Allocates::Listening, ..inputs });
+        }
+        self.act(&decision, &wire, &unhealthy, &mut findings);
+        self.tell(&decision, &wire, &allocates, live.as_ref(), findings);
+    }
+
+    /// Membership: who ought to be there, who is, and what they say.
+    fn meet(&mut self, loaded: &Loaded, findings: &mut Vec<Finding>) {
+        let nodes = membership::nodes(&loaded.objects);
+        self.peers.set_expected(nodes.keys().cloned());
+        findings.extend(self.membership.follow(&nodes));
+        if self.membership.wants_retry() {
+            self.retry_at = Some(Instant::now() + RETRY_INTERVAL);
+        }
+        self.peers.set_alive(&self.membership.alive());
+        self.peers.set_documents(self.membership.documents());
+        let mut learned = false;
+        for (_, document) in self.peers.documents() {
+            learned |= self.decider.learn(&document.table);
+        }
+        if learned && let Err(error) = self.store.save(self.decider.table()) {
+            // What others told can be told again; it is used all the same.
+            findings.push(Finding::new(Code::StateUnusable, Severity::Error, "state", error.to_string()));
+            self.retry_at = Some(Instant::now() + RETRY_INTERVAL);
+        }
+    }
+
+    /// Who allocates, and who is alive as far as can be told.
+    fn roles(&self) -> (Allocates, Option<BTreeSet<NodeName>>) {
+        if self.secret.is_some() && !self.membership.is_running() {
+            return (Allocates::Listening, None);
+        }
+        let now = Instant::now();
+        (self.peers.allocates(now), self.peers.live(now))
+    }
+
+    /// Per live host, what does not work there.
+    fn sick(&self, own: &BTreeSet<ServiceKey>) -> BTreeMap<NodeName, BTreeSet<ServiceKey>> {
+        let others = self.peers.documents().filter(|(host, _)| self.peers.document(host).is_some());
+        let mut sick: BTreeMap<NodeName, BTreeSet<ServiceKey>> =
+            others.map(|(host, document)| (host.clone(), document.unhealthy.clone())).collect();
+        sick.insert(self.own.clone(), own.clone());
+        sick
+    }
+
+    /// Does what was decided.
+    fn act(&mut self, decision: &Decision, wire: &Wire, unhealthy: &BTreeSet<ServiceKey>, findings: &mut Vec<Finding>) {
+        let wanted: Wanted =
+            decision.plan.announce.iter().map(|(address, one)| (*address, one.interfaces.clone())).collect();
+        // Bound before it is announced, unbound after it is let go: traffic that comes finds the address.
+        findings.extend(self.bound.set(decide::to_bind(decision), wire));
+        self.l2.announce(wanted);
+        self.health.set(&decide::checks(decision));
+        for (interface, why) in &wire.failures {
+            let message = format!("cannot answer on {interface}: {why}");
+            findings.push(Finding::new(Code::InterfaceMissing, Severity::Error, format!("interface/{interface}"), message));
+        }
+        let document = HostDocument {
+            table: self.decider.table().clone(),
+            announced: wire.announced.clone(),
+            unhealthy: unhealthy.clone(),
+        };
+        if self.published.as_ref() != Some(&document) {
+            self.membership.publish(document.emit());
+            self.published = Some(document);
+        }
+    }
+
+    /// Writes the state document and the log.
+    fn tell(
+        &mut self,
+        decision: &Decision,
+        wire: &Wire,
+        allocates: &Allocates,
+        live: Option<&BTreeSet<NodeName>>,
+        findings: Vec<Finding>,
+    ) {
+        let mut announced = report::Announced::new();
+        for (address, links) in &wire.announced {
+            announced.entry(*address).or_default().insert(self.own.clone(), links.clone());
+        }
+        for (host, document) in self.peers.documents().filter(|(host, _)| self.peers.document(host).is_some()) {
+            for (address, links) in &document.announced {
+                announced.entry(*address).or_default().insert(host.clone(), links.clone());
+            }
+        }
+        let state = report::report(report::Facts {
+            own: &self.own,
+            decision,
+            announced: &announced,
+            peers: self.peer_states(allocates, live),
+            interfaces: wire.interfaces.clone(),
+            findings,
+        });
+        self.narrator.narrate(&self.own, decision, &state);
+        self.state.send_replace(Arc::new(state));
+    }
+
+    fn peer_states(&self, allocates: &Allocates, live: Option<&BTreeSet<NodeName>>) -> Vec<PeerState> {
+        let addresses = self.membership.addresses();
+        let names: BTreeSet<&NodeName> =
+            addresses.keys().chain(live.into_iter().flatten()).chain([&self.own]).collect();
+        let state = |name: &NodeName| PeerState {
+            name: name.to_string(),
+            address: addresses.get(name).copied(),
+            alive: *name == self.own || live.is_some_and(|live| live.contains(name)),
+            own: *name == self.own,
+            allocator: match allocates {
+                Allocates::Own => *name == self.own,
+                Allocates::Other(other) => other == name,
+                Allocates::Listening => false,
+            },
+        };
+        names.into_iter().map(state).collect()
+    }
+
+    /// Lets everything go: answers stop, addresses bound are taken back, the others are told.
+    async fn stop(self) {
+        self.membership.leave().await;
+        drop(self.l2);
+        self.bound.release();
+        tracing::debug!(socket = %self.settings.socket.display(), "closed");
+    }
+}
+
+/// The secret, without the line end that editors leave.
+fn read_secret(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut secret =
+        std::fs::read(path).with_context(|| format!("--secret-file {}: cannot be read", path.display()))?;
+    while secret.last().is_some_and(u8::is_ascii_whitespace) {
+        secret.pop();
+    }
+    anyhow::ensure!(!secret.is_empty(), "--secret-file {}: it is empty; write for example: openssl rand -base64 32 > {0}", path.display());
+    Ok(secret)
+}
+
+fn unix_seconds() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,83 @@
+//! The log: what changed, once, with upstream's keys (spec §8.5).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ferrolb_rules::names::{NodeName, ServiceKey};
+use ferrolb_rules::reason::{Finding, Severity};
+
+use super::decide::Decision;
+use crate::state::State;
+
+/// What was said last.
+#[derive(Debug, Default)]
+pub(super) struct Narrator {
+    addresses: BTreeMap<ServiceKey, Vec<IpAddr>>,
+    announced: BTreeMap<ServiceKey, Vec<IpAddr>>,
+    findings: BTreeSet<Finding>,
+    alive: BTreeSet<String>,
+}
+
+impl Narrator {
+    /// Says what is different now.
+    pub(super) fn narrate(&mut self, own: &NodeName, decision: &Decision, state: &State) {
+        self.allocations(decision);
+        self.announcements(own, decision);
+        let alive: BTreeSet<String> =
+            state.peers.iter().filter(|peer| peer.alive).map(|peer| peer.name.clone()).collect();
+        for name in alive.difference(&self.alive).filter(|name| *name != own.as_str()) {
+            tracing::info!(event = "memberJoined", node = name, "host is alive");
+        }
+        for name in self.alive.difference(&alive) {
+            tracing::warn!(event = "memberLeft", node = name, "host is gone");
+        }
+        self.alive = alive;
+        let findings: BTreeSet<Finding> =
+            state.findings.iter().chain(decision.refusals.values()).cloned().collect();
+        for finding in findings.difference(&self.findings) {
+            match finding.severity {
+                Severity::Error => tracing::error!(code = %finding.code, "{finding}"),
+                Severity::Warning => tracing::warn!(code = %finding.code, "{finding}"),
+                Severity::Note => tracing::info!(code = %finding.code, "{finding}"),
+            }
+        }
+        for finding in self.findings.difference(&findings).filter(|finding| finding.severity != Severity::Note) {
+            tracing::info!(event = "resolved", code = %finding.code, object = finding.object, "no longer so");
+        }
+        self.findings = findings;
+    }
+
+    fn allocations(&mut self, decision: &Decision) {
+        let addresses: BTreeMap<ServiceKey, Vec<IpAddr>> = decision
+            .plan
+            .services
+            .iter()
+            .filter(|plan| !plan.addresses.is_empty())
+            .map(|plan| (plan.service.clone(), plan.addresses.clone()))
+            .collect();
+        for (service, ips) in addresses.iter().filter(|(service, ips)| self.addresses.get(*service) != Some(*ips)) {
+            tracing::info!(event = "ipAllocated", %service, ?ips, "IP address assigned");
+        }
+        for service in self.addresses.keys().filter(|service| !addresses.contains_key(*service)) {
+            tracing::info!(event = "ipReleased", %service, "IP address given up");
+        }
+        self.addresses = addresses;
+    }
+
+    fn announcements(&mut self, own: &NodeName, decision: &Decision) {
+        let ours = decision.plan.services.iter().filter(|plan| plan.owner.as_ref() == Some(own) && plan.code().is_none());
+        let announced: BTreeMap<ServiceKey, Vec<IpAddr>> =
+            ours.map(|plan| (plan.service.clone(), plan.addresses.clone())).collect();
+        for (service, ips) in announced.iter().filter(|(service, ips)| self.announced.get(*service) != Some(*ips)) {
+            tracing::info!(event = "serviceAnnounced", %service, ?ips, node = %own, protocol = "layer2", "announcing");
+        }
+        for (service, ips) in self.announced.iter().filter(|(service, _)| !announced.contains_key(*service)) {
+            let reason = decision.plan.service(service).and_then(|plan| {
+                plan.node_codes().find(|(node, _)| *node == own).map(|(_, code)| code).or(plan.code())
+            });
+            let reason = reason.map_or_else(|| "serviceDeleted".to_owned(), |code| format!("{code} {}", code.name()));
+            tracing::info!(event = "serviceWithdrawn", %service, ?ips, reason, protocol = "layer2", "no longer announcing");
+        }
+        self.announced = announced;
+    }
+}
