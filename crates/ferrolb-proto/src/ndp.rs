@@ -147,27 +147,21 @@ fn ethernet_group(group: Ipv6Addr) -> MacAddr {
     MacAddr([0x33, 0x33, a, b, c, d])
 }
 
-/// What the interface answers as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Own {
-    /// Its MAC address.
-    pub mac: MacAddr,
-    /// Its link-local address, the source of what it sends.
-    pub link_local: Ipv6Addr,
-}
-
 /// The frame that answers a solicitation; `None` where none is due. A solicitation without a link-layer option is
 /// answered to where it came from; duplicate address detection is answered to all nodes, because its sender has no
 /// address yet (RFC 4861 §7.2.4).
+///
+/// The source is the address itself, as in the answers of a kernel that has it: tools such as ndisc6 take an answer for
+/// a global address from no other source.
 pub fn answer(
     solicitation: &Solicitation,
-    own: Own,
+    own: MacAddr,
     is_ours: impl FnOnce(Ipv6Addr) -> bool,
 ) -> Option<[u8; FRAME_LEN]> {
     let Solicitation { source, destination, target, .. } = *solicitation;
-    let to_us = solicitation.destination_mac == own.mac || solicitation.destination_mac.is_group();
+    let to_us = solicitation.destination_mac == own || solicitation.destination_mac.is_group();
     let asks = destination == solicited_node(target) || destination == target;
-    if !to_us || !asks || solicitation.source_mac == own.mac || !is_ours(target) {
+    if !to_us || !asks || solicitation.source_mac == own || !is_ours(target) {
         return None;
     }
     if source.is_unspecified() {
@@ -179,32 +173,28 @@ pub fn answer(
 }
 
 /// "The address is at this MAC address", to all nodes, overriding what they know (RFC 4861 §7.2.6).
-pub fn announcement(own: Own, address: Ipv6Addr) -> [u8; FRAME_LEN] {
+pub fn announcement(own: MacAddr, address: Ipv6Addr) -> [u8; FRAME_LEN] {
     advertisement(own, address, ALL_NODES, ethernet_group(ALL_NODES), OVERRIDE)
 }
 
-fn advertisement(own: Own, target: Ipv6Addr, to: Ipv6Addr, mac: MacAddr, flags: u8) -> [u8; FRAME_LEN] {
+/// An advertisement in its frame, from the address itself to `to` at `mac`.
+fn advertisement(own: MacAddr, target: Ipv6Addr, to: Ipv6Addr, mac: MacAddr, flags: u8) -> [u8; FRAME_LEN] {
     let mut frame = [0; FRAME_LEN];
     let mut message = [0; 32];
-    let fields: [(usize, &[u8]); 5] = [
-        (0, &[ADVERTISEMENT, 0]),
-        (4, &[flags]),
-        (8, &target.octets()),
-        (24, &[TARGET_LINK_LAYER, 1]),
-        (26, &own.mac.0),
-    ];
+    let fields: [(usize, &[u8]); 5] =
+        [(0, &[ADVERTISEMENT, 0]), (4, &[flags]), (8, &target.octets()), (24, &[TARGET_LINK_LAYER, 1]), (26, &own.0)];
     for (at, field) in fields {
         message[at..at + field.len()].copy_from_slice(field);
     }
-    let sum = checksum(own.link_local, to, &message);
+    let sum = checksum(target, to, &message);
     message[2..4].copy_from_slice(&sum.to_be_bytes());
     let fields: [(usize, &[u8]); 8] = [
         (0, &mac.0),
-        (6, &own.mac.0),
+        (6, &own.0),
         (12, &ETHERTYPE.to_be_bytes()),
         (14, &[0x60, 0, 0, 0]),
         (18, &[0, 32, ICMPV6, HOP_LIMIT]),
-        (22, &own.link_local.octets()),
+        (22, &target.octets()),
         (38, &to.octets()),
         (54, &message),
     ];

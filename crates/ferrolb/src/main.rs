@@ -1,7 +1,1 @@
-//! The one binary.
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    ferrolb::cli::main()
-}
+fn main() {}

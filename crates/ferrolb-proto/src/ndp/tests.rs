@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 
 const CLIENT: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x50]);
-const OWN: Own = Own { mac: MacAddr([2, 0, 0, 0, 0, 0x11]), link_local: Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x11) };
+const OWN: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x11]);
 const ASKER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x50);
 const ADDRESS: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0xab12, 0x3456);
 
@@ -24,7 +24,7 @@ fn solicitation(source: Ipv6Addr, destination: Ipv6Addr, option: Option<MacAddr>
 fn frame(source: Ipv6Addr, destination: Ipv6Addr, hop_limit: u8, mut message: Vec<u8>) -> Vec<u8> {
     let sum = checksum(source, destination, &message);
     message[2..4].copy_from_slice(&sum.to_be_bytes());
-    let mac = if destination.is_multicast() { ethernet_group(destination) } else { OWN.mac };
+    let mac = if destination.is_multicast() { ethernet_group(destination) } else { OWN };
     let mut frame = [&mac.0[..], &CLIENT.0, &ETHERTYPE.to_be_bytes(), &[0x60, 0, 0, 0]].concat();
     frame.extend(u16::try_from(message.len()).unwrap().to_be_bytes());
     frame.extend([ICMPV6, hop_limit]);
@@ -48,9 +48,9 @@ fn read(frame: &[u8; FRAME_LEN]) -> (MacAddr, Ipv6Addr, u8) {
     let icmp = Icmpv6Slice::from_slice(&frame[54..]).unwrap();
     assert!(icmp.is_checksum_valid(header.source(), header.destination()), "checksum");
     assert_eq!((icmp.type_u8(), icmp.code_u8(), header.hop_limit()), (ADVERTISEMENT, 0, 255));
-    assert_eq!((header.source_addr(), &frame[6..12]), (OWN.link_local, &OWN.mac.0[..]));
+    assert_eq!((header.source_addr(), &frame[6..12]), (ADDRESS, &OWN.0[..]));
     assert_eq!(frame[62..78], ADDRESS.octets(), "target");
-    assert_eq!(frame[78..86], [&[TARGET_LINK_LAYER, 1][..], &OWN.mac.0].concat(), "target link-layer address");
+    assert_eq!(frame[78..86], [&[TARGET_LINK_LAYER, 1][..], &OWN.0].concat(), "target link-layer address");
     (MacAddr(frame[..6].try_into().unwrap()), header.destination_addr(), frame[58])
 }
 
@@ -89,7 +89,7 @@ fn what_is_not_for_us_is_not_answered() {
     assert_eq!(answer(&parsed, OWN, |_| false), None);
     let elsewhere = Solicitation { destination_mac: MacAddr([2, 9, 9, 9, 9, 9]), ..parsed };
     assert_eq!(answer(&elsewhere, OWN, |_| true), None);
-    let ours = Solicitation { source_mac: OWN.mac, ..parsed };
+    let ours = Solicitation { source_mac: OWN, ..parsed };
     assert_eq!(answer(&ours, OWN, |_| true), None, "our own frame, come back");
     let everybody = Solicitation { link_layer: Some(MacAddr::BROADCAST), ..parsed };
     assert_eq!(answer(&everybody, OWN, |_| true), None);

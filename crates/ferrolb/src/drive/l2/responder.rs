@@ -5,8 +5,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ferrolb_proto::arp::{self, filter};
+use ferrolb_proto::ndp;
 use ferrolb_proto::ndp::groups::{Change, Groups};
-use ferrolb_proto::ndp::{self, Own};
 use socket2::{Domain, Socket, Type};
 
 use super::links::Usable;
@@ -120,10 +120,6 @@ impl Responder {
         })
     }
 
-    fn own(&self) -> Option<Own> {
-        Some(Own { mac: self.usable.mac, link_local: self.usable.link_local? })
-    }
-
     /// Whether it can answer for an address of this family.
     pub(super) fn answers(&self, address: IpAddr) -> bool {
         match address {
@@ -149,12 +145,12 @@ impl Responder {
 
     /// Answers what waits in the socket for solicitations.
     pub(super) fn serve_ndp(&self) {
-        let (Some(socket), Some(own)) = (&self.ndp, self.own()) else { return };
+        let Some(socket) = &self.ndp else { return };
         let mut buffer = [0; FRAME];
         for _ in 0..TURN {
             let Ok(Some(length)) = socket.receive(&mut buffer) else { return };
             let Ok(solicitation) = ndp::parse(buffer.get(..length).unwrap_or_default()) else { continue };
-            if let Some(answer) = ndp::answer(&solicitation, own, |address| self.v6.contains(&address)) {
+            if let Some(answer) = ndp::answer(&solicitation, self.usable.mac, |address| self.v6.contains(&address)) {
                 let _ = socket.send(&answer);
             }
         }
@@ -165,14 +161,14 @@ impl Responder {
         if !self.answers(address) {
             return;
         }
-        match (address, &self.arp, &self.ndp, self.own()) {
-            (IpAddr::V4(v4), Some(socket), ..) => {
+        match (address, &self.arp, &self.ndp) {
+            (IpAddr::V4(v4), Some(socket), _) => {
                 for frame in arp::announcements(self.usable.mac, v4) {
                     let _ = socket.send(&frame.emit());
                 }
             }
-            (IpAddr::V6(v6), _, Some(socket), Some(own)) => {
-                let _ = socket.send(&ndp::announcement(own, v6));
+            (IpAddr::V6(v6), _, Some(socket)) => {
+                let _ = socket.send(&ndp::announcement(self.usable.mac, v6));
             }
             _ => {}
         }

@@ -1,0 +1,163 @@
+//! ARP next to the kernel's own responder, in the same run, on the same veth pair.
+//!
+//! For 1, 1,000 and 10,000 scattered addresses: reply time (p50, p99), replies per second when asked without pause, and
+//! what a request for somebody else's address costs us. The kernel answers for the node's own address. Figures are
+//! printed, nothing is asserted but that every answer is right: machines differ, ratios less so. For quiet figures run
+//! it under `chrt -f 50`.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark fails by panicking")]
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
+
+use ferrolb::drive::l2::{L2, Wanted};
+use ferrolb::net::raw::PacketSocket;
+use ferrolb_proto::arp::filter::Instruction;
+use ferrolb_proto::arp::{self, Frame, Operation};
+use ferrolb_proto::ethernet::MacAddr;
+
+#[path = "../tests/it/hosts.rs"]
+mod hosts;
+
+use hosts::{Host, eventually};
+
+const KERNELS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 11);
+const PINGS: usize = 4000;
+const FLOOD: Duration = Duration::from_secs(1);
+const FOREIGN: u32 = 50_000;
+
+fn main() {
+    // `cargo test --benches` calls this, too: the short form proves that it still works.
+    let short = !std::env::args().any(|argument| argument == "--bench");
+    let rounds: &[u32] = if short { &[1] } else { &[1, 1_000, 10_000] };
+    println!("addresses  responder      p50 µs   p99 µs   replies/s   p50 ratio   CPU µs per foreign request");
+    for count in rounds {
+        round(*count, if short { 200 } else { PINGS });
+    }
+    println!("load average: {}", fs::read_to_string("/proc/loadavg").unwrap().trim());
+}
+
+fn address(number: u32) -> Ipv4Addr {
+    // Every third one, so that the kernel's filter cannot take them for one range.
+    Ipv4Addr::from_bits(0x0a01_0000 + number * 3)
+}
+
+fn round(count: u32, pings: usize) {
+    let (node, client) = (Host::new(), Host::new());
+    node.join("eth0", &client, "eth0");
+    node.ip(&format!("addr add {KERNELS}/8 dev eth0"));
+    let l2 = node.run(|| L2::start(None).unwrap());
+    let wanted: Wanted = (0..count).map(|number| (IpAddr::V4(address(number)), None)).collect();
+    l2.announce(wanted);
+    let wire = l2.wire();
+    eventually("all addresses are answered", || wire.borrow().announced.len() == count as usize);
+    // Ten thousand addresses are announced six times each: wait until that noise is over.
+    sleep(Duration::from_secs(if count > 5_000 { 28 } else if pings < 1000 { 0 } else { 9 }));
+    let thread = l2_thread();
+    let (kernel, ours, foreign) = client.run(move || {
+        let socket = socket();
+        let own = |turn: usize| address(u32::try_from(turn).unwrap() * 7919 % count);
+        let kernel = latency(&socket, pings, |_| KERNELS);
+        let ours = latency(&socket, pings, own);
+        let kernel = (kernel, saturation(&socket, |_| KERNELS));
+        let ours = (ours, saturation(&socket, own));
+        let before = cpu(&thread);
+        for number in 0..FOREIGN {
+            let stranger = Ipv4Addr::from_bits(0x0a02_0000 + number % 60_000);
+            socket.send(&request(stranger).emit()).unwrap();
+            // About 100,000 a second: dense, but not a flood that hides the cost in a queue.
+            if number % 100 == 0 {
+                sleep(Duration::from_millis(1));
+            }
+        }
+        sleep(Duration::from_millis(50));
+        (kernel, ours, (cpu(&thread) - before).as_secs_f64() * 1e6 / f64::from(FOREIGN))
+    });
+    let line = |who, ((p50, p99), rate): ((Duration, Duration), f64), rest: String| {
+        let micros = |duration: Duration| duration.as_secs_f64() * 1e6;
+        println!("{count:>9}  {who:<12}  {:>7.1}  {:>7.1}  {rate:>10.0}  {rest}", micros(p50), micros(p99));
+    };
+    let ratio = ours.0.0.as_secs_f64() / kernel.0.0.as_secs_f64();
+    line("kernel", kernel, String::new());
+    line("ferrolb", ours, format!("{ratio:>9.2}x   {foreign:>8.3}"));
+}
+
+/// The thread that answers, by its name.
+fn l2_thread() -> String {
+    let tasks = fs::read_dir("/proc/self/task").unwrap().map(|entry| entry.unwrap().path());
+    let mut named = tasks.filter(|task| fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == "l2"));
+    named.next_back().or_else(|| named.next()).expect("the thread").to_string_lossy().into_owned()
+}
+
+/// The time that a thread has spent on a CPU.
+fn cpu(task: &str) -> Duration {
+    let text = fs::read_to_string(format!("{task}/schedstat")).unwrap();
+    Duration::from_nanos(text.split_whitespace().next().unwrap().parse().unwrap())
+}
+
+/// Receives ARP replies only.
+fn socket() -> PacketSocket {
+    let index = nix::net::if_::if_nametoindex("eth0").unwrap();
+    let replies = [
+        Instruction { code: 0x28, jt: 0, jf: 0, k: 20 },
+        Instruction { code: 0x15, jt: 0, jf: 1, k: 2 },
+        Instruction { code: 6, jt: 0, jf: 0, k: 0xffff },
+        Instruction { code: 6, jt: 0, jf: 0, k: 0 },
+    ];
+    PacketSocket::open(index, arp::ETHERTYPE, &replies).unwrap()
+}
+
+fn request(target_ip: Ipv4Addr) -> Frame {
+    let own = MacAddr([2, 0, 0, 0, 0, 0x50]);
+    Frame {
+        destination: MacAddr::BROADCAST,
+        source: own,
+        operation: Operation::Request,
+        sender_mac: own,
+        sender_ip: Ipv4Addr::new(10, 0, 0, 50),
+        target_mac: MacAddr::ZERO,
+        target_ip,
+    }
+}
+
+/// Median and 99th percentile of the time from request to reply; one request at a time.
+fn latency(socket: &PacketSocket, pings: usize, target: impl Fn(usize) -> Ipv4Addr) -> (Duration, Duration) {
+    let mut buffer = [0; 100];
+    let mut times: Vec<Duration> = (0..pings)
+        .map(|turn| {
+            let asked = target(turn);
+            while socket.receive(&mut buffer).unwrap().is_some() {}
+            let start = Instant::now();
+            socket.send(&request(asked).emit()).unwrap();
+            loop {
+                if let Some(length) = socket.receive(&mut buffer).unwrap() {
+                    let frame = arp::parse(&buffer[..length]).unwrap();
+                    if frame.sender_ip == asked && frame.target_mac == request(asked).sender_mac {
+                        return start.elapsed();
+                    }
+                }
+                assert!(start.elapsed() < Duration::from_secs(5), "no answer for {asked}");
+                thread::yield_now();
+            }
+        })
+        .collect();
+    times.sort();
+    (times[pings / 2], times[pings * 99 / 100])
+}
+
+/// Replies per second when requests come as fast as one thread can send them and count.
+fn saturation(socket: &PacketSocket, target: impl Fn(usize) -> Ipv4Addr) -> f64 {
+    let mut buffer = [0; 100];
+    let (start, mut asked, mut replies) = (Instant::now(), 0, 0u32);
+    while start.elapsed() < FLOOD {
+        for _ in 0..16 {
+            let _ = socket.send(&request(target(asked)).emit());
+            asked += 1;
+        }
+        while socket.receive(&mut buffer).unwrap().is_some() {
+            replies += 1;
+        }
+    }
+    f64::from(replies) / start.elapsed().as_secs_f64()
+}
