@@ -86,8 +86,8 @@ fn round(count: u32, pings: usize) {
 /// The thread that answers, by its name.
 fn l2_thread() -> String {
     let tasks = fs::read_dir("/proc/self/task").unwrap().map(|entry| entry.unwrap().path());
-    let mut named = tasks.filter(|task| fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == "l2"));
-    named.next_back().or_else(|| named.next()).expect("the thread").to_string_lossy().into_owned()
+    let named = tasks.filter(|task| fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == "l2"));
+    named.last().expect("the thread").to_string_lossy().into_owned()
 }
 
 /// The time that a thread has spent on a CPU.
