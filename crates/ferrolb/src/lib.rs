@@ -1,4 +1,5 @@
 //! Everything of FerroLB that touches the world. What is decided is decided in `ferrolb-rules` and `ferrolb-proto`;
 //! here are sockets, files, processes and the command line.
 
+pub mod source;
 pub mod state;
