@@ -11,6 +11,10 @@ use super::typed::{Misfit, Unknown};
 /// Findings per file; what is beyond is only counted.
 const MAX_FINDINGS: usize = 200;
 
+/// The YAML parser calls itself for each level, with tens of kilobytes a level in a debug build; a common thread's
+/// stack would not do for the nesting that is allowed.
+const STACK: usize = 32 << 20;
+
 /// The label that ties an EndpointSlice to its Service.
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
@@ -41,6 +45,21 @@ impl Parsed {
 
 /// Reads one file's bytes. `file` is how the file is called in findings, `namespace` the one for kinds of metallb.io.
 pub fn parse(file: &str, text: &[u8], namespace: &str) -> Parsed {
+    let parsed = std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().name("manifest".to_owned()).stack_size(STACK);
+        builder.spawn_scoped(scope, || parse_here(file, text, namespace)).map(|thread| thread.join().ok())
+    });
+    let why = match parsed {
+        Ok(Some(parsed)) => return parsed,
+        Ok(None) => "reading it ended early; please report this as a bug, with the file".to_owned(),
+        Err(error) => format!("no thread can be started to read it: {error}"),
+    };
+    let location = Location { file: file.to_owned(), line: 1, column: 1 };
+    let finding = Finding::new(Code::ManifestUnreadable, Severity::Error, file, why).at(location);
+    Parsed { objects: Vec::new(), findings: vec![finding] }
+}
+
+fn parse_here(file: &str, text: &[u8], namespace: &str) -> Parsed {
     let mut reader = Reader { file, namespace, parsed: Parsed::default(), dropped: 0 };
     match decode(text) {
         Err((place, message)) => {

@@ -1,8 +1,8 @@
 //! YAML text as a tree in which every value knows its line and column.
 //!
 //! The parser's own way leads straight into types and forgets places on the way. Here the text becomes a [`Node`]
-//! first, so that a wrong value deep inside the third document of a file can still be pointed at. Scalars are typed as
-//! kubectl types them: `yes` is a boolean and `5` a number, wherever they stand.
+//! first, so that a wrong value deep inside the third document of a file can still be pointed at. `5` is a number and
+//! `true` a boolean wherever they stand, as for kubectl; `no` and `on` are text, and booleans only where a field is one.
 //!
 //! Limits hold before anything is expanded: depth, number of values, and how much aliases may repeat.
 
@@ -12,8 +12,8 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 use serde_saphyr::options::AliasLimits;
 
-/// Deeper nesting than this is refused; the deepest Kubernetes objects have some fifteen levels.
-const MAX_DEPTH: usize = 64;
+/// Deeper nesting than this is refused. Services have some ten levels, definitions of custom kinds up to sixty.
+const MAX_DEPTH: usize = 100;
 /// More values than this in one file are refused.
 const MAX_NODES: usize = 1_000_000;
 /// Aliases may add this many values to a file.
@@ -128,6 +128,7 @@ fn options() -> serde_saphyr::Options {
             max_anchors: 10_000,
         },
         emit_comments: false,
+        strict_booleans: true,
         alias_limits: alias_limits,
     }
 }

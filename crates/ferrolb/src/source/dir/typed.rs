@@ -190,8 +190,11 @@ impl<'de> Deserializer<'de> for Cursor<'de, '_> {
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        match self.node.value {
-            Value::Bool(value) => visitor.visit_bool(value),
+        match &self.node.value {
+            Value::Bool(value) => visitor.visit_bool(*value),
+            // kubectl reads YAML 1.1, where these are booleans.
+            Value::Text(text) if matches!(text.to_lowercase().as_str(), "yes" | "on") => visitor.visit_bool(true),
+            Value::Text(text) if matches!(text.to_lowercase().as_str(), "no" | "off") => visitor.visit_bool(false),
             _ => Err(self.expected("true or false")),
         }
     }

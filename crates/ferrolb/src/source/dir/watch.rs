@@ -32,29 +32,23 @@ const RESCAN_BLIND: Duration = Duration::from_secs(5);
 /// Loads the directory, and goes on doing so in the background until every receiver is gone. A value is sent only when
 /// something is different.
 pub async fn watch(loader: Loader) -> channel::Receiver<Loaded> {
-    let mut eyes = Eyes::new(loader.root());
-    let Some((loader, loaded)) = load(loader).await else {
+    let Some((lookout, loaded)) = off_thread(move || Lookout { eyes: Eyes::new(loader.root()), loader }.load()).await
+    else {
         return channel::channel(Loaded { objects: Arc::default(), findings: Vec::new() }).1;
     };
-    if eyes.turn_to(loader.directories()) {
-        eyes.changed.notify_one();
-    }
     let (sender, receiver) = channel::channel(loaded);
-    tokio::spawn(follow(loader, eyes, sender));
+    tokio::spawn(follow(lookout, sender));
     receiver
 }
 
-async fn follow(mut loader: Loader, mut eyes: Eyes, sender: channel::Sender<Loaded>) {
+async fn follow(mut lookout: Lookout, sender: channel::Sender<Loaded>) {
     loop {
         tokio::select! {
             () = sender.closed() => return,
-            () = eyes.next_change() => {}
+            () = lookout.eyes.next_change() => {}
         }
-        let Some((back, loaded)) = load(loader).await else { return };
-        loader = back;
-        if eyes.turn_to(loader.directories()) {
-            eyes.changed.notify_one();
-        }
+        let Some((back, loaded)) = off_thread(move || lookout.load()).await else { return };
+        lookout = back;
         sender.send_if_modified(|before| {
             let different = *before != loaded;
             if different {
@@ -65,18 +59,25 @@ async fn follow(mut loader: Loader, mut eyes: Eyes, sender: channel::Sender<Load
     }
 }
 
-/// Loads on a thread that may block. `None` when the runtime shuts down.
-async fn load(mut loader: Loader) -> Option<(Loader, Loaded)> {
-    let loading = tokio::task::spawn_blocking(move || {
-        let loaded = loader.load();
-        (loader, loaded)
-    });
-    match loading.await {
-        Ok(done) => Some(done),
-        Err(error) => {
-            tracing::error!(%error, "reading the manifests ended early; changes are no longer seen until a restart");
-            None
+/// Runs what may block on a thread that may. `None` when the runtime shuts down.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.inspect_err(|error| tracing::error!(%error, "reading manifests ended early; changes are no longer seen")).ok()
+}
+
+/// Who reads, and who says when.
+struct Lookout {
+    eyes: Eyes,
+    loader: Loader,
+}
+
+impl Lookout {
+    fn load(mut self) -> (Self, Loaded) {
+        let loaded = self.loader.load();
+        if self.eyes.turn_to(self.loader.directories()) {
+            self.eyes.changed.notify_one();
         }
+        (self, loaded)
     }
 }
 
