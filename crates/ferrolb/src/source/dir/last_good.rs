@@ -50,7 +50,7 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Texts::new(),
             Err(error) => {
                 self.damaged = Some(self.finding(
-                    format!("the last good manifests cannot be read: {error}; files that are broken now have none"),
+                    format!("the last good manifests cannot be read: {error}; broken files have none now"),
                     "make the file readable for the user that ferrolb runs as",
                 ));
                 return Texts::new();
@@ -69,7 +69,7 @@ impl Store {
                     Err(error) => format!("left in place ({error})"),
                 };
                 self.damaged = Some(self.finding(
-                    format!("the last good manifests are damaged ({error}) and {whither}; files that are broken now have none"),
+                    format!("the last good manifests are damaged ({error}) and {whither}; broken files have none now"),
                     "correct the manifests that have errors; where there are none, nothing is lost",
                 ));
                 Texts::new()
@@ -86,7 +86,7 @@ impl Store {
         match self.write(texts.clone()) {
             Ok(()) => self.saved = Some(texts),
             Err(error) => findings.push(self.finding(
-                format!("the last good manifests cannot be saved: {error}; a file that breaks loses its objects at the next start"),
+                format!("the last good manifests cannot be saved: {error}; after a restart, broken files have none"),
                 "make the state directory a writable directory on a local disk with free space",
             )),
         }

@@ -1,8 +1,9 @@
 //! YAML text as a tree in which every value knows its line and column.
 //!
 //! The parser's own way leads straight into types and forgets places on the way. Here the text becomes a [`Node`]
-//! first, so that a wrong value deep inside the third document of a file can still be pointed at. `5` is a number and
-//! `true` a boolean wherever they stand, as for kubectl; `no` and `on` are text, and booleans only where a field is one.
+//! first, so that a wrong value deep inside the third document of a file can still be pointed at. `5` is a number
+//! and `true` a boolean wherever they stand, as for kubectl; `no` and `on` are text, and booleans only where a field
+//! is one.
 //!
 //! Limits hold before anything is expanded: depth, number of values, and how much aliases may repeat.
 

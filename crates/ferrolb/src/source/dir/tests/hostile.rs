@@ -86,7 +86,9 @@ proptest! {
     }
 
     #[test]
-    fn flipped_bytes_give_objects_or_a_finding(flips in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..5)) {
+    fn flipped_bytes_give_objects_or_a_finding(
+        flips in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..5),
+    ) {
         let mut bytes = sample();
         for (at, byte) in flips {
             let at = at.index(bytes.len());

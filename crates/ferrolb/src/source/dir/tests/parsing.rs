@@ -57,7 +57,7 @@ fn a_wrong_value_is_reported_at_its_own_line_and_column_with_its_field() {
         (
             SERVICE.replace("{name: web}", "{name: web, annotations: {a.b/c: 1}}"),
             "metadata.annotations[\"a.b/c\"]",
-            (3, 45),
+            (3, 44),
             "quotes",
         ),
     ];
