@@ -118,7 +118,10 @@ impl Loader {
             Bytes::Read(bytes) => {
                 let manifest = self.files.entry(path.to_owned()).or_default();
                 manifest.unreadable = None;
-                if manifest.good.as_ref().is_some_and(|good| good.bytes == bytes) {
+                if bytes.trim_ascii().is_empty() && manifest.has_objects() {
+                    // A full disk or a writer that is interrupted leaves this behind; nobody deletes objects so.
+                    manifest.unreadable = Some("it has become empty (to remove its objects, delete it)".to_owned());
+                } else if manifest.good.as_ref().is_some_and(|good| good.bytes == bytes) {
                     manifest.broken = None;
                 } else if manifest.broken.as_ref().is_none_or(|broken| broken.bytes != bytes) {
                     let parsed = parse(&path.to_string_lossy(), &bytes, &self.namespace);
@@ -173,6 +176,10 @@ impl Manifest {
         } else {
             self.broken = Some(content);
         }
+    }
+
+    fn has_objects(&self) -> bool {
+        self.good.as_ref().is_some_and(|good| !good.parsed.objects.is_empty())
     }
 
     /// What to say of this file: why it cannot be read, or else what its newest content has.

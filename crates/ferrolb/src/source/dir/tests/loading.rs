@@ -56,6 +56,39 @@ fn a_broken_file_keeps_its_last_good_content_as_a_whole() {
 }
 
 #[test]
+fn a_file_that_becomes_empty_keeps_its_objects_until_it_is_deleted() {
+    let scene = Scene::new();
+    scene.write("a.yaml", POOL).write("b.yaml", "");
+    assert_eq!(scene.load().findings, []);
+    scene.write("a.yaml", "\n");
+    let mut loader = scene.loader();
+    for _ in 0..2 {
+        let loaded = loader.load();
+        assert_eq!(pools(&loaded), ["pool"]);
+        assert_eq!(codes(&loaded.findings), [(Code::ManifestUnreadable, Severity::Error)]);
+    }
+    scene.write("a.yaml", "# nothing any more\n");
+    let loaded = loader.load();
+    assert_eq!((pools(&loaded), loaded.findings.len()), (vec![], 0));
+}
+
+#[test]
+fn a_file_that_may_not_be_read_keeps_its_objects() {
+    let scene = Scene::new();
+    scene.write("a.yaml", POOL);
+    let mut loader = scene.loader();
+    loader.load();
+    fs::set_permissions(scene.path("a.yaml"), fs::Permissions::from_mode(0)).unwrap();
+    let loaded = loader.load();
+    assert_eq!(pools(&loaded), ["pool"]);
+    // Root may read everything.
+    if !nix::unistd::geteuid().is_root() {
+        assert_eq!(codes(&loaded.findings), [(Code::ManifestUnreadable, Severity::Error)]);
+        assert!(loaded.findings[0].message.contains("denied"), "{}", loaded.findings[0]);
+    }
+}
+
+#[test]
 fn a_file_that_was_never_good_has_no_objects() {
     let scene = Scene::new();
     scene.write("a.yaml", format!("{POOL}---\nfoo: bar\n"));
