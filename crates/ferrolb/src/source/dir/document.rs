@@ -194,9 +194,14 @@ impl Reader<'_> {
             self.push(unknown_field(&field, kind, title), place);
         }
         match result {
-            Err(Misfit { field, message, place }) => {
+            Err(Misfit { field, message, missing, place }) => {
+                let fix = match (missing, field.is_empty()) {
+                    (true, _) => format!("add {field}"),
+                    (false, true) => "correct the object; the file is read again as soon as it changes".to_owned(),
+                    (false, false) => format!("correct {field}; the file is read again as soon as it changes"),
+                };
                 let finding = Finding::new(Code::ManifestInvalid, Severity::Error, title, message);
-                self.push(finding.at_field(field), place);
+                self.push(finding.at_field(field).with_fix(fix), place);
             }
             Ok(mut object) => {
                 if !self.has_good_names(kind, &object, &node, title) {

@@ -106,10 +106,16 @@ pub(super) fn shorten(text: &str) -> String {
 pub(super) fn documents(text: &str) -> Result<Vec<Node>, SyntaxError> {
     serde_saphyr::from_multiple_with_options::<Node>(text, options()).map_err(|error| {
         let place = error.location().map_or(Place { line: 1, column: 1 }, place);
-        let bare = error.without_snippet().to_string();
-        let message = bare.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(", ");
-        SyntaxError { message, place }
+        SyntaxError { message: plain_words(&error.without_snippet().to_string()), place }
     })
+}
+
+/// The parser's message on one line, without the place, which is said elsewhere, and without advice to programmers.
+fn plain_words(message: &str) -> String {
+    let lines: Vec<&str> = message.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let line = lines.join(", ").replace(", set DuplicateKeyPolicy in Options if acceptable", "");
+    let place = line.rfind(" at line ").filter(|at| line[*at..].contains(", column "));
+    place.and_then(|at| line.get(..at)).map_or_else(|| line.clone(), str::to_owned)
 }
 
 fn options() -> serde_saphyr::Options {

@@ -30,6 +30,8 @@ pub(super) struct Unknown {
 pub(super) struct Misfit {
     pub(super) field: String,
     pub(super) message: String,
+    /// The field is not there at all; the place is then that of what it belongs into.
+    pub(super) missing: bool,
     pub(super) place: Place,
 }
 
@@ -88,7 +90,7 @@ impl Fault {
 
     fn into_misfit(self, root: &Node) -> Misfit {
         let (field, place) = self.place.unwrap_or_else(|| (String::new(), root.place));
-        Misfit { field, message: self.message, place }
+        Misfit { field, message: self.message, missing: self.missing.is_some(), place }
     }
 }
 
@@ -106,7 +108,11 @@ impl de::Error for Fault {
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self { message: "this field is required and missing".to_owned(), missing: Some(field), place: None }
+        Self { message: format!("{field} is required and missing"), missing: Some(field), place: None }
+    }
+
+    fn invalid_value(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        Self::new(format!("the {found} does not fit here; expected {expected}"))
     }
 }
 

@@ -78,7 +78,7 @@ fn a_file_that_may_not_be_read_keeps_its_objects() {
     scene.write("a.yaml", POOL);
     let mut loader = scene.loader();
     loader.load();
-    fs::set_permissions(scene.path("a.yaml"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(scene.path("a.yaml"), fs::Permissions::from_mode(0o000)).unwrap();
     let loaded = loader.load();
     assert_eq!(pools(&loaded), ["pool"]);
     // Root may read everything.
