@@ -3,4 +3,5 @@
 
 pub mod drive;
 pub mod net;
+pub mod source;
 pub mod state;

@@ -1,0 +1,18 @@
+//! A directory of manifests: which files it has, what they say, what they said when they were last good.
+
+mod document;
+mod last_good;
+mod loader;
+mod names;
+mod object;
+mod read;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod typed;
+mod watch;
+
+pub use document::{Parsed, Placed, parse};
+pub use loader::Loader;
+pub use object::Object;
+pub use watch::watch;

@@ -1,0 +1,99 @@
+//! Bytes that mean no good, and bytes that were good once.
+
+use std::time::{Duration, Instant};
+
+use ferrolb_rules::reason::{Code, Severity};
+use proptest::prelude::*;
+
+use super::super::Parsed;
+use super::{POOL, SERVICE, codes, parse, read};
+
+fn sample() -> Vec<u8> {
+    format!("# sample\n{POOL}---\n{SERVICE}---\napiVersion: v1\nkind: List\nitems: [{{}}]\n").into_bytes()
+}
+
+fn says_something(parsed: &Parsed) -> bool {
+    !parsed.objects.is_empty() || !parsed.findings.is_empty()
+}
+
+#[test]
+fn a_manifest_cut_off_anywhere_gives_objects_or_a_finding() {
+    let sample = sample();
+    for length in 0..sample.len() {
+        let cut = &sample[..length];
+        let parsed = parse("f", cut, "metallb-system");
+        let nothing_there = cut.iter().all(|byte| b"\n -".contains(byte)) || cut.starts_with(b"#") && length <= 9;
+        assert!(says_something(&parsed) || nothing_there, "{}", String::from_utf8_lossy(cut));
+    }
+}
+
+#[test]
+fn alias_bombs_and_deep_nesting_end_quickly_with_a_finding() {
+    let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..12 {
+        let before = vec![format!("*a{}", level - 1); 9].join(", ");
+        bomb.push_str(&format!("a{level}: &a{level} [{before}]\n"));
+    }
+    let cases = [
+        bomb,
+        "[".repeat(100_000),
+        "{a: ".repeat(100_000),
+        "- ".repeat(100_000),
+        "? ".repeat(100_000),
+        (0..5_000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect(),
+        "a: &a [*a]".to_owned(),
+        "x: [".to_owned() + &"1,".repeat(2_000_000) + "]",
+    ];
+    for text in cases {
+        let start = Instant::now();
+        let parsed = read(&text);
+        assert_eq!(
+            codes(&parsed.findings),
+            [(Code::ManifestInvalid, Severity::Error)],
+            "{}",
+            &text[..40.min(text.len())]
+        );
+        assert!(start.elapsed() < Duration::from_secs(20), "{}", &text[..40.min(text.len())]);
+    }
+}
+
+#[test]
+fn very_many_findings_are_counted_and_an_error_among_them_is_kept() {
+    let strangers = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n---\n".repeat(300);
+    let parsed = read(&strangers);
+    assert_eq!(parsed.findings.len(), 201);
+    assert!(parsed.findings[200].message.starts_with("100 more"), "{}", parsed.findings[200]);
+    assert!(parsed.is_good());
+    assert!(!read(&format!("{strangers}foo: bar\n")).is_good());
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        parse("f", &bytes, "metallb-system");
+    }
+
+    #[test]
+    fn arbitrary_yaml_like_text_never_panics(text in "[-a:{}\\[\\], \n#&*|>'\"!%@`?~<0-9]{0,200}") {
+        parse("f", text.as_bytes(), "metallb-system");
+    }
+
+    #[test]
+    fn arbitrary_values_in_an_object_never_panic(value in "[-a-z:{}\\[\\], \n0-9\"]{0,60}", at in 0..4_usize) {
+        let field = ["192.168.1.240/28", "pool", "{name: web}", "80"][at];
+        let text = format!("{POOL}---\n{SERVICE}").replacen(field, &value, 1);
+        parse("f", text.as_bytes(), "metallb-system");
+    }
+
+    #[test]
+    fn flipped_bytes_give_objects_or_a_finding(
+        flips in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..5),
+    ) {
+        let mut bytes = sample();
+        for (at, byte) in flips {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        prop_assert!(says_something(&parse("f", &bytes, "metallb-system")));
+    }
+}
