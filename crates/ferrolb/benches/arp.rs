@@ -8,7 +8,8 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
-use std::thread::{self, sleep};
+use std::os::fd::AsFd as _;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use ferrolb::drive::l2::{L2, Wanted};
@@ -16,6 +17,7 @@ use ferrolb::net::raw::PacketSocket;
 use ferrolb_proto::arp::filter::Instruction;
 use ferrolb_proto::arp::{self, Frame, Operation};
 use ferrolb_proto::ethernet::MacAddr;
+use nix::poll::{PollFd, PollFlags, poll};
 
 #[path = "../tests/it/hosts.rs"]
 mod hosts;
@@ -53,7 +55,13 @@ fn round(count: u32, pings: usize) {
     let wire = l2.wire();
     eventually("all addresses are answered", || wire.borrow().announced.len() == count as usize);
     // Ten thousand addresses are announced six times each: wait until that noise is over.
-    sleep(Duration::from_secs(if count > 5_000 { 28 } else if pings < 1000 { 0 } else { 9 }));
+    sleep(Duration::from_secs(if count > 5_000 {
+        28
+    } else if pings < 1000 {
+        0
+    } else {
+        9
+    }));
     let thread = l2_thread();
     let (kernel, ours, foreign) = client.run(move || {
         let socket = socket();
@@ -138,7 +146,9 @@ fn latency(socket: &PacketSocket, pings: usize, target: impl Fn(usize) -> Ipv4Ad
                     }
                 }
                 assert!(start.elapsed() < Duration::from_secs(5), "no answer for {asked}");
-                thread::yield_now();
+                // Asleep until the answer comes, as any neighbour is.
+                let mut ready = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+                poll(&mut ready, 1000u16).unwrap();
             }
         })
         .collect();

@@ -12,10 +12,8 @@ use socket2::{Domain, Socket, Type};
 use super::links::Usable;
 use crate::net::raw::PacketSocket;
 
-/// Frames read from one socket before the others get their turn.
-const TURN: usize = 64;
-/// Longer than any frame we understand.
-const FRAME: usize = 1518;
+/// Longer than any frame that we understand: what is cut off is no option that we read.
+const FRAME: usize = 256;
 
 /// Answers on one interface.
 #[derive(Debug)]
@@ -128,11 +126,11 @@ impl Responder {
         }
     }
 
-    /// Answers what waits in the ARP socket.
-    pub(super) fn serve_arp(&self) {
+    /// Answers what waits in the ARP socket, so many frames at most.
+    pub(super) fn serve_arp(&self, frames: usize) {
         let Some(socket) = &self.arp else { return };
         let mut buffer = [0; FRAME];
-        for _ in 0..TURN {
+        for _ in 0..frames {
             // An interface that went down says so here once; netlink tells the rest.
             let Ok(Some(length)) = socket.receive(&mut buffer) else { return };
             let Ok(frame) = arp::parse(buffer.get(..length).unwrap_or_default()) else { continue };
@@ -143,11 +141,11 @@ impl Responder {
         }
     }
 
-    /// Answers what waits in the socket for solicitations.
-    pub(super) fn serve_ndp(&self) {
+    /// Answers what waits in the socket for solicitations, so many frames at most.
+    pub(super) fn serve_ndp(&self, frames: usize) {
         let Some(socket) = &self.ndp else { return };
         let mut buffer = [0; FRAME];
-        for _ in 0..TURN {
+        for _ in 0..frames {
             let Ok(Some(length)) = socket.receive(&mut buffer) else { return };
             let Ok(solicitation) = ndp::parse(buffer.get(..length).unwrap_or_default()) else { continue };
             if let Some(answer) = ndp::answer(&solicitation, self.usable.mac, |address| self.v6.contains(&address)) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ferrolb_proto::announce::{Announcements, Input};
 use ferrolb_proto::arp;
@@ -23,6 +23,11 @@ use crate::state::InterfaceState;
 const BELL: u64 = u64::MAX;
 const NETLINK: u64 = u64::MAX - 1;
 
+/// Frames read from one socket before the others get their turn.
+const TURN: usize = 64;
+/// Where the thread had no time to fall asleep, more frames are waiting.
+const NO_SLEEP: Duration = Duration::from_micros(1);
+
 pub(super) struct Run {
     shared: Arc<Shared>,
     wire: watch::Sender<Arc<Wire>>,
@@ -35,6 +40,8 @@ pub(super) struct Run {
     assigned: BTreeMap<u32, BTreeSet<IpAddr>>,
     announcements: Announcements,
     failures: BTreeMap<String, String>,
+    /// When a frame was answered last.
+    served_at: Instant,
 }
 
 impl Run {
@@ -63,6 +70,7 @@ impl Run {
             assigned: BTreeMap::new(),
             announcements: Announcements::new(Instant::now()),
             failures: BTreeMap::new(),
+            served_at: Instant::now(),
         };
         run.read_everything()?;
         run.follow_links();
@@ -116,15 +124,25 @@ impl Run {
         EpollTimeout::from(u16::try_from(millis).unwrap_or(u16::MAX))
     }
 
-    fn serve(&self, token: u64) {
+    /// Answers what waits on one socket: one frame, because the neighbour may be waiting for our CPU; many, where many
+    /// are waiting.
+    fn serve(&mut self, token: u64) {
         let Some(responder) = u32::try_from(token / 2).ok().and_then(|index| self.responders.get(&index)) else {
             return;
         };
-        if token % 2 == 0 { responder.serve_arp() } else { responder.serve_ndp() }
+        let turn = if self.served_at.elapsed() < NO_SLEEP { TURN } else { 1 };
+        if token % 2 == 0 {
+            responder.serve_arp(turn)
+        } else {
+            responder.serve_ndp(turn)
+        }
+        self.served_at = Instant::now();
     }
 
     fn announce(&mut self) {
-        self.announcements.handle_timeout(Instant::now());
+        if self.announcements.next_deadline().is_some() {
+            self.announcements.handle_timeout(Instant::now());
+        }
         while let Some((index, address)) = self.announcements.poll_output() {
             if let Some(responder) = self.responders.get(&index) {
                 responder.announce(address);
