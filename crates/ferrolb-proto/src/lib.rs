@@ -18,4 +18,7 @@
 pub mod announce;
 pub mod arp;
 pub mod ethernet;
+pub mod liveness;
 pub mod ndp;
+pub mod seal;
+pub mod sim;

@@ -1,3 +1,4 @@
 //! One loop per machine: packets and time in, packets and state out. What is decided, is decided elsewhere.
 
 pub mod l2;
+pub mod liveness;

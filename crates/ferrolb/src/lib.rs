@@ -1,7 +1,9 @@
 //! Everything of FerroLB that touches the world. What is decided is decided in `ferrolb-rules` and `ferrolb-proto`;
 //! here are sockets, files, processes and the command line.
 
+pub mod cli;
 pub mod drive;
 pub mod net;
 pub mod source;
+pub mod standalone;
 pub mod state;

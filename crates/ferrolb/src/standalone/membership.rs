@@ -44,6 +44,7 @@ struct Running {
     conflicts: watch::Receiver<BTreeMap<NodeName, Vec<IpAddr>>>,
     /// The documents that could be read, and the bytes that they were read from.
     read: BTreeMap<NodeName, (Arc<[u8]>, HostDocument)>,
+    peers: BTreeMap<String, SocketAddr>,
 }
 
 impl Membership {
@@ -107,8 +108,9 @@ impl Membership {
             .map(|failure| Finding::new(Code::NodeUnknown, Severity::Error, object.clone(), failure.clone()))
             .collect();
         if let Some(running) = &mut self.running {
-            let others = nodes.iter().filter(|(name, _)| **name != self.own).filter_map(|(_, address)| *address);
-            running.liveness.set_peers(others.map(|address| SocketAddr::new(address, self.port)).collect());
+            let peers = nodes.iter().filter(|(name, _)| **name != self.own);
+            let peers = peers.filter_map(|(name, address)| Some((name.to_string(), SocketAddr::new((*address)?, self.port))));
+            running.tell_peers(peers.collect());
             for (name, addresses) in &*running.conflicts.borrow_and_update() {
                 let message = format!("two hosts call themselves {name}: {addresses:?}");
                 findings.push(Finding::new(Code::NodeNameTaken, Severity::Error, format!("Node/{name}"), message));
@@ -175,8 +177,16 @@ impl Running {
             documents: liveness.documents(),
             conflicts: liveness.conflicts(),
             read: BTreeMap::new(),
+            peers: BTreeMap::new(),
             liveness,
             listen,
+        }
+    }
+
+    fn tell_peers(&mut self, peers: BTreeMap<String, SocketAddr>) {
+        if self.peers != peers {
+            self.liveness.set_peers(peers.clone());
+            self.peers = peers;
         }
     }
 }
