@@ -209,7 +209,8 @@ impl Liveness {
         match input {
             Input::Datagram { from, bytes } => self.datagram(now, from, bytes),
             Input::Peers(peers) => {
-                self.peers = peers.iter().filter(|(name, _)| **name != self.own.name).map(|(n, a)| (n.clone(), *a)).collect();
+                self.peers =
+                    peers.iter().filter(|(name, _)| **name != self.own.name).map(|(n, a)| (n.clone(), *a)).collect();
                 self.join_at = self.join_at.min(now);
             }
             Input::Publish(document) => {

@@ -133,7 +133,8 @@ impl Seal {
         if known.is_some_and(|sender| sender.has_seen(sequence)) {
             return Err(OpenError::Replayed);
         }
-        let new_key = if known.is_none() { Some(key_of(&self.secret, boot).map_err(|_| OpenError::Forged)?) } else { None };
+        let new_key =
+            if known.is_none() { Some(key_of(&self.secret, boot).map_err(|_| OpenError::Forged)?) } else { None };
         let key = new_key.as_ref().or(known.map(|sender| &sender.key)).ok_or(OpenError::Forged)?;
         let mut body = body.to_vec();
         let opened = key.open_in_place(nonce(sequence), Aad::from(header), &mut body);

@@ -23,7 +23,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::drive::l2::{L2, Wanted, Wire};
-use crate::source::dir::{self, Loaded, Loader};
+use crate::source::{self, Loaded, Loader};
 use crate::state::{PeerState, State};
 
 mod bound;
@@ -144,9 +144,8 @@ impl Host {
         let socket = socket::StatusSocket::bind(&settings.socket)
             .with_context(|| format!("--socket {}", settings.socket.display()))?;
         let l2 = L2::start(settings.interfaces.clone())?;
-        let loader =
-            Loader::new(settings.manifests.clone(), settings.namespace.clone(), Some(store.manifests_path()));
-        let manifests = dir::watch(loader).await;
+        let loader = Loader::new(settings.manifests.clone(), settings.namespace.clone(), Some(store.manifests_path()));
+        let manifests = source::watch(loader).await;
         let health = HealthChecks::new();
         let options = decide::Options {
             load_balancer_class: settings.load_balancer_class.clone(),
@@ -277,7 +276,12 @@ impl Host {
         self.health.set(&decide::checks(decision));
         for (interface, why) in &wire.failures {
             let message = format!("cannot answer on {interface}: {why}");
-            findings.push(Finding::new(Code::InterfaceMissing, Severity::Error, format!("interface/{interface}"), message));
+            findings.push(Finding::new(
+                Code::InterfaceMissing,
+                Severity::Error,
+                format!("interface/{interface}"),
+                message,
+            ));
         }
         let document = HostDocument {
             table: self.decider.table().clone(),
@@ -354,7 +358,11 @@ fn read_secret(path: &Path) -> anyhow::Result<Vec<u8>> {
     while secret.last().is_some_and(u8::is_ascii_whitespace) {
         secret.pop();
     }
-    anyhow::ensure!(!secret.is_empty(), "--secret-file {}: it is empty; write for example: openssl rand -base64 32 > {0}", path.display());
+    anyhow::ensure!(
+        !secret.is_empty(),
+        "--secret-file {}: it is empty; write for example: openssl rand -base64 32 > {0}",
+        path.display()
+    );
     Ok(secret)
 }
 

@@ -52,7 +52,10 @@ impl Cluster {
         };
         let mut machine = Liveness::new(config, self.network.now()).unwrap();
         machine.handle(self.network.now(), Input::Peers(&self.names));
-        machine.handle(self.network.now(), Input::Publish(format!("I am {name}, generation {}", self.generation).as_bytes()));
+        machine.handle(
+            self.network.now(),
+            Input::Publish(format!("I am {name}, generation {}", self.generation).as_bytes()),
+        );
         let running = Running {
             machine,
             members: BTreeSet::new(),
@@ -188,7 +191,8 @@ fn a_host_that_restarts_comes_back_with_what_it_says_now() {
         cluster.boot(2, &name(2), b"secret");
         let says = format!("I am {}, generation {}", name(2), cluster.generation);
         cluster.until(seconds(5.0), "it is back", |cluster| {
-            let heard = |host: &Running| host.documents.get(&name(2)).is_none_or(|says_now| **says_now == *says.as_bytes());
+            let heard =
+                |host: &Running| host.documents.get(&name(2)).is_none_or(|says_now| **says_now == *says.as_bytes());
             cluster.all_see_all() && cluster.hosts.values().all(heard)
         });
     }

@@ -63,11 +63,15 @@ impl Bound {
         }
         let mut findings = Vec::new();
         let mut bound = self.addresses.clone();
-        let mut attempt = |address: &IpAddr, result: io::Result<()>, then: &dyn Fn(&mut BTreeSet<IpAddr>)| match result {
+        let mut attempt = |address: &IpAddr, result: io::Result<()>, then: &dyn Fn(&mut BTreeSet<IpAddr>)| match result
+        {
             Ok(()) => then(&mut bound),
             Err(error) => {
                 let message = format!("cannot change {address} on lo: {error}");
-                findings.push(Finding::new(Code::StateUnusable, Severity::Error, "lo", message).with_fix("run with CAP_NET_ADMIN"));
+                findings.push(
+                    Finding::new(Code::StateUnusable, Severity::Error, "lo", message)
+                        .with_fix("run with CAP_NET_ADMIN"),
+                );
             }
         };
         for address in self.addresses.difference(&wanted) {
@@ -117,6 +121,9 @@ fn forbid_kernel_answers<'a>(mut interfaces: impl Iterator<Item = &'a str>) -> R
         );
         Finding::new(Code::ArpIgnoreUnset, Severity::Error, "sysctl/net.ipv4.conf.all.arp_ignore", message)
     })?;
-    tracing::info!(event = "sysctl", "set net.ipv4.conf.all.arp_ignore=1: an address bound to lo is answered for by its owner only");
+    tracing::info!(
+        event = "sysctl",
+        "set net.ipv4.conf.all.arp_ignore=1: an address bound to lo is answered for by its owner only"
+    );
     Ok(())
 }

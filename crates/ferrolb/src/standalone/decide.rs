@@ -23,7 +23,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 use super::peers::Allocates;
-use crate::source::dir::Objects;
+use crate::source::Objects;
 
 /// What one pass is made from, beside the decider's own memory.
 #[derive(Clone)]
@@ -58,8 +58,8 @@ pub(super) struct Decision {
     pub(super) counters: BTreeMap<String, Counters>,
     /// Configuration errors, soft conflicts, annotations that do nothing.
     pub(super) findings: Vec<Finding>,
-    /// What was said about Services in this pass, for the log: new addresses, refusals.
-    pub(super) outcomes: Vec<(ServiceKey, Outcome)>,
+    /// What else is worth knowing about a Service's addresses.
+    pub(super) notes: BTreeMap<ServiceKey, Vec<Finding>>,
 }
 
 /// The memory between passes.
@@ -93,7 +93,15 @@ pub(super) struct Options {
 impl Decider {
     /// Starts from the saved table.
     pub(super) fn new(own: NodeName, options: Options, table: Table) -> Self {
-        Self { own, options, table, config: None, allocator: Allocator::new(), planner: Planner::default(), dressed: BTreeMap::new() }
+        Self {
+            own,
+            options,
+            table,
+            config: None,
+            allocator: Allocator::new(),
+            planner: Planner::default(),
+            dressed: BTreeMap::new(),
+        }
     }
 
     /// The table as this host knows it.
@@ -128,7 +136,9 @@ impl Decider {
         }
         let plan = self.plan(&inputs, &config, &services);
         let table = changed.then(|| self.table.clone());
-        Decision { config, table, services, plan, refusals, counters, findings, outcomes }
+        let notes = outcomes.into_iter().filter(|(_, outcome)| !outcome.notes.is_empty());
+        let notes = notes.map(|(key, outcome)| (key, outcome.notes)).collect();
+        Decision { config, table, services, plan, refusals, counters, findings, notes }
     }
 
     /// When each pool without a creation time was first seen.
@@ -166,11 +176,16 @@ impl Decider {
                 (config, findings)
             }
             Err(invalid) => {
-                let message = format!("failed to parse the configuration: {} errors; {}", invalid.0.len(), match self.config {
-                    Some(_) => "the last good one stays in force",
-                    None => "there is no earlier one, so nothing is handed out",
-                });
-                let mut findings = vec![Finding::new(Code::ConfigurationStale, Severity::Error, "configuration", message)];
+                let message = format!(
+                    "failed to parse the configuration: {} errors; {}",
+                    invalid.0.len(),
+                    match self.config {
+                        Some(_) => "the last good one stays in force",
+                        None => "there is no earlier one, so nothing is handed out",
+                    }
+                );
+                let mut findings =
+                    vec![Finding::new(Code::ConfigurationStale, Severity::Error, "configuration", message)];
                 findings.extend(invalid.0);
                 (self.config.clone().unwrap_or_default(), findings)
             }
@@ -311,7 +326,8 @@ fn with_entry(service: &Service, entry: Option<&Entry>) -> Service {
         Some(entry) => annotations.insert(annotations::ALLOCATED_FROM.to_owned(), entry.pool.clone()),
         None => annotations.remove(annotations::ALLOCATED_FROM),
     };
-    service.status = Some(ServiceStatus { load_balancer: Some(LoadBalancerStatus { ingress }), ..ServiceStatus::default() });
+    service.status =
+        Some(ServiceStatus { load_balancer: Some(LoadBalancerStatus { ingress }), ..ServiceStatus::default() });
     service
 }
 

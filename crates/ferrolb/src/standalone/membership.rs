@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::peers::HostDocument;
 use crate::drive::liveness::{Config, Liveness};
-use crate::source::dir::Objects;
+use crate::source::Objects;
 
 /// Every Node and its InternalIP, where it tells one.
 pub(super) fn nodes(objects: &Objects) -> BTreeMap<NodeName, Option<IpAddr>> {
@@ -82,7 +82,11 @@ impl Membership {
             return vec![Finding::new(Code::MembershipOff, severity, object, message)];
         };
         let Some(address) = nodes.get(&self.own).copied().flatten() else {
-            let what = if nodes.contains_key(&self.own) { "its Node has no InternalIP" } else { "there is no Node of this name" };
+            let what = if nodes.contains_key(&self.own) {
+                "its Node has no InternalIP"
+            } else {
+                "there is no Node of this name"
+            };
             let message = format!("{what} in the manifests, so the other hosts cannot be met and nothing is announced");
             self.running = None;
             return vec![Finding::new(Code::NodeUnknown, Severity::Error, object, message)];
@@ -109,7 +113,8 @@ impl Membership {
             .collect();
         if let Some(running) = &mut self.running {
             let peers = nodes.iter().filter(|(name, _)| **name != self.own);
-            let peers = peers.filter_map(|(name, address)| Some((name.to_string(), SocketAddr::new((*address)?, self.port))));
+            let peers =
+                peers.filter_map(|(name, address)| Some((name.to_string(), SocketAddr::new((*address)?, self.port))));
             running.tell_peers(peers.collect());
             for (name, addresses) in &*running.conflicts.borrow_and_update() {
                 let message = format!("two hosts call themselves {name}: {addresses:?}");

@@ -32,8 +32,7 @@ impl Narrator {
             tracing::warn!(event = "memberLeft", node = name, "host is gone");
         }
         self.alive = alive;
-        let findings: BTreeSet<Finding> =
-            state.findings.iter().chain(decision.refusals.values()).cloned().collect();
+        let findings: BTreeSet<Finding> = state.findings.iter().chain(decision.refusals.values()).cloned().collect();
         for finding in findings.difference(&self.findings) {
             match finding.severity {
                 Severity::Error => tracing::error!(code = %finding.code, "{finding}"),
@@ -65,7 +64,8 @@ impl Narrator {
     }
 
     fn announcements(&mut self, own: &NodeName, decision: &Decision) {
-        let ours = decision.plan.services.iter().filter(|plan| plan.owner.as_ref() == Some(own) && plan.code().is_none());
+        let ours =
+            decision.plan.services.iter().filter(|plan| plan.owner.as_ref() == Some(own) && plan.code().is_none());
         let announced: BTreeMap<ServiceKey, Vec<IpAddr>> =
             ours.map(|plan| (plan.service.clone(), plan.addresses.clone())).collect();
         for (service, ips) in announced.iter().filter(|(service, ips)| self.announced.get(*service) != Some(*ips)) {

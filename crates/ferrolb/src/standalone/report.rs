@@ -53,7 +53,12 @@ pub(super) fn report(facts: Facts<'_>) -> State {
         node: facts.own.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ok,
-        pools: decision.config.pools.values().map(|pool| pool_state(pool, decision.counters.get(&pool.name).copied().unwrap_or_default())).collect(),
+        pools: decision
+            .config
+            .pools
+            .values()
+            .map(|pool| pool_state(pool, decision.counters.get(&pool.name).copied().unwrap_or_default()))
+            .collect(),
         services,
         peers: facts.peers,
         interfaces: facts.interfaces,
@@ -74,7 +79,8 @@ fn pool_state(pool: &Pool, counters: Counters) -> PoolState {
     if has(Family::V6) {
         families.push(count(Family::V6, counters.total_v6, counters.assigned_v6, counters.available_v6));
     }
-    let sum = |field: fn(&FamilyCount) -> u64| families.iter().map(field).fold(0, u64::saturating_add).min(i64::MAX as u64);
+    let sum =
+        |field: fn(&FamilyCount) -> u64| families.iter().map(field).fold(0, u64::saturating_add).min(i64::MAX as u64);
     PoolState {
         name: pool.name.clone(),
         ranges: pool.ranges.iter().map(ToString::to_string).collect(),
@@ -140,9 +146,10 @@ fn reasons(key: &ServiceKey, state: Progress, facts: &Facts<'_>) -> Vec<ReasonSt
         reasons.push(of(refusal, None));
         return reasons;
     }
+    let notes = decision.notes.get(key).into_iter().flatten();
     let Some(plan) = decision.plan.service(key) else { return reasons };
     if state == Progress::Announced {
-        reasons.extend(plan.warnings().iter().map(|finding| of(finding, None)));
+        reasons.extend(plan.warnings().iter().chain(notes).map(|finding| of(finding, None)));
         return reasons;
     }
     reasons.extend(plan.finding().iter().map(|finding| of(finding, None)));

@@ -30,7 +30,10 @@ impl StatusSocket {
             std::fs::create_dir_all(directory)?;
         }
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process answers there; give each its own --socket"));
+            return Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                "another process answers there; give each its own --socket",
+            ));
         }
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
