@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod explain;
+mod lab;
 mod standalone;
 pub mod status;
 
@@ -23,6 +24,8 @@ struct Cli {
 enum Verb {
     /// Run on a host without Kubernetes: objects come from a directory of manifests.
     Standalone(standalone::Args),
+    /// Try it: a small network on this machine, three nodes, a laptop, and what happens when one node fails.
+    Lab(lab::Args),
     /// Show pools, Services, peers, and what is wrong.
     Status(status::Args),
     /// Explain a code such as LB1104; without a code, list them all.
@@ -36,6 +39,8 @@ pub enum Verdict {
     Fine,
     /// Something needs attention: 1.
     Findings,
+    /// What another program that was run for the user returned.
+    Exit(u8),
 }
 
 /// Parses the command line, runs the verb, and says on standard error what went wrong.
@@ -43,12 +48,14 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.verb {
         Verb::Standalone(args) => standalone::run(args),
+        Verb::Lab(args) => lab::run(args),
         Verb::Status(args) => status::run(&args),
         Verb::Explain(args) => explain::run(&args),
     };
     match result {
         Ok(Verdict::Fine) => ExitCode::SUCCESS,
         Ok(Verdict::Findings) => ExitCode::from(1),
+        Ok(Verdict::Exit(code)) => ExitCode::from(code),
         Err(error) => {
             // `{:#}` and not `{:?}`: a stripped binary would print an empty backtrace.
             let _ = writeln!(io::stderr(), "ferrolb: {error:#}");

@@ -3,6 +3,7 @@
 
 pub mod cli;
 pub mod drive;
+pub mod lab;
 pub mod net;
 pub mod source;
 pub mod standalone;

@@ -1,6 +1,7 @@
 //! Linux as it is: packet sockets, netlink, namespaces. The only `unsafe` of the program lives below this module, each
 //! piece wrapped so that nothing outside can misuse it.
 
+pub mod namespace;
 pub mod netlink;
 #[expect(unsafe_code, reason = "socket addresses of families that no crate wraps")]
 pub mod raw;

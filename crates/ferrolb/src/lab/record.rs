@@ -1,0 +1,213 @@
+//! What the lab found out, as it happens for people, and in the end as one object for programs. The names are those of
+//! `ferrolb status -o json`.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use ferrolb_proto::ethernet::MacAddr;
+use ferrolb_rules::reason::{Code, Finding};
+use serde::Serialize;
+
+use crate::cli;
+use crate::state::{ReasonState, State};
+
+/// Everything that was found out.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Outcome {
+    /// Whether every check passed and the story came to its end.
+    pub(super) ok: bool,
+    steps: Vec<Step>,
+    pools: Vec<Pool>,
+    services: Vec<Service>,
+    failover: Option<Failover>,
+    findings: Vec<FoundOut>,
+}
+
+#[derive(Debug, Serialize)]
+struct Step {
+    name: String,
+    ok: bool,
+    detail: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Pool {
+    name: String,
+    total: u64,
+    assigned: u64,
+    available: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Service {
+    namespace: String,
+    name: String,
+    addresses: Vec<IpAddr>,
+    node: Option<String>,
+    mac: Option<MacAddr>,
+    reasons: Vec<ReasonState>,
+}
+
+/// A node was unplugged: who announced before and after, and what the client saw of it.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Failover {
+    /// The node that was unplugged.
+    pub(super) from: String,
+    /// The node that took over.
+    pub(super) to: String,
+    /// How long the laptop's requests were not answered, in milliseconds.
+    pub(super) outage_ms: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct FoundOut {
+    code: Code,
+    object: String,
+    message: String,
+    fix: String,
+}
+
+/// A check that failed and without which the story makes no sense. It is in the record already.
+#[derive(Debug, thiserror::Error)]
+#[error("a check failed")]
+pub(super) struct CheckFailed;
+
+/// Keeps the record and tells the reader.
+pub(super) struct Recorder {
+    start: Instant,
+    quiet: bool,
+    outcome: Outcome,
+}
+
+impl Recorder {
+    /// Starts the clock. A quiet one prints nothing but the object in the end.
+    pub(super) fn new(quiet: bool) -> Self {
+        Self { start: Instant::now(), quiet, outcome: Outcome::default() }
+    }
+
+    /// Text for people.
+    pub(super) fn tell(&self, text: &str) {
+        if !self.quiet {
+            // A reader that has gone away (a closed pipe) does not change what is found out.
+            let _ = cli::print(&format!("{text}\n"));
+        }
+    }
+
+    /// A heading.
+    pub(super) fn chapter(&self, title: &str) {
+        self.tell(&format!("\n{title}"));
+    }
+
+    /// Something that happened and is no check.
+    pub(super) fn event(&self, text: &str) {
+        self.tell(&self.line(' ', text));
+    }
+
+    /// A check: its stable name, whether it passed, what was measured.
+    pub(super) fn check(&mut self, name: &str, ok: bool, detail: String) -> bool {
+        self.tell(&self.line(if ok { '✓' } else { '✗' }, &detail));
+        self.outcome.steps.push(Step { name: name.to_owned(), ok, detail });
+        ok
+    }
+
+    /// A check that everything after it needs.
+    ///
+    /// # Errors
+    /// [`CheckFailed`] if it did not pass.
+    pub(super) fn require(&mut self, name: &str, ok: bool, detail: String) -> Result<(), CheckFailed> {
+        if self.check(name, ok, detail) { Ok(()) } else { Err(CheckFailed) }
+    }
+
+    fn line(&self, mark: char, text: &str) -> String {
+        let mut lines = text.lines();
+        let first = lines.next().unwrap_or_default();
+        let mut line = format!("{:5.1}s  {mark} {first}", self.start.elapsed().as_secs_f64());
+        for more in lines {
+            let _ = write!(line, "\n          {more}");
+        }
+        line
+    }
+
+    /// What the outage was.
+    pub(super) fn failover(&mut self, from: &str, to: &str, outage: Duration) {
+        let outage_ms = u64::try_from(outage.as_millis()).unwrap_or(u64::MAX);
+        self.outcome.failover = Some(Failover { from: from.to_owned(), to: to.to_owned(), outage_ms });
+    }
+
+    /// The pools and Services as they are now.
+    pub(super) fn state(&mut self, state: &State) {
+        let pools = state.pools.iter().map(|pool| Pool {
+            name: pool.name.clone(),
+            total: pool.total,
+            assigned: pool.assigned,
+            available: pool.available,
+        });
+        self.outcome.pools = pools.collect();
+        let services = state.services.iter().map(|service| Service {
+            namespace: service.namespace.clone(),
+            name: service.name.clone(),
+            addresses: service.addresses.clone(),
+            node: service.node.clone(),
+            mac: service.mac,
+            reasons: service.reasons.clone(),
+        });
+        self.outcome.services = services.collect();
+    }
+
+    /// What in the manifests does nothing.
+    pub(super) fn findings<'a>(&mut self, findings: impl Iterator<Item = &'a Finding>) {
+        let found = findings.map(|finding| FoundOut {
+            code: finding.code,
+            object: finding.object.clone(),
+            message: finding.message.clone(),
+            fix: finding.fix.clone(),
+        });
+        self.outcome.findings = found.collect();
+    }
+
+    /// The verdict, after the story came to its end or not.
+    pub(super) fn finish(mut self, ended_well: bool) -> Outcome {
+        let passed = self.outcome.steps.iter().filter(|step| step.ok).count();
+        let all = self.outcome.steps.len();
+        self.outcome.ok = ended_well && passed == all && all > 0;
+        self.tell(&format!("\n{all} checks, {passed} passed, {:.1} s", self.start.elapsed().as_secs_f64()));
+        self.outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_failed_check_is_enough() {
+        let mut recorder = Recorder::new(true);
+        assert!(recorder.check("a", true, "fine".to_owned()));
+        assert!(!recorder.check("b", false, "not fine".to_owned()));
+        assert!(!recorder.finish(true).ok);
+    }
+
+    #[test]
+    fn a_story_without_an_end_or_without_a_check_is_not_fine() {
+        let mut recorder = Recorder::new(true);
+        recorder.check("a", true, "fine".to_owned());
+        assert!(!recorder.finish(false).ok);
+        assert!(!Recorder::new(true).finish(true).ok);
+    }
+
+    #[test]
+    fn the_object_has_the_promised_names() {
+        let mut recorder = Recorder::new(true);
+        recorder.check("network", true, "up".to_owned());
+        recorder.failover("node-b", "node-c", Duration::from_millis(1234));
+        let object = serde_json::to_value(recorder.finish(true)).unwrap();
+        let expected = serde_json::json!({
+            "ok": true,
+            "steps": [{"name": "network", "ok": true, "detail": "up"}],
+            "pools": [], "services": [], "findings": [],
+            "failover": {"from": "node-b", "to": "node-c", "outage_ms": 1234},
+        });
+        assert_eq!(object, expected);
+    }
+}
