@@ -213,7 +213,7 @@ impl Host {
             unix_seconds: unix_seconds(),
         };
         let before = self.decider.table().clone();
-        let mut decision = self.decider.decide(inputs.clone());
+        let mut decision = self.decider.decide(&inputs);
         if let Some(table) = &decision.table
             && let Err(error) = self.store.save(table)
         {
@@ -221,7 +221,7 @@ impl Host {
             findings.push(Finding::new(Code::StateUnusable, Severity::Error, "state", error.to_string()));
             self.retry_at = Some(Instant::now() + RETRY_INTERVAL);
             self.decider.restore(before);
-            decision = self.decider.decide(Inputs { allocates: Allocates::Listening, ..inputs });
+            decision = self.decider.decide(&Inputs { allocates: Allocates::Listening, ..inputs });
         }
         self.act(&decision, &wire, &unhealthy, &mut findings);
         self.tell(&decision, &wire, &allocates, live.as_ref(), findings);

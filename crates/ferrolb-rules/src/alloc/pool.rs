@@ -62,10 +62,10 @@ impl PoolState {
         let Some(place) = self.place(address) else { return };
         let space = &mut self.spaces[place];
         space.take(address);
-        if space.is_full() {
-            if let Some(open) = self.open.get_mut(&Family::of(address)) {
-                open.remove(&place);
-            }
+        if space.is_full()
+            && let Some(open) = self.open.get_mut(&Family::of(address))
+        {
+            open.remove(&place);
         }
     }
 

@@ -155,10 +155,11 @@ impl Space {
 
     /// Puts an address back, unless an older pool hands it out.
     pub(super) fn put_back(&mut self, address: IpAddr) {
-        if let Some(number) = self.numbering.number(address) {
-            if self.contains(address) && !self.held_elsewhere.contains(&number) {
-                self.free.insert(number..=number);
-            }
+        if let Some(number) = self.numbering.number(address)
+            && self.contains(address)
+            && !self.held_elsewhere.contains(&number)
+        {
+            self.free.insert(number..=number);
         }
     }
 

@@ -83,9 +83,12 @@ pub(super) fn parse_list(
     parsed
 }
 
+/// A match expression: key, operator, sorted values.
+type Expression = (String, String, Vec<String>);
+
 /// The same selector in another order is the same selector.
-fn normal(selector: &LabelSelector) -> (BTreeMap<String, String>, Vec<(String, String, Vec<String>)>) {
-    let mut expressions: Vec<_> = selector
+fn normal(selector: &LabelSelector) -> (BTreeMap<String, String>, Vec<Expression>) {
+    let mut expressions: Vec<Expression> = selector
         .match_expressions
         .iter()
         .flatten()

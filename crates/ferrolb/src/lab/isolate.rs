@@ -34,7 +34,7 @@ pub(super) const SCRATCH: &str = "/run/lab";
 /// # Errors
 /// The namespaces cannot be had; the message says what to do.
 pub(super) fn run_inside(arguments: &[String]) -> anyhow::Result<ExitStatus> {
-    isolate().map_err(|error| anyhow::anyhow!("{}", refusal(error, Restrictions::read())))?;
+    isolate().map_err(|error| anyhow::anyhow!("{}", refusal(&error, Restrictions::read())))?;
     let pid = getpid().to_string();
     Command::new("/proc/self/exe")
         .arg0("ferrolb")
@@ -83,7 +83,7 @@ pub(super) fn settle(parent: i32) -> anyhow::Result<()> {
     );
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
         .and_then(|()| mount(Some("ferrolb-lab"), "/run", Some("tmpfs"), MsFlags::empty(), None::<&str>))
-        .map_err(|errno| anyhow::anyhow!("{}", refusal(errno.into(), Restrictions::read())))?;
+        .map_err(|errno| anyhow::anyhow!("{}", refusal(&errno.into(), Restrictions::read())))?;
     // So that `ps` and `kill` in the shell see the lab alone. Where parts of /proc are hidden (in a container), the
     // kernel refuses and the old one stays.
     let _ = mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), None::<&str>);
@@ -123,7 +123,7 @@ impl Restrictions {
 }
 
 /// Why there is no lab, and what to do.
-fn refusal(error: io::Error, restrictions: Restrictions) -> String {
+fn refusal(error: &io::Error, restrictions: Restrictions) -> String {
     let why = match restrictions {
         Restrictions { apparmor: true, .. } => {
             "AppArmor keeps ordinary users from using namespaces here (Ubuntu does so since 23.10)"
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     fn message(restrictions: Restrictions) -> String {
-        refusal(io::Error::from_raw_os_error(1), restrictions)
+        refusal(&io::Error::from_raw_os_error(1), restrictions)
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Bound {
         let mut bound = Self { note, addresses: left.unwrap_or_default() };
         if !bound.addresses.is_empty() {
             tracing::info!(event = "bound", addresses = ?bound.addresses, "taking back addresses that an earlier process left on lo");
-            bound.change(BTreeSet::new());
+            bound.change(&BTreeSet::new());
         }
         bound
     }
@@ -43,20 +43,20 @@ impl Bound {
         let mut wanted = wanted;
         if wanted.iter().any(IpAddr::is_ipv4) {
             let names = wire.interfaces.iter().map(|interface| interface.name.as_str());
-            if let Err(problem) = forbid_kernel_answers(names) {
+            if let Some(problem) = forbid_kernel_answers(names) {
                 findings.push(problem);
                 wanted.retain(IpAddr::is_ipv6);
             }
         }
         if wanted != self.addresses {
-            findings.extend(self.change(wanted));
+            findings.extend(self.change(&wanted));
         }
         findings
     }
 
-    fn change(&mut self, wanted: BTreeSet<IpAddr>) -> Vec<Finding> {
+    fn change(&mut self, wanted: &BTreeSet<IpAddr>) -> Vec<Finding> {
         // Everything that may be bound at any moment of the change is noted before the change.
-        let all: BTreeSet<IpAddr> = self.addresses.union(&wanted).copied().collect();
+        let all: BTreeSet<IpAddr> = self.addresses.union(wanted).copied().collect();
         if let Err(error) = self.write(&all) {
             let message = format!("{}: {error}; no address is bound to lo", self.note.display());
             return vec![Finding::new(Code::StateUnusable, Severity::Error, "state", message)];
@@ -74,7 +74,7 @@ impl Bound {
                 );
             }
         };
-        for address in self.addresses.difference(&wanted) {
+        for address in self.addresses.difference(wanted) {
             attempt(address, netlink::remove_address(LOOPBACK, *address), &|bound| {
                 bound.remove(address);
             });
@@ -102,28 +102,29 @@ impl Bound {
     /// Takes everything back.
     pub(super) fn release(mut self) {
         if !self.addresses.is_empty() {
-            self.change(BTreeSet::new());
+            self.change(&BTreeSet::new());
         }
     }
 }
 
 /// Makes the kernel answer ARP only for addresses of the interface that asks; the larger of "all" and the interface's
-/// own value counts.
-fn forbid_kernel_answers<'a>(mut interfaces: impl Iterator<Item = &'a str>) -> Result<(), Finding> {
+/// own value counts. Returns why it cannot be done.
+fn forbid_kernel_answers<'a>(mut interfaces: impl Iterator<Item = &'a str>) -> Option<Finding> {
     let read = |name: &str| fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{name}/arp_ignore"));
     let value = |name: &str| read(name).ok().and_then(|text| text.trim().parse::<u32>().ok()).unwrap_or_default();
     if value("all") >= 1 || interfaces.all(|name| value(name) >= 1) {
-        return Ok(());
+        return None;
     }
-    fs::write("/proc/sys/net/ipv4/conf/all/arp_ignore", "1\n").map_err(|error| {
+    if let Err(error) = fs::write("/proc/sys/net/ipv4/conf/all/arp_ignore", "1\n") {
         let message = format!(
             "net.ipv4.conf.all.arp_ignore is 0 and cannot be set ({error}): the kernel would answer for bound addresses on every host, so none is bound"
         );
-        Finding::new(Code::ArpIgnoreUnset, Severity::Error, "sysctl/net.ipv4.conf.all.arp_ignore", message)
-    })?;
+        let object = "sysctl/net.ipv4.conf.all.arp_ignore";
+        return Some(Finding::new(Code::ArpIgnoreUnset, Severity::Error, object, message));
+    }
     tracing::info!(
         event = "sysctl",
         "set net.ipv4.conf.all.arp_ignore=1: an address bound to lo is answered for by its owner only"
     );
-    Ok(())
+    None
 }

@@ -120,7 +120,7 @@ impl Decider {
     }
 
     /// One pass.
-    pub(super) fn decide(&mut self, inputs: Inputs<'_>) -> Decision {
+    pub(super) fn decide(&mut self, inputs: &Inputs<'_>) -> Decision {
         let first_seen = self.ages(inputs.objects, inputs.unix_seconds);
         let (config, mut findings) = self.configure(inputs.objects, &first_seen);
         let recorded = self.dress(inputs.objects);
@@ -134,7 +134,7 @@ impl Decider {
         for service in &inputs.objects.services {
             findings.extend(annotations::findings(service, None));
         }
-        let plan = self.plan(&inputs, &config, &services);
+        let plan = self.plan(inputs, &config, &services);
         let table = changed.then(|| self.table.clone());
         let notes = outcomes.into_iter().filter(|(_, outcome)| !outcome.notes.is_empty());
         let notes = notes.map(|(key, outcome)| (key, outcome.notes)).collect();

@@ -3,4 +3,6 @@
 
 mod hosts;
 mod l2;
+mod lab;
+
 mod tidy;

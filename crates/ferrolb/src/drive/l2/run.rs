@@ -131,10 +131,10 @@ impl Run {
             return;
         };
         let turn = if self.served_at.elapsed() < NO_SLEEP { TURN } else { 1 };
-        if token % 2 == 0 {
-            responder.serve_arp(turn)
+        if token.is_multiple_of(2) {
+            responder.serve_arp(turn);
         } else {
-            responder.serve_ndp(turn)
+            responder.serve_ndp(turn);
         }
         self.served_at = Instant::now();
     }
