@@ -80,6 +80,8 @@ codes! {
     MembershipOff = 12,
     /// Two hosts run under the same node name.
     NodeNameTaken = 13,
+    /// Another host seals its datagrams with another secret; the two do not hear each other.
+    SecretMismatch = 14,
 
     /// No IPAddressPool is configured.
     NoPool = 1001,

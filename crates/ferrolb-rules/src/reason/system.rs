@@ -365,4 +365,27 @@ Right:
     ferrolb standalone --node-name web1 ...    # on 192.168.1.11
     ferrolb standalone --node-name web2 ...    # on 192.168.1.12",
     },
+    Explanation {
+        code: Code::SecretMismatch,
+        summary: "Another host uses another secret",
+        fix: "give all hosts the same --secret-file and restart them: `sha256sum FILE` must print the same everywhere",
+        long: "\
+Hosts tell each other what they know in datagrams that are sealed with the shared secret. What does
+not open is dropped. A host with another secret is therefore as good as dead for this one, and this
+one for it: both believe to be alone, and both announce the same addresses.
+
+It comes about when the secret was changed on some hosts only, or when a file was copied with an
+editor that added a line end in the middle. Spaces and line ends at the very end do not count.
+
+See it: `ferrolb status` names the addresses from which such datagrams came within the last half
+minute; the log says `datagram dropped`.
+
+What to do: write one secret to the same file on all hosts and restart FerroLB on them.
+
+Wrong:
+    openssl rand -base64 32 > /etc/ferrolb/secret    # run once on every host
+
+Right:
+    openssl rand -base64 32 > /etc/ferrolb/secret    # run once, then copied to every host",
+    },
 ];

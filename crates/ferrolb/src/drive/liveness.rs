@@ -19,6 +19,10 @@ const DATAGRAM: usize = 2048;
 const LEAVE: Duration = Duration::from_millis(200);
 /// Between two complaints about datagrams that are of no use.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
+/// How many of them are remembered; sources can be forged.
+const STRANGERS: usize = 1000;
+/// How long a datagram under another secret is remembered: longer than hosts take to try again.
+const STRANGER_MEMORY: Duration = Duration::from_secs(30);
 
 /// What a host is.
 #[derive(Clone, Debug)]
@@ -37,6 +41,7 @@ struct Found {
     members: watch::Sender<BTreeSet<NodeName>>,
     documents: watch::Sender<BTreeMap<NodeName, Arc<[u8]>>>,
     conflicts: watch::Sender<BTreeMap<NodeName, Vec<IpAddr>>>,
+    strangers: watch::Sender<BTreeSet<IpAddr>>,
 }
 
 enum Command {
@@ -52,6 +57,7 @@ pub struct Liveness {
     members: watch::Receiver<BTreeSet<NodeName>>,
     documents: watch::Receiver<BTreeMap<NodeName, Arc<[u8]>>>,
     conflicts: watch::Receiver<BTreeMap<NodeName, Vec<IpAddr>>>,
+    strangers: watch::Receiver<BTreeSet<IpAddr>>,
     task: JoinHandle<()>,
 }
 
@@ -73,13 +79,13 @@ impl Liveness {
             seed: rand::random(),
         };
         let machine = liveness::Liveness::new(config, Instant::now()).map_err(io::Error::other)?;
-        let (members, documents, conflicts) = Default::default();
-        let found = Found { members, documents, conflicts };
+        let (members, documents, conflicts, strangers) = Default::default();
+        let found = Found { members, documents, conflicts, strangers };
         let (commands, queue) = mpsc::unbounded_channel();
-        let (members, documents, conflicts) =
-            (found.members.subscribe(), found.documents.subscribe(), found.conflicts.subscribe());
+        let (members, documents) = (found.members.subscribe(), found.documents.subscribe());
+        let (conflicts, strangers) = (found.conflicts.subscribe(), found.strangers.subscribe());
         let task = tokio::spawn(run(socket, machine, queue, found));
-        Ok(Self { commands, members, documents, conflicts, task })
+        Ok(Self { commands, members, documents, conflicts, strangers, task })
     }
 
     /// The live hosts, this one included.
@@ -95,6 +101,11 @@ impl Liveness {
     /// Names that several hosts use.
     pub fn conflicts(&self) -> watch::Receiver<BTreeMap<NodeName, Vec<IpAddr>>> {
         self.conflicts.clone()
+    }
+
+    /// Where datagrams came from lately that were sealed with another secret.
+    pub fn strangers(&self) -> watch::Receiver<BTreeSet<IpAddr>> {
+        self.strangers.clone()
     }
 
     /// The hosts that ought to be there.
@@ -133,6 +144,14 @@ async fn run(
         while let Some(output) = machine.poll_output() {
             put(output, &socket, &found, &mut complaints).await;
         }
+        complaints.strangers.retain(|_, at| at.elapsed() < STRANGER_MEMORY);
+        found.strangers.send_if_modified(|strangers| {
+            let changed = !strangers.iter().eq(complaints.strangers.keys());
+            if changed {
+                *strangers = complaints.strangers.keys().copied().collect();
+            }
+            changed
+        });
         let deadline = machine.next_deadline();
         let sleep = async {
             match deadline {
@@ -195,20 +214,23 @@ async fn put(output: Output, socket: &UdpSocket, found: &Found, complaints: &mut
 struct Complaints {
     count: u64,
     told_at: Option<Instant>,
+    /// Who used another secret, and when last; at most [`STRANGERS`].
+    strangers: BTreeMap<IpAddr, Instant>,
 }
 
 impl Complaints {
     fn complain(&mut self, from: SocketAddr, why: Dropped) {
         self.count += 1;
         let now = Instant::now();
+        let other_secret = why == Dropped::Sealed(OpenError::OtherSecret);
+        if other_secret && (self.strangers.len() < STRANGERS || self.strangers.contains_key(&from.ip())) {
+            self.strangers.insert(from.ip(), now);
+        }
         if self.told_at.is_some_and(|at| now.duration_since(at) < COMPLAINT_INTERVAL) {
             return;
         }
         self.told_at = Some(now);
-        let hint = match why {
-            Dropped::Sealed(OpenError::OtherSecret) => "give all hosts the same --secret-file",
-            _ => "harmless if it stays at a few",
-        };
+        let hint = if other_secret { "give all hosts the same --secret-file" } else { "harmless if it stays at a few" };
         tracing::warn!(event = "membership", %from, %why, dropped = self.count, hint, "datagram dropped");
     }
 }

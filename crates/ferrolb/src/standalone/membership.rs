@@ -42,6 +42,7 @@ struct Running {
     members: watch::Receiver<BTreeSet<NodeName>>,
     documents: watch::Receiver<BTreeMap<NodeName, Arc<[u8]>>>,
     conflicts: watch::Receiver<BTreeMap<NodeName, Vec<IpAddr>>>,
+    strangers: watch::Receiver<BTreeSet<IpAddr>>,
     /// The documents that could be read, and the bytes that they were read from.
     read: BTreeMap<NodeName, (Arc<[u8]>, HostDocument)>,
     peers: BTreeMap<String, SocketAddr>,
@@ -120,6 +121,14 @@ impl Membership {
                 let message = format!("two hosts call themselves {name}: {addresses:?}");
                 findings.push(Finding::new(Code::NodeNameTaken, Severity::Error, format!("Node/{name}"), message));
             }
+            let strangers = running.strangers.borrow_and_update();
+            // Anybody can send us noise; what counts is a host that ought to be one of us.
+            for (name, address) in nodes.iter().filter(|(_, at)| at.is_some_and(|at| strangers.contains(&at))) {
+                let address = address.map(|address| address.to_string()).unwrap_or_default();
+                let message =
+                    format!("{name} ({address}) uses another secret: it and this host do not hear each other");
+                findings.push(Finding::new(Code::SecretMismatch, Severity::Error, format!("Node/{name}"), message));
+            }
         }
         findings
     }
@@ -163,6 +172,7 @@ impl Membership {
             Ok(()) = running.members.changed() => {}
             Ok(()) = running.documents.changed() => {}
             Ok(()) = running.conflicts.changed() => {}
+            Ok(()) = running.strangers.changed() => {}
             else => std::future::pending().await,
         }
     }
@@ -181,6 +191,7 @@ impl Running {
             members: liveness.members(),
             documents: liveness.documents(),
             conflicts: liveness.conflicts(),
+            strangers: liveness.strangers(),
             read: BTreeMap::new(),
             peers: BTreeMap::new(),
             liveness,

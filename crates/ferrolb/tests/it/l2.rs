@@ -47,18 +47,6 @@ fn wire(l2: &L2) -> Arc<Wire> {
     l2.wire().borrow().clone()
 }
 
-fn mac(host: &Host, interface: &str) -> String {
-    // Not from /sys: that shows the namespace in which it was mounted.
-    let (_, text) = host.sh(&format!("ip -o link show dev {interface}"));
-    text.split_whitespace().skip_while(|word| *word != "link/ether").nth(1).unwrap().to_owned()
-}
-
-/// What `arping` of the client says: the MAC addresses that answered.
-fn arping(client: &Host, address: &str) -> Vec<String> {
-    let (_, text) = client.sh(&format!("arping -c 1 -w 1000000 -r -i eth0 {address}"));
-    text.lines().map(|line| line.trim().to_lowercase()).filter(|line| line.len() == 17).collect()
-}
-
 /// The client's kernel's entry for an address, after it tried to reach it.
 fn neighbour(client: &Host, address: &str) -> String {
     let target: IpAddr = address.parse().unwrap();
@@ -95,10 +83,10 @@ fn strangers_tools_and_kernels_find_the_address_at_our_mac() {
     let lan = lan();
     let l2 = start(&lan.node, None);
     l2.announce(wanted(&["192.168.1.201", "fd00::201"]));
-    let own = mac(&lan.node, "eth0");
+    let own = lan.node.mac("eth0");
     eventually("both addresses are on the wire", || wire(&l2).announced.len() == 2);
-    assert_eq!(arping(&lan.client, "192.168.1.201"), std::slice::from_ref(&own));
-    assert_eq!(arping(&lan.client, "192.168.1.202"), Vec::<String>::new());
+    assert_eq!(lan.client.arping("192.168.1.201"), std::slice::from_ref(&own));
+    assert_eq!(lan.client.arping("192.168.1.202"), Vec::<String>::new());
     assert!(neighbour(&lan.client, "192.168.1.201").contains(&own));
     assert!(neighbour(&lan.client, "fd00::201").contains(&own), "{}", neighbour(&lan.client, "fd00::201"));
     let (found, text) = lan.client.sh("ndisc6 -1 -r 1 -w 1000 fd00::201 eth0");
@@ -117,7 +105,7 @@ fn a_neighbour_that_checks_by_unicast_finds_us_still_there() {
     let l2 = start(&lan.node, None);
     l2.announce(wanted(&["fd00::201"]));
     eventually("it is on the wire", || wire(&l2).announced.len() == 1);
-    assert!(neighbour(&lan.client, "fd00::201").contains(&mac(&lan.node, "eth0")));
+    assert!(neighbour(&lan.client, "fd00::201").contains(&lan.node.mac("eth0")));
     // The kernel asks by unicast before it doubts: no solicitation to the group may be needed.
     lan.client.ip("neigh change fd00::201 dev eth0 nud probe");
     eventually("the entry is confirmed", || lan.client.sh("ip neigh show fd00::201 dev eth0").1.contains("REACHABLE"));
@@ -131,7 +119,7 @@ fn duplicate_address_detection_of_a_stranger_finds_the_address_taken() {
     eventually("it is on the wire", || wire(&l2).announced.len() == 1);
     lan.client.ip("addr add fd00::201/64 dev eth0");
     eventually("the kernel refuses the address", || lan.client.sh("ip -6 addr show dev eth0").1.contains("dadfailed"));
-    assert!(arping(&lan.client, "192.168.1.201").is_empty());
+    assert!(lan.client.arping("192.168.1.201").is_empty());
 }
 
 #[test]
@@ -165,10 +153,10 @@ fn an_address_that_is_let_go_is_not_answered_any_more() {
     eventually("both are on the wire", || wire(&l2).announced.len() == 2);
     l2.announce(wanted(&["192.168.1.202"]));
     eventually("one is left", || wire(&l2).announced.len() == 1);
-    assert_eq!(arping(&lan.client, "192.168.1.201"), Vec::<String>::new());
-    assert_eq!(arping(&lan.client, "192.168.1.202").len(), 1);
+    assert_eq!(lan.client.arping("192.168.1.201"), Vec::<String>::new());
+    assert_eq!(lan.client.arping("192.168.1.202").len(), 1);
     drop(l2);
-    assert_eq!(arping(&lan.client, "192.168.1.202"), Vec::<String>::new());
+    assert_eq!(lan.client.arping("192.168.1.202"), Vec::<String>::new());
 }
 
 #[test]
@@ -181,8 +169,8 @@ fn an_address_is_announced_on_the_interfaces_named_and_on_no_other() {
     let only: Wanted = [("192.168.1.201".parse::<IpAddr>().unwrap(), Some(BTreeSet::from(["eth1".to_owned()])))].into();
     l2.announce(only);
     eventually("it is on the wire", || wire(&l2).announced.len() == 1);
-    assert_eq!(arping(&lan.client, "192.168.1.201"), Vec::<String>::new());
-    assert_eq!(arping(&other, "192.168.1.201"), [mac(&lan.node, "eth1")]);
+    assert_eq!(lan.client.arping("192.168.1.201"), Vec::<String>::new());
+    assert_eq!(other.arping("192.168.1.201"), [lan.node.mac("eth1")]);
 }
 
 #[test]
@@ -194,7 +182,7 @@ fn interfaces_are_followed_as_they_change() {
 
     // Another MAC address: told at once, and answered with.
     lan.node.ip("link set eth0 address 02:00:00:00:aa:01");
-    eventually("the new MAC address is used", || arping(&lan.client, "192.168.1.201") == ["02:00:00:00:aa:01"]);
+    eventually("the new MAC address is used", || lan.client.arping("192.168.1.201") == ["02:00:00:00:aa:01"]);
     eventually("the client's kernel knows it", || {
         neighbour(&lan.client, "192.168.1.201").contains("02:00:00:00:aa:01")
     });
@@ -218,9 +206,7 @@ fn interfaces_are_followed_as_they_change() {
         let names: BTreeSet<String> = wire(&l2).announced.values().flatten().map(|(name, _)| name.clone()).collect();
         names == BTreeSet::from(["br0".to_owned()])
     });
-    eventually("through the bridge it is one answer", || {
-        arping(&lan.client, "192.168.1.201") == [mac(&lan.node, "br0")]
-    });
+    eventually("through the bridge it is one answer", || lan.client.arping("192.168.1.201") == [lan.node.mac("br0")]);
     lan.node.ip("link set lan0 nomaster");
     eventually("out of the bridge it answers again", || {
         wire(&l2).announced.values().flatten().any(|(name, _)| name == "lan0")
@@ -314,6 +300,6 @@ fn garbage_on_the_wire_changes_nothing() {
             }
         }
     });
-    assert_eq!(arping(&lan.client, "192.168.1.201").len(), 1);
+    assert_eq!(lan.client.arping("192.168.1.201").len(), 1);
     assert!(lan.client.sh("ndisc6 -1 -r 3 -w 1000 fd00::201 eth0").0);
 }

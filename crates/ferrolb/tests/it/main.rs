@@ -4,5 +4,6 @@
 mod hosts;
 mod l2;
 mod lab;
-
+mod standalone;
 mod tidy;
+mod tools;
