@@ -168,8 +168,9 @@ pub fn answer(
         return Some(announcement(own, target));
     }
     let mac = solicitation.link_layer.unwrap_or(solicitation.source_mac);
-    // An answer to a group address would go to everybody.
-    (!mac.is_group()).then(|| advertisement(own, target, source, mac, SOLICITED))
+    // As with ARP: to a group address the answer would go to everybody, and so it would to one that is nobody's.
+    let answerable = !mac.is_group() && mac != MacAddr::ZERO && mac != own;
+    answerable.then(|| advertisement(own, target, source, mac, SOLICITED))
 }
 
 /// "The address is at this MAC address", to all nodes, overriding what they know (RFC 4861 §7.2.6).

@@ -92,16 +92,9 @@ impl AddressRange {
 
     fn parse_ends(text: &str, start: &str, end: &str) -> Result<Self, RangeError> {
         let parse = |part: &str| {
-            part.parse::<IpAddr>()
-                .map(|address| address.to_canonical())
-                .map_err(|_| RangeError::InvalidEnd(text.to_owned(), part.to_owned()))
+            part.parse::<IpAddr>().map_err(|_| RangeError::InvalidEnd(text.to_owned(), part.to_owned()))
         };
-        let range = match (parse(start)?, parse(end)?) {
-            (IpAddr::V4(first), IpAddr::V4(last)) => Self::V4 { first, last },
-            (IpAddr::V6(first), IpAddr::V6(last)) => Self::V6 { first, last },
-            _ => return Err(RangeError::MixedFamilies(text.to_owned())),
-        };
-        if range.first() > range.last() { Err(RangeError::Reversed(text.to_owned())) } else { Ok(range) }
+        Self::between(text, parse(start)?, parse(end)?)
     }
 
     fn parse_cidr(text: &str) -> Result<Self, RangeError> {
@@ -109,10 +102,19 @@ impl AddressRange {
             return Err(RangeError::BareAddress(text.to_owned(), if address.is_ipv4() { 32 } else { 128 }));
         }
         match text.parse::<IpNet>() {
-            Ok(IpNet::V4(net)) => Ok(Self::V4 { first: net.network(), last: net.broadcast() }),
-            Ok(IpNet::V6(net)) => Ok(Self::V6 { first: net.network(), last: net.broadcast() }),
+            Ok(net) => Self::between(text, net.network(), net.broadcast()),
             Err(_) => Err(RangeError::InvalidCidr(text.to_owned())),
         }
+    }
+
+    /// Both forms meet here: an IPv4-mapped address is an IPv4 address, whichever form it is written in.
+    fn between(text: &str, first: IpAddr, last: IpAddr) -> Result<Self, RangeError> {
+        let range = match (first.to_canonical(), last.to_canonical()) {
+            (IpAddr::V4(first), IpAddr::V4(last)) => Self::V4 { first, last },
+            (IpAddr::V6(first), IpAddr::V6(last)) => Self::V6 { first, last },
+            _ => return Err(RangeError::MixedFamilies(text.to_owned())),
+        };
+        if range.first() > range.last() { Err(RangeError::Reversed(text.to_owned())) } else { Ok(range) }
     }
 
     /// The lowest address.

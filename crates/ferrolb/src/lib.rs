@@ -2,9 +2,13 @@
 //! here are sockets, files, processes and the command line.
 
 pub mod cli;
+pub mod controller;
 pub mod drive;
+pub mod k8s;
 pub mod lab;
+pub mod metrics;
 pub mod net;
 pub mod source;
+pub mod speaker;
 pub mod standalone;
 pub mod state;

@@ -91,8 +91,12 @@ fn what_is_not_for_us_is_not_answered() {
     assert_eq!(answer(&elsewhere, OWN, |_| true), None);
     let ours = Solicitation { source_mac: OWN, ..parsed };
     assert_eq!(answer(&ours, OWN, |_| true), None, "our own frame, come back");
-    let everybody = Solicitation { link_layer: Some(MacAddr::BROADCAST), ..parsed };
-    assert_eq!(answer(&everybody, OWN, |_| true), None);
+    for asker in [MacAddr::BROADCAST, MacAddr::ZERO, OWN] {
+        let claims = Solicitation { link_layer: Some(asker), ..parsed };
+        assert_eq!(answer(&claims, OWN, |_| true), None, "an answer to {asker}");
+        let comes_from = Solicitation { link_layer: None, source_mac: asker, ..parsed };
+        assert_eq!(answer(&comes_from, OWN, |_| true), None, "an answer to {asker}");
+    }
 }
 
 #[test]

@@ -17,6 +17,8 @@ fn cidrs_and_ranges_are_spans_with_both_ends() {
         (" 192.168.1.200 - 192.168.1.220 ", "192.168.1.200-192.168.1.220"),
         ("fc00::/127", "fc00::-fc00::1"),
         ("::ffff:10.0.0.1-::ffff:10.0.0.2", "10.0.0.1-10.0.0.2"),
+        ("::ffff:10.0.0.77/120", "10.0.0.0-10.0.0.255"),
+        ("::ffff:0:0/96", "0.0.0.0-255.255.255.255"),
         ("0.0.0.0/0", "0.0.0.0-255.255.255.255"),
     ] {
         assert_eq!(parse(text).as_deref(), Ok(span), "{text}");
@@ -33,6 +35,7 @@ fn what_is_no_range_says_why() {
         ("10.0.0/24", "invalid CIDR"),
         ("10.0.0.5-10.0.0.1", "the start lies after the end"),
         ("10.0.0.1-fc00::1", "one end is IPv4, the other IPv6"),
+        ("::fffe:0:0/95", "one end is IPv4, the other IPv6"),
         ("192.168.1.200-220", "\"220\" is not an IP address"),
         ("10.0.0.1-10.0.0.2-10.0.0.3", "is not an IP address"),
         ("pool", "invalid CIDR"),
