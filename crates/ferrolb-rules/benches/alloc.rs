@@ -1,5 +1,5 @@
 //! How long one allocation takes: a crowded /16, an IPv6 /64 and an empty /28 are to be equally quick (at most 1 µs).
-#![expect(clippy::unwrap_used, missing_docs, reason = "a benchmark fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! How long a plan takes for 10,000 Services and 50 nodes: from nothing (at most 100 ms), after one change (at most
 //! 5 ms), and after a node died.
-#![expect(clippy::unwrap_used, missing_docs, reason = "a benchmark fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;

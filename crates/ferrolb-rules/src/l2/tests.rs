@@ -38,7 +38,7 @@ fn electing_finds_the_first_of_the_order() {
     let ballots: Vec<Ballot> = nodes.iter().map(Ballot::new).collect();
     for last in 0..100u8 {
         let address = IpAddr::from([10, 0, 0, last]);
-        let preference = |index: usize| i32::from(index % 7 == 0) * i32::from(last % 2);
+        let preference = |index: usize| i32::from(index.is_multiple_of(7)) * i32::from(last % 2);
         let elected =
             elect(ballots.iter().enumerate().map(|(index, ballot)| (index, ballot, preference(index))), address);
         let first = order(nodes.iter().enumerate().map(|(index, node)| (node.clone(), preference(index))), address);

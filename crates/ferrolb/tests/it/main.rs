@@ -1,5 +1,5 @@
 //! Tests of the program from outside: style limits, and what happens on real interfaces in namespaces.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod hosts;
 mod l2;

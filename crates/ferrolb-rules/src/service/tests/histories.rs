@@ -127,10 +127,10 @@ fn check(before: &BTreeMap<u8, (Shape, Vec<IpAddr>)>, world: &World) -> Result<(
             }
         }
         // What it had stays, if it is still allowed and it is the same Service.
-        if let Some((old, had)) = before.get(name).filter(|(old, had)| old == shape && !had.is_empty()) {
-            if had.iter().all(|address| world.allowed(old, *address)) {
-                prop_assert_eq!(addresses, had, "s{} lost a valid address", name);
-            }
+        if let Some((old, had)) = before.get(name).filter(|(old, had)| old == shape && !had.is_empty())
+            && had.iter().all(|address| world.allowed(old, *address))
+        {
+            prop_assert_eq!(addresses, had, "s{} lost a valid address", name);
         }
     }
     Ok(())

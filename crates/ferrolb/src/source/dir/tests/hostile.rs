@@ -67,6 +67,39 @@ fn very_many_findings_are_counted_and_an_error_among_them_is_kept() {
     assert!(!read(&format!("{strangers}foo: bar\n")).is_good());
 }
 
+#[test]
+fn a_finding_is_one_line_of_few_printable_words_whatever_the_file_says() {
+    let long = "x".repeat(100_000);
+    for text in [
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: \"a\\nb\\e[31m\\u202e\"}\n".to_owned(),
+        "apiVersion: v1\nkind: \"Po\\nd\"\nmetadata: {name: a, namespace: \"b\\rc\"}\n".to_owned(),
+        format!("{SERVICE}  \"x\\ty\": 1\n"),
+        SERVICE.replace("{name: web}", "{name: web, labels: {\"a\\nb\": 5}}"),
+        POOL.replace("pool", &long),
+        POOL.replace("name: pool", &format!("name: pool, {long}: 1")),
+        POOL.replace("[192.168.1.240/28]", &long),
+        format!("apiVersion: v1\nkind: {long}\n"),
+        format!("a: &{long} [*b]\n"),
+        format!("{long}: 1\n{long}: 2\n"),
+    ] {
+        let parsed = read(&text);
+        assert!(!parsed.findings.is_empty(), "{}", &text[..100.min(text.len())]);
+        for line in parsed.findings.iter().map(ToString::to_string) {
+            assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}'), "{line:?}");
+            assert!(line.chars().count() < 1500, "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_finding_about_a_secret_does_not_tell_it() {
+    for data in ["data: {pin: 271828}", "stringData: {pin: 271828}", "data: {pin: [271828]}", "data: {pin: \"271828\"}"] {
+        let parsed = read(&format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: s}}\n{data}\n"));
+        assert_eq!(codes(&parsed.findings), [(Code::ManifestInvalid, Severity::Error)], "{data}");
+        assert!(!parsed.findings[0].to_string().contains("271828"), "{}", parsed.findings[0]);
+    }
+}
+
 proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
