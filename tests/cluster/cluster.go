@@ -132,8 +132,8 @@ func (c *Cluster) bootMachines(ctx context.Context) (err error) {
 		return err
 	}
 	c.remember(c.lan, 0)
-	plug := func(name string, number int) (*Machine, error) {
-		m, err := boot(name, c.file("machines", name), mortal)
+	plug := func(name string, number int, group string) (*Machine, error) {
+		m, err := boot(name, c.file("machines", name), group, mortal)
 		if err != nil {
 			return nil, err
 		}
@@ -141,14 +141,21 @@ func (c *Cluster) bootMachines(ctx context.Context) (err error) {
 		m.join(c, number)
 		return m, m.connect(ctx)
 	}
-	if c.controlPlane, err = plug("control-plane", controlPlaneNumber); err != nil {
+	if c.controlPlane, err = plug("control-plane", controlPlaneNumber, ""); err != nil {
 		return err
 	}
-	if c.laptop, err = plug("laptop", laptopNumber); err != nil {
+	if c.laptop, err = plug("laptop", laptopNumber, ""); err != nil {
 		return err
 	}
 	for i := range c.Options.Nodes {
-		node, err := plug(fmt.Sprintf("node-%c", 'a'+i), firstNode+i)
+		name, group := fmt.Sprintf("node-%c", 'a'+i), ""
+		if c.Options.Pods {
+			group = controlGroup(c.name()) + "/" + name
+			if err := makeControlGroup(group); err != nil {
+				return err
+			}
+		}
+		node, err := plug(name, firstNode+i, group)
 		if err != nil {
 			return err
 		}
@@ -285,6 +292,8 @@ func (c *Cluster) declareNodes(ctx context.Context) error {
 	}
 	return nil
 }
+
+func (c *Cluster) name() string { return filepath.Base(c.dir) }
 
 // Logs is the folder with a log per server, and audit.log.
 func (c *Cluster) Logs() string { return c.file("logs") }

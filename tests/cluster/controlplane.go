@@ -42,7 +42,7 @@ func (c *Cluster) issueCertificates() error {
 	}
 	for name, groups := range map[string][]string{
 		"admin": {"system:masters"}, "system:kube-controller-manager": nil, "system:kube-scheduler": nil, "system:kube-proxy": nil,
-		"kube-apiserver-kubelet-client": {"system:masters"},
+		"kube-apiserver-kubelet-client": {"system:masters"}, "front-proxy": nil,
 	} {
 		if err := ca.issue(name, name, groups); err != nil {
 			return err
@@ -92,6 +92,10 @@ func (c *Cluster) apiServerFlags() []string {
 		"--kubelet-preferred-address-types=InternalIP", "--kubelet-certificate-authority=" + ca.file("ca.crt"),
 		"--kubelet-client-certificate=" + ca.file("kube-apiserver-kubelet-client.crt"),
 		"--kubelet-client-key=" + ca.file("kube-apiserver-kubelet-client.key"),
+		"--requestheader-client-ca-file=" + ca.file("ca.crt"), "--requestheader-allowed-names=front-proxy",
+		"--requestheader-username-headers=X-Remote-User", "--requestheader-group-headers=X-Remote-Group",
+		"--requestheader-extra-headers-prefix=X-Remote-Extra-",
+		"--proxy-client-cert-file=" + ca.file("front-proxy.crt"), "--proxy-client-key-file=" + ca.file("front-proxy.key"),
 		"--audit-policy-file=" + ca.file("audit-policy.yaml"), "--audit-log-path=" + c.auditLog(), "--audit-log-maxsize=4096",
 		// Webhooks are called at the addresses behind their Service: at the API level there is no kube-proxy to translate the Service's own.
 		fmt.Sprintf("--enable-aggregator-routing=%t", !c.Options.Pods),

@@ -2,16 +2,35 @@ package cluster
 
 import (
 	"context"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
 )
 
-// Install brings FerroLB into the cluster: its image onto every node, then its manifests.
+// FerroLBImage is always among the names of FerroLB's image.
+const FerroLBImage = "docker.io/library/ferrolb:dev"
+
+// Install brings FerroLB into the cluster: its image onto every node, under each name by which the manifests call it, then the manifests.
 func (c *Cluster) Install(ctx context.Context, binary string, manifests ...string) error {
 	if c.Options.Pods {
-		if err := c.loadFerroLB(ctx, binary, manifests); err != nil {
+		names, err := ferrolbImages(manifests)
+		if err != nil {
+			return err
+		}
+		if err := static(binary); err != nil {
+			return err
+		}
+		image := BinaryImage(binary, "", names...)
+		// Whatever the program is called on this host.
+		image.Files, image.Entrypoint = map[string]string{"/ferrolb": binary}, []string{"/ferrolb"}
+		if err := c.LoadImage(ctx, image); err != nil {
 			return err
 		}
 	} else {
-		c.Options.Say("FerroLB's manifests are applied, but at the API level nothing runs pods: start its processes yourself")
+		c.Options.Say("FerroLB's manifests are applied, but at the API level nothing runs pods: run its programs yourself")
 	}
 	for _, manifest := range manifests {
 		if _, err := c.kubectl(ctx, "", "apply", "-f", absolute(manifest)); err != nil {
@@ -21,6 +40,51 @@ func (c *Cluster) Install(ctx context.Context, binary string, manifests ...strin
 	return nil
 }
 
-func (c *Cluster) loadFerroLB(ctx context.Context, binary string, manifests []string) error {
+var imageLine = regexp.MustCompile(`(?m)^\s*(?:- )?image:\s*["']?([^\s"']*ferrolb[^\s"']*)`)
+
+// ferrolbImages are the names of our image in manifests, whole: without a registry it is Docker's that is meant.
+func ferrolbImages(manifests []string) ([]string, error) {
+	names := []string{FerroLBImage}
+	for _, path := range manifests {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		for _, match := range imageLine.FindAllSubmatch(content, -1) {
+			if name := wholeName(string(match[1])); !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names, nil
+}
+
+var registry = regexp.MustCompile(`^([^/]*[.:][^/]*|localhost)/`)
+
+func wholeName(name string) string {
+	if !registry.MatchString(name) {
+		if !regexp.MustCompile(`/`).MatchString(name) {
+			name = "library/" + name
+		}
+		name = "docker.io/" + name
+	}
+	if !regexp.MustCompile(`:[^/]*$`).MatchString(name) {
+		name += ":latest"
+	}
+	return name
+}
+
+// static refuses a program that an empty image cannot run: it would end with "no such file", and nobody would guess which.
+func static(binary string) error {
+	file, err := elf.Open(binary)
+	if err != nil {
+		return fmt.Errorf("%s: %w", binary, err)
+	}
+	defer file.Close()
+	for _, part := range file.Progs {
+		if part.Type == elf.PT_INTERP {
+			return errors.New(binary + " needs a dynamic linker, which the image does not have; build it for x86_64-unknown-linux-musl")
+		}
+	}
 	return nil
 }

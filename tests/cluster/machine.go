@@ -30,6 +30,9 @@ type Machine struct {
 	IPv6 netip.Addr
 	MAC  net.HardwareAddr
 
+	// What runs on a node of the node level.
+	Containerd, Kubelet, Proxy *Process
+
 	pid     int // of the first process, as the outside world numbers it
 	dir     string
 	number  int // on the LAN
@@ -39,15 +42,27 @@ type Machine struct {
 // directories are a machine's own: what containerd, kubelet and pods leave at their usual places stays apart from other machines and from the host.
 var directories = map[string]string{"var-lib": "/var/lib", "var-log": "/var/log", "run": "/run"}
 
-// A program that reads /sys or /proc sees the machine it runs on; the control groups are carried over, for kubelet and containerd.
-// The tunables are those that kubelet would set for the whole host; it finds them set already and leaves them alone.
+// A program that reads /sys or /proc sees the machine it runs on. A node's control group is mounted where the host's root is.
+// (The old /sys has to go: who looks for control groups in the table of mounts takes the first.) The tunables are those that kubelet would set for the whole host; it finds them set already and leaves them alone.
 const firstProcess = `set -e
 mount --make-rprivate /
 mount -t proc proc /proc
 mkdir "$DIR/cgroup" "$DIR/tunables"
 mount --rbind /sys/fs/cgroup "$DIR/cgroup"
+umount -R -l /sys
 mount -t sysfs sysfs /sys
-mount --move "$DIR/cgroup" /sys/fs/cgroup
+if [ -n "$GROUP" ] && [ -e "$DIR/cgroup/cgroup.procs" ]; then
+  mount --bind "$DIR/cgroup/$GROUP" /sys/fs/cgroup
+elif [ -n "$GROUP" ]; then
+  mount -t tmpfs tmpfs /sys/fs/cgroup
+  for hierarchy in "$DIR"/cgroup/*; do
+    at=/sys/fs/cgroup/${hierarchy##*/}
+    if [ -h "$hierarchy" ]; then cp -P "$hierarchy" "$at"; continue; fi
+    mkdir "$at"
+    mount --bind "$hierarchy/$GROUP" "$at"
+  done
+fi
+umount -R -l "$DIR/cgroup"
 for pair in vm/overcommit_memory=1 kernel/panic=10 kernel/panic_on_oops=1 kernel/keys/root_maxkeys=1000000 kernel/keys/root_maxbytes=25000000; do
   file="$DIR/tunables/$(basename "${pair%=*}")"
   echo "${pair#*=}" > "$file"
@@ -72,8 +87,8 @@ var birthplace = func() chan func() {
 	return work
 }()
 
-// boot makes the namespaces of a machine. If mortal, the machine dies with this process, however that ends.
-func boot(name, dir string, mortal bool) (*Machine, error) {
+// boot makes the namespaces of a machine, with a control group if it shall have one. If mortal, the machine dies with this process, however that ends.
+func boot(name, dir, group string, mortal bool) (*Machine, error) {
 	m := &Machine{Name: name, dir: dir}
 	var binds []string
 	for own, place := range directories {
@@ -84,7 +99,7 @@ func boot(name, dir string, mortal bool) (*Machine, error) {
 	}
 	cmd := exec.Command("/bin/sh", "-c", firstProcess)
 	cmd.Dir = "/"
-	cmd.Env = append(os.Environ(), "PATH="+searchPath(), "DIR="+dir, "NAME="+name, "BINDS="+strings.Join(binds, " "))
+	cmd.Env = append(os.Environ(), "PATH="+searchPath(), "DIR="+dir, "NAME="+name, "GROUP="+group, "BINDS="+strings.Join(binds, " "))
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Setsid:     true,
 		Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWUTS,

@@ -106,7 +106,7 @@ func (m *Machine) onSwitch(t testing.TB, args ...string) {
 
 // bootLAN starts the switch.
 func bootLAN(ctx context.Context, dir string, mortal bool) (*Machine, error) {
-	lan, err := boot("switch", dir, mortal)
+	lan, err := boot("switch", dir, "", mortal)
 	if err != nil {
 		return nil, err
 	}

@@ -153,31 +153,6 @@ func (r record) destroy(dir string) error {
 	return os.RemoveAll(dir)
 }
 
-// controlGroup is the group under which the nodes of a cluster put their containers.
-func controlGroup(cluster string) string { return "ferrolb-cluster-" + cluster }
-
-// removeControlGroups removes a group from every hierarchy, of either version.
-func removeControlGroups(name string) error {
-	found, _ := filepath.Glob("/sys/fs/cgroup/*/" + name)
-	for _, top := range append(found, "/sys/fs/cgroup/"+name) {
-		var groups []string
-		_ = filepath.WalkDir(top, func(path string, entry fs.DirEntry, err error) error {
-			if err == nil && entry.IsDir() {
-				groups = append(groups, path)
-			}
-			return nil
-		})
-		for i := len(groups) - 1; i >= 0; i-- {
-			var err error
-			// A group is busy for a moment after its last process.
-			if !eventually(5*time.Second, func() bool { err = syscall.Rmdir(groups[i]); return err == nil || errors.Is(err, fs.ErrNotExist) }) {
-				return fmt.Errorf("control group %s: %w", groups[i], err)
-			}
-		}
-	}
-	return nil
-}
-
 // eventually tries until it holds or the time is over.
 func eventually(limit time.Duration, holds func() bool) bool {
 	for end := time.Now().Add(limit); ; time.Sleep(10 * time.Millisecond) {
