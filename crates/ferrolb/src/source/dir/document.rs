@@ -11,6 +11,9 @@ use super::typed::{Misfit, Unknown};
 /// Findings per file; what is beyond is only counted.
 const MAX_FINDINGS: usize = 200;
 
+/// Characters in each text of a finding. A sound object's title has at most 360.
+const MAX_TEXT: usize = 400;
+
 /// The YAML parser calls itself for each level, with tens of kilobytes a level in a debug build; a common thread's
 /// stack would not do for the nesting that is allowed.
 const STACK: usize = 32 << 20;
@@ -113,15 +116,22 @@ impl Reader<'_> {
         Location { file: self.file.to_owned(), line: place.line, column: place.column }
     }
 
+    fn is_full(&self) -> bool {
+        self.parsed.findings.len() >= MAX_FINDINGS
+    }
+
     /// Errors are kept beyond the limit, because one of them decides whether the file comes into force.
-    fn push(&mut self, finding: Finding, place: Place) {
-        let full = self.parsed.findings.len() >= MAX_FINDINGS;
-        if full && (finding.severity != Severity::Error || !self.parsed.is_good()) {
+    fn push(&mut self, mut finding: Finding, place: Place) {
+        if self.is_full() && (finding.severity != Severity::Error || !self.parsed.is_good()) {
             self.dropped += 1;
-        } else {
-            let finding = finding.at(self.location(place));
-            self.parsed.findings.push(finding);
+            return;
         }
+        // Findings end up on terminals and in logs, a line each, and what they repeat is whatever the file says.
+        for text in [&mut finding.object, &mut finding.field, &mut finding.message, &mut finding.fix] {
+            *text = tree::printable(text, MAX_TEXT);
+        }
+        let finding = finding.at(self.location(place));
+        self.parsed.findings.push(finding);
     }
 
     fn finish(mut self) -> Parsed {
@@ -190,8 +200,13 @@ impl Reader<'_> {
         }
         let (result, unknown) = kind.read(&node);
         for field in unknown.into_iter().filter(|field| !is_expected(kind, field)) {
-            let place = field.place;
-            self.push(unknown_field(&field, kind, title), place);
+            if self.is_full() {
+                // Looking for what was meant takes time, and a file can have a million of these.
+                self.dropped += 1;
+            } else {
+                let place = field.place;
+                self.push(unknown_field(&field, kind, title), place);
+            }
         }
         match result {
             Err(Misfit { field, message, missing, place }) => {
@@ -199,6 +214,11 @@ impl Reader<'_> {
                     (true, _) => format!("add {field}"),
                     (false, true) => "correct the object; the file is read again as soon as it changes".to_owned(),
                     (false, false) => format!("correct {field}; the file is read again as soon as it changes"),
+                };
+                let message = if holds_secrets(kind, &field) {
+                    "the value does not fit: data is text in base64, stringData plain text, both in quotes".to_owned()
+                } else {
+                    message
                 };
                 let finding = Finding::new(Code::ManifestInvalid, Severity::Error, title, message);
                 self.push(finding.at_field(field).with_fix(fix), place);
@@ -310,13 +330,21 @@ fn give_empty_spec(node: &mut Node) {
 fn title(node: &Node, kind: &str) -> Option<String> {
     let metadata = node.get("metadata")?;
     let name = metadata.get("name")?.text()?;
-    let kind = tree::shorten(kind);
+    // A name may be as long as the file, and the title is in every finding.
+    let (kind, name) = (tree::shorten(kind), tree::printable(name, 253));
     let used = Kind::ALL.iter().find(|known| known.name() == kind);
     let fallback = if used.is_some_and(|kind| kind.namespaced()) { Some("default") } else { None };
     match metadata.get("namespace").and_then(Node::text).or(fallback) {
-        Some(namespace) if used.is_none_or(|kind| kind.namespaced()) => Some(format!("{kind}/{namespace}/{name}")),
+        Some(namespace) if used.is_none_or(|kind| kind.namespaced()) => {
+            Some(format!("{kind}/{}/{name}", tree::printable(namespace, 63)))
+        }
         _ => Some(format!("{kind}/{name}")),
     }
+}
+
+/// Whether a value that is wrong here may all the same be the secret, so that no message may repeat it.
+fn holds_secrets(kind: Kind, field: &str) -> bool {
+    kind == Kind::Secret && ["data", "stringData"].iter().any(|part| field.starts_with(part))
 }
 
 /// Fields that are right although the type skips them.

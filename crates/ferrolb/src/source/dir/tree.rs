@@ -102,6 +102,20 @@ pub(super) fn shorten(text: &str) -> String {
     short
 }
 
+/// At most `most` characters of a text, on one line, with escapes for what does not print or turns others round.
+pub(super) fn printable(text: &str, most: usize) -> String {
+    let escaped = text.chars().flat_map(|c| {
+        let escape = (!matches!(c, '"' | '\'' | '\\')).then(|| c.escape_debug());
+        let plain = escape.is_none().then_some(c);
+        escape.into_iter().flatten().chain(plain)
+    });
+    let mut short: String = escaped.clone().take(most).collect();
+    if escaped.clone().nth(most).is_some() {
+        short.push('…');
+    }
+    short
+}
+
 /// Reads every document of a text; empty ones are left out.
 pub(super) fn documents(text: &str) -> Result<Vec<Node>, SyntaxError> {
     serde_saphyr::from_multiple_with_options::<Node>(text, options()).map_err(|error| {

@@ -86,14 +86,15 @@ fn a_finding_is_one_line_of_few_printable_words_whatever_the_file_says() {
         assert!(!parsed.findings.is_empty(), "{}", &text[..100.min(text.len())]);
         for line in parsed.findings.iter().map(ToString::to_string) {
             assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}'), "{line:?}");
-            assert!(line.chars().count() < 1500, "{line}");
+            assert!(line.chars().count() < 1700, "{line}");
         }
     }
 }
 
 #[test]
 fn a_finding_about_a_secret_does_not_tell_it() {
-    for data in ["data: {pin: 271828}", "stringData: {pin: 271828}", "data: {pin: [271828]}", "data: {pin: \"271828\"}"] {
+    for data in ["data: {pin: 271828}", "stringData: {pin: 271828}", "data: {pin: [271828]}", "data: {pin: \"271828\"}"]
+    {
         let parsed = read(&format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: s}}\n{data}\n"));
         assert_eq!(codes(&parsed.findings), [(Code::ManifestInvalid, Severity::Error)], "{data}");
         assert!(!parsed.findings[0].to_string().contains("271828"), "{}", parsed.findings[0]);
