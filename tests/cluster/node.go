@@ -93,12 +93,12 @@ func (c *Cluster) startNodes(ctx context.Context) error {
 		if err := c.startKubelet(node); err != nil {
 			return err
 		}
-		if err := c.startProxy(node); err != nil {
+		if err := c.startProxy(node, node.Name); err != nil {
 			return err
 		}
 	}
-	// Webhooks are called from here, at the addresses of Services.
-	if err := c.startProxy(c.controlPlane); err != nil {
+	// Webhooks are called from here, at the addresses of Services. Under a name that is no Node's it would wait half a minute for one.
+	if err := c.startProxy(c.controlPlane, c.nodes[0].Name); err != nil {
 		return err
 	}
 	c.Scheduler = c.server("kube-scheduler", "--kubeconfig="+c.authority.file("system:kube-scheduler.kubeconfig"), "--leader-elect=false",
@@ -170,10 +170,10 @@ func (c *Cluster) startKubelet(node *Machine) error {
 	return node.Kubelet.launch()
 }
 
-func (c *Cluster) startProxy(m *Machine) error {
+func (c *Cluster) startProxy(m *Machine, as string) error {
 	m.Proxy = m.process(c.file("logs", m.Name+"-kube-proxy.log"), nil, c.Assets["kube-proxy"],
 		"--kubeconfig="+c.authority.file("system:kube-proxy.kubeconfig"), "--proxy-mode=nftables", "--conntrack-max-per-core=0",
-		"--cluster-cidr="+podRange4+","+podRange6)
+		"--cluster-cidr="+podRange4+","+podRange6, "--hostname-override="+as)
 	return m.Proxy.launch()
 }
 
