@@ -107,6 +107,8 @@ func TestTheAPIServerCanBeAwayForAWhileAndKeepsWhatItKnew(t *testing.T) {
 	if why := c.KubectlFails(t, "get", "namespaces", "--request-timeout=2s"); !strings.Contains(why, "refused") {
 		t.Errorf("kubectl failed for another reason: %s", why)
 	}
+	c.Etcd.Kill(t)
+	c.Etcd.Start(t)
 	c.StartAPIServer(t)
 	if out := c.Kubectl(t, "get", "namespace", name); !strings.Contains(out, "Active") {
 		t.Errorf("after the outage:\n%s", out)

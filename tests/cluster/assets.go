@@ -155,13 +155,20 @@ func goBuild(ctx context.Context, module, binary, ldflags string) error {
 
 // lock waits until no other process has the lock. The kernel gives it back if its owner dies.
 func lock(path string) (unlock func(), err error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
+	for {
+		file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
+			file.Close()
+			return nil, err
+		}
+		// While we waited, the file may have been removed: then others lock another one of that name.
+		ours, err := file.Stat()
+		if named, now := os.Stat(path); err == nil && now == nil && os.SameFile(ours, named) {
+			return func() { file.Close() }, nil
+		}
 		file.Close()
-		return nil, err
 	}
-	return func() { file.Close() }, nil
 }

@@ -20,10 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
-	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -37,6 +34,8 @@ type Options struct {
 	Pods bool
 	// NodeLifecycle lets the API level judge nodes by their heartbeat; tests must then send it.
 	NodeLifecycle bool
+	// APIServerFlags are further flags of the API server.
+	APIServerFlags []string
 	// Detached clusters outlive the process that starts them, under this name.
 	Detached string
 	// Say is told what takes long; standard error if nil.
@@ -79,6 +78,9 @@ func Start(ctx context.Context, options Options) (c *Cluster, err error) {
 	}
 	if options.Say == nil {
 		options.Say = func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
+	}
+	if err := requirePrograms(options.Pods); err != nil {
+		return nil, err
 	}
 	c = &Cluster{Options: options}
 	if c.Assets, err = FindAssets(ctx, options.Pods, options.Say); err != nil {
@@ -202,19 +204,26 @@ func Attach(name string) (*Cluster, error) {
 }
 
 // Stop removes the cluster and all that ran on it.
-func (c *Cluster) Stop() error { return c.record.destroy(c.dir) }
+func (c *Cluster) Stop() error {
+	unlock, err := lockState()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return c.record.destroy(c.dir)
+}
 
 // Remove removes a detached cluster, however little of it is left, and says whether there was one.
 func Remove(name string) (bool, error) {
-	dir := filepath.Join(stateRoot, name)
-	if _, err := os.Stat(dir); err != nil {
-		return false, nil
-	}
-	unlock, err := lock(filepath.Join(stateRoot, "lock"))
+	unlock, err := lockState()
 	if err != nil {
 		return false, err
 	}
 	defer unlock()
+	dir := filepath.Join(stateRoot, name)
+	if _, err := os.Stat(dir); err != nil {
+		return false, nil
+	}
 	r, _ := loadRecord(dir)
 	return true, r.destroy(dir)
 }
@@ -253,45 +262,6 @@ func (c *Cluster) Laptop() *Machine { return c.laptop }
 
 // ControlPlane is the host of etcd and the API server. It is no Node.
 func (c *Cluster) ControlPlane() *Machine { return c.controlPlane }
-
-// waitServiceAccount waits until a pod could be made: without its service account it is refused.
-func (c *Cluster) waitServiceAccount(ctx context.Context) error {
-	for end := time.Now().Add(60 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		_, err := c.Client.CoreV1().ServiceAccounts("default").Get(ctx, "default", metav1.GetOptions{})
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() != nil || time.Now().After(end) {
-			return fmt.Errorf("no default service account: %w\nkube-controller-manager:\n%s", err, c.ControllerManager.tail())
-		}
-	}
-}
-
-// declareNodes makes the Node objects of the API level, which no kubelet makes.
-func (c *Cluster) declareNodes(ctx context.Context) error {
-	for _, m := range c.nodes {
-		node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: m.Name, Labels: map[string]string{
-			"kubernetes.io/hostname": m.Name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64",
-		}}}
-		node, err := c.Client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{})
-		if err != nil {
-			return err
-		}
-		node.Status.Addresses = []corev1.NodeAddress{
-			{Type: corev1.NodeInternalIP, Address: m.IPv4.String()},
-			{Type: corev1.NodeInternalIP, Address: m.IPv6.String()},
-			{Type: corev1.NodeHostName, Address: m.Name},
-		}
-		node.Status.Conditions = []corev1.NodeCondition{{
-			Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "KubeletReady", Message: "declared ready by the test cluster",
-			LastHeartbeatTime: metav1.Now(), LastTransitionTime: metav1.Now(),
-		}}
-		if _, err := c.Client.CoreV1().Nodes().UpdateStatus(ctx, node, metav1.UpdateOptions{}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 func (c *Cluster) name() string { return filepath.Base(c.dir) }
 

@@ -47,7 +47,7 @@ func (c *Cluster) issueCertificates() error {
 		if err := ca.issue(name, name, groups); err != nil {
 			return err
 		}
-		if _, err := ca.kubeconfig(name, ""); err != nil {
+		if _, err := ca.kubeconfig(name, "", serverURL); err != nil {
 			return err
 		}
 	}
@@ -81,7 +81,7 @@ func (c *Cluster) server(name string, flags ...string) *Process {
 
 func (c *Cluster) apiServerFlags() []string {
 	ca := c.authority
-	return []string{
+	flags := []string{
 		"--etcd-servers=http://127.0.0.1:2379",
 		"--bind-address=::", "--secure-port=6443", "--advertise-address=" + controlPlaneIP,
 		"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--allow-privileged=true",
@@ -100,6 +100,7 @@ func (c *Cluster) apiServerFlags() []string {
 		// Webhooks are called at the addresses behind their Service: at the API level there is no kube-proxy to translate the Service's own.
 		fmt.Sprintf("--enable-aggregator-routing=%t", !c.Options.Pods),
 	}
+	return append(flags, c.Options.APIServerFlags...)
 }
 
 func (c *Cluster) controllerManagerFlags() []string {

@@ -129,9 +129,6 @@ func boot(name, dir, group string, mortal bool) (*Machine, error) {
 	return m, nil
 }
 
-// searchPath is PATH with the places of system programs, which a user's shell may lack.
-func searchPath() string { return os.Getenv("PATH") + ":/usr/sbin:/sbin:/usr/bin:/bin" }
-
 // spaces are namespaces of a machine, in the order in which they can be entered: the way to the others is through the mounts.
 var (
 	networkOnly = []string{"net"}
@@ -191,32 +188,6 @@ func (m *Machine) start(cmd *exec.Cmd) error {
 	cmd.SysProcAttr.Setsid = true
 	cmd.Dir = "/"
 	return m.within(everything, cmd.Start)
-}
-
-// absolute: programs start at the root of a machine, paths are meant from where the test is.
-func absolute(path string) string {
-	if !strings.Contains(path, "/") {
-		return path
-	}
-	if whole, err := filepath.Abs(path); err == nil {
-		return whole
-	}
-	return path
-}
-
-// command prepares a process; a bare name is looked for at the usual places.
-func command(args ...string) *exec.Cmd {
-	cmd := exec.Command(args[0], args[1:]...)
-	if cmd.Err != nil && !strings.Contains(args[0], "/") {
-		for _, place := range []string{"/usr/sbin", "/sbin", "/usr/bin", "/bin"} {
-			if _, err := os.Stat(filepath.Join(place, args[0])); err == nil {
-				cmd = exec.Command(filepath.Join(place, args[0]), args[1:]...)
-				break
-			}
-		}
-	}
-	cmd.Env = append(os.Environ(), "PATH="+searchPath())
-	return cmd
 }
 
 // Output runs a program on the machine to its end and returns what it wrote to its standard output.

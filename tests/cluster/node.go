@@ -156,7 +156,7 @@ func (c *Cluster) startKubelet(node *Machine) error {
 	if err := c.authority.issue(user, user, []string{"system:nodes"}, node.Name, node.IPv4.String(), node.IPv6.String()); err != nil {
 		return err
 	}
-	credentials, err := c.authority.kubeconfig(user, "")
+	credentials, err := c.authority.kubeconfig(user, "", serverURL)
 	if err != nil {
 		return err
 	}

@@ -101,9 +101,9 @@ func (a *authority) newKey(name string) (crypto.Signer, error) {
 }
 
 // kubeconfig writes NAME.kubeconfig for the subject of NAME.crt, or for the bearer of a token if there is one.
-func (a *authority) kubeconfig(name, token string) (string, error) {
+func (a *authority) kubeconfig(name, token, server string) (string, error) {
 	config := clientcmdapi.NewConfig()
-	config.Clusters["test"] = &clientcmdapi.Cluster{Server: serverURL, CertificateAuthorityData: a.PEM}
+	config.Clusters["test"] = &clientcmdapi.Cluster{Server: server, CertificateAuthorityData: a.PEM}
 	user := &clientcmdapi.AuthInfo{Token: token}
 	if token == "" {
 		var err error

@@ -56,14 +56,7 @@ type machineRecord struct {
 
 // claim makes the folder of a new cluster, after it has removed what earlier ones left.
 func claim(name string, r record) (dir string, err error) {
-	if err := os.Mkdir(stateRoot, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return "", err
-	}
-	// Anybody can make a folder there first, and ours holds keys.
-	if info, err := os.Lstat(stateRoot); err != nil || !info.IsDir() || info.Sys().(*syscall.Stat_t).Uid != uint32(os.Geteuid()) {
-		return "", fmt.Errorf("%s exists and is not ours; remove it", stateRoot)
-	}
-	unlock, err := lock(filepath.Join(stateRoot, "lock"))
+	unlock, err := lockState()
 	if err != nil {
 		return "", err
 	}
@@ -79,6 +72,33 @@ func claim(name string, r record) (dir string, err error) {
 		return "", err
 	}
 	return dir, r.save(dir)
+}
+
+// lockState makes the folder of all clusters and locks it. Whoever gives the lock back when no cluster is left takes the folder away.
+func lockState() (unlock func(), err error) {
+	path := filepath.Join(stateRoot, "lock")
+	for {
+		if err := os.Mkdir(stateRoot, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+		// Anybody can make a folder there first, and ours holds keys.
+		if info, err := os.Lstat(stateRoot); err != nil || !info.IsDir() || info.Sys().(*syscall.Stat_t).Uid != uint32(os.Geteuid()) {
+			return nil, fmt.Errorf("%s exists and is not ours; remove it", stateRoot)
+		}
+		unlock, err := lock(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // another one has just taken it away
+		}
+		if err != nil {
+			return nil, err
+		}
+		return func() {
+			if entries, err := os.ReadDir(stateRoot); err == nil && len(entries) == 1 {
+				_ = os.RemoveAll(stateRoot)
+			}
+			unlock()
+		}, nil
+	}
 }
 
 func (r record) save(dir string) error {

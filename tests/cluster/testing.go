@@ -140,6 +140,11 @@ func (c *Cluster) Apply(t testing.TB, manifest string) {
 // ServiceAccountKubeconfig writes credentials that are those of a service account (NAMESPACE/NAME) and no more, and returns their path.
 func (c *Cluster) ServiceAccountKubeconfig(t testing.TB, serviceAccount string) string {
 	t.Helper()
+	return c.kubeconfigFor(t, serviceAccount, serverURL)
+}
+
+func (c *Cluster) kubeconfigFor(t testing.TB, serviceAccount, server string) string {
+	t.Helper()
 	namespace, name, ok := strings.Cut(serviceAccount, "/")
 	if !ok {
 		t.Fatalf("service account %q: write NAMESPACE/NAME", serviceAccount)
@@ -150,7 +155,7 @@ func (c *Cluster) ServiceAccountKubeconfig(t testing.TB, serviceAccount string) 
 	if err != nil {
 		t.Fatalf("token for %s: %v", serviceAccount, err)
 	}
-	path, err := c.authority.kubeconfig(fmt.Sprintf("%s.%s.%d", namespace, name, c.runs.Add(1)), token.Status.Token)
+	path, err := c.authority.kubeconfig(fmt.Sprintf("%s.%s.%d", namespace, name, c.runs.Add(1)), token.Status.Token, server)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,8 +166,10 @@ func (c *Cluster) ServiceAccountKubeconfig(t testing.TB, serviceAccount string) 
 type Program struct {
 	// ServiceAccount is NAMESPACE/NAME; the program gets its credentials in KUBECONFIG.
 	ServiceAccount string
-	Path           string
-	Args           []string
+	// Server is a way to the API server with faults; the straight one if nil.
+	Server *FaultyServer
+	Path   string
+	Args   []string
 	// Env are further variables, as NAME=value.
 	Env []string
 }
@@ -172,7 +179,11 @@ func (m *Machine) Run(t testing.TB, program Program) *Process {
 	t.Helper()
 	env := program.Env
 	if program.ServiceAccount != "" {
-		env = append([]string{"KUBECONFIG=" + m.cluster.ServiceAccountKubeconfig(t, program.ServiceAccount)}, env...)
+		server := serverURL
+		if program.Server != nil {
+			server = program.Server.URL
+		}
+		env = append([]string{"KUBECONFIG=" + m.cluster.kubeconfigFor(t, program.ServiceAccount, server)}, env...)
 	}
 	args := append([]string{absolute(program.Path)}, program.Args...)
 	p := m.process("", env, args...)
