@@ -94,9 +94,11 @@ fn decode(bytes: &[u8]) -> Result<&str, (Place, String)> {
             return Ok(text.strip_prefix('\u{feff}').unwrap_or(text));
         }
     };
-    let before = bytes.get(..at).unwrap_or_default();
-    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+    // Lines and columns are those of the YAML parser: a carriage return alone ends a line, and characters are counted.
+    let before = bytes.get(..at).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default();
+    let before = before.strip_prefix('\u{feff}').unwrap_or(before).replace("\r\n", "\n");
+    let line = before.split(['\n', '\r']).count();
+    let column = before.chars().rev().take_while(|c| !matches!(c, '\n' | '\r')).count() + 1;
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     Err((Place { line: number(line), column: number(column) }, format!("byte {at} {why}")))
 }

@@ -86,8 +86,14 @@ fn broken_yaml_is_reported_on_one_line_with_its_place() {
 
 #[test]
 fn bytes_that_are_not_text_are_reported_where_they_are() {
-    let cases: [(&[u8], (u32, u32)); 4] =
-        [(b"a: b\nc: \xff\n", (2, 4)), (b"\0", (1, 1)), (b"a\n\nb\0\xff", (3, 2)), (b"\x7fELF\xfe\0", (1, 5))];
+    let cases: [(&[u8], (u32, u32)); 6] = [
+        (b"a: b\nc: \xff\n", (2, 4)),
+        (b"\0", (1, 1)),
+        (b"a\n\nb\0\xff", (3, 2)),
+        (b"\x7fELF\xfe\0", (1, 5)),
+        (b"a\r\nb\rc\0", (3, 2)),
+        ("\u{feff}\u{e9}\0".as_bytes(), (1, 2)),
+    ];
     for (bytes, place) in cases {
         let parsed = parse("f", bytes, "n");
         assert_eq!(codes(&parsed.findings), [(Code::ManifestUnreadable, Severity::Error)]);
