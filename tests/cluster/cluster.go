@@ -96,11 +96,11 @@ func Start(ctx context.Context, options Options) (c *Cluster, err error) {
 	if c.dir, err = claim(name, c.record); err != nil {
 		return nil, err
 	}
-	if err := c.assemble(ctx); err != nil {
-		return nil, errors.Join(err, c.Stop())
-	}
 	if c.record.Owner != nil {
 		c.stopOnSignal()
+	}
+	if err := c.assemble(ctx); err != nil {
+		return nil, errors.Join(err, c.Stop())
 	}
 	return c, nil
 }

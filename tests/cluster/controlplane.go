@@ -154,7 +154,10 @@ func (c *Cluster) waitReady(ctx context.Context) error {
 		return response.StatusCode == http.StatusOK
 	}
 	for end := time.Now().Add(90 * time.Second); !ready(); time.Sleep(50 * time.Millisecond) {
-		if ctx.Err() != nil || time.Now().After(end) || !c.APIServer.Running() || !c.Etcd.Running() {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if time.Now().After(end) || !c.APIServer.Running() || !c.Etcd.Running() {
 			return fmt.Errorf("the API server is not ready: %s\nkube-apiserver:\n%s\netcd:\n%s", answer, c.APIServer.tail(), c.Etcd.tail())
 		}
 	}

@@ -23,6 +23,7 @@ const usage = `usage: scripts/cluster up [--nodes N] [--api]   start a cluster a
        scripts/cluster shell [-- COMMAND...]     a shell (or a command) on the laptop, with kubectl and credentials
        scripts/cluster status                    what is up, and how much memory it takes
        scripts/cluster down                      remove it
+       scripts/cluster test [GO TEST FLAGS...]   the tests that need a cluster; each has its own
 
 up makes three nodes that run pods. With --api nodes are bare network namespaces and nothing runs pods: up in seconds.
 `
