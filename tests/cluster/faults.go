@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -55,7 +57,9 @@ func (c *Cluster) FaultyServer(t testing.TB) *FaultyServer {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(c.authority.PEM)
 	target, _ := url.Parse(serverURL)
+	quiet := log.New(io.Discard, "", 0) // broken connections are what this is for
 	proxy := &httputil.ReverseProxy{
+		ErrorLog:      quiet,
 		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target) },
 		FlushInterval: -1, // watches
 		Transport: &http.Transport{
@@ -66,6 +70,7 @@ func (c *Cluster) FaultyServer(t testing.TB) *FaultyServer {
 		},
 	}
 	server := &http.Server{
+		ErrorLog:  quiet,
 		Handler:   f.handler(proxy),
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2", "http/1.1"}},
 	}
