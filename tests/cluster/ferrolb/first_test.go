@@ -1,0 +1,92 @@
+package ferrolb_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	cluster "ferrolb.io/tests/cluster"
+)
+
+var getOptions = metav1.GetOptions{}
+
+const gitops = root + "examples/gitops/"
+
+func TestTheUsersTwoFilesServeTheirTraefik(t *testing.T) {
+	s := start(t, 3)
+	s.ApplyFile(t, gitops+"manifests/metallb-config")
+	s.Kubectl(t, "create", "namespace", "traefik-system")
+	s.endpoints(t, "traefik-system", "traefik")
+	s.ApplyFile(t, gitops+"services/traefik.yaml")
+	s.awaitAddress(t, "traefik-system", "traefik", "192.168.1.201")
+	owner := s.awaitOwner(t, "192.168.1.201")
+
+	t.Run("kubectl describe svc says what happened and that it is announced", func(t *testing.T) {
+		s.awaitText(t, []string{
+			"IPAllocated", `Assigned IP ["192.168.1.201"]`, "nodeAssigned", fmt.Sprintf("announcing from node %q with protocol \"layer2\"", owner),
+			"LB2001", "metallb.io/ip-allocated-from-pool: default-pool",
+		}, "describe", "svc", "-n", "traefik-system", "traefik")
+		cluster.Eventually(t, 20*time.Second, "the conditions say so", func() bool {
+			service := s.object(t, "svc", "-n", "traefik-system", "traefik")
+			allocated, _, _ := condition(service, "metallb.io/Allocated")
+			announced, _, message := condition(service, "metallb.io/Announced")
+			return allocated == "True" && announced == "True" && strings.Contains(message, owner)
+		})
+	})
+	t.Run("the status object names the node that really answers", func(t *testing.T) {
+		s.awaitText(t, []string{owner, "traefik", "traefik-system"}, "get", "servicel2statuses", "-n", namespace)
+	})
+	t.Run("the pool counts and its columns show it", func(t *testing.T) {
+		cluster.Eventually(t, 20*time.Second, "one used, twenty free", func() bool {
+			pool := s.object(t, "ipaddresspool", "-n", namespace, "default-pool")
+			return at(pool, "status", "assignedIPv4") == 1.0 && at(pool, "status", "availableIPv4") == 20.0
+		})
+		out := s.Kubectl(t, "get", "ipaddresspool", "-n", namespace)
+		for _, text := range []string{"AUTO ASSIGN", "AVOID BUGGY IPS", "ADDRESSES", "192.168.1.200-192.168.1.220"} {
+			if !strings.Contains(out, text) {
+				t.Errorf("no %q in\n%s", text, out)
+			}
+		}
+	})
+	t.Run("the configuration states are valid", func(t *testing.T) {
+		s.awaitText(t, []string{"controller", "speaker-node-a", "speaker-node-b", "speaker-node-c"}, "get", "configurationstates", "-n", namespace)
+		for _, name := range []string{"controller", "speaker-node-a"} {
+			if state := s.object(t, "configurationstate", "-n", namespace, name); at(state, "status", "result") != "Valid" {
+				t.Errorf("%s: %v", name, state["status"])
+			}
+		}
+	})
+	t.Run("an unplugged owner is replaced", func(t *testing.T) {
+		s.Node(owner).Unplug(t)
+		next := s.awaitOwner(t, "192.168.1.201")
+		if next == owner {
+			t.Errorf("%s answers without a cable", owner)
+		}
+		s.Node(owner).Plug(t)
+	})
+}
+
+func TestWhatIsNotServedSaysWhyWithACode(t *testing.T) {
+	s := start(t, 1)
+	s.ApplyFile(t, gitops+"manifests/metallb-config")
+	s.service(t, "pooled", "")
+	s.awaitOwner(t, "192.168.1.200")
+	s.Kubectl(t, "create", "-f", gitops+"services/pool-by-annotation.yaml")
+	s.awaitText(t, []string{"AllocationFailed", `unknown pool "production-pool"`}, "describe", "svc", "by-pool")
+	cluster.Eventually(t, 20*time.Second, "the condition has the code", func() bool {
+		status, _, message := condition(s.object(t, "svc", "by-pool"), "metallb.io/Allocated")
+		return status == "False" && strings.Contains(message, "LB1004")
+	})
+	// Nobody may announce: the address stays, and after ten seconds an event says why.
+	s.Kubectl(t, "delete", "l2advertisement", "-n", namespace, "default-advertisement")
+	cluster.Eventually(t, 20*time.Second, "nobody answers any more", func() bool { return len(s.Laptop().ARP(t, "192.168.1.200")) == 0 })
+	s.awaitText(t, []string{"NotAnnounced", "LB1101"}, "describe", "svc", "pooled")
+	if found := s.addresses(t, "default", "pooled"); len(found) != 1 || found[0] != "192.168.1.200" {
+		t.Errorf("the address went with the advertisement: %v", found)
+	}
+	s.ApplyFile(t, gitops+"manifests/metallb-config")
+	s.awaitOwner(t, "192.168.1.200")
+}

@@ -1,0 +1,98 @@
+package ferrolb_test
+
+import (
+	"fmt"
+	"math/rand"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	cluster "ferrolb.io/tests/cluster"
+)
+
+// Whatever comes first, it ends the same, and nothing has to be restarted (the order of Argo CD's applications is nobody's promise).
+func TestAnyOrderEndsTheSame(t *testing.T) {
+	rounds := 3
+	seed := time.Now().UnixNano()
+	if text := os.Getenv("FERROLB_SEED"); text != "" {
+		seed, _ = strconv.ParseInt(text, 10, 64)
+	}
+	t.Logf("FERROLB_SEED=%d", seed)
+	random := rand.New(rand.NewSource(seed))
+	for round := range rounds {
+		t.Run(fmt.Sprint("order ", round), func(t *testing.T) { inOrder(t, random.Perm(6)) })
+	}
+}
+
+func inOrder(t *testing.T, order []int) {
+	c := cluster.StartAPI(t, cluster.Options{Nodes: 1})
+	s := &system{Cluster: c, binary: binary(t), secrets: t.TempDir(), speakers: map[string]*cluster.Process{}}
+	// Accounts and rights are what the programs run as; without them there is no process to start.
+	c.ApplyFile(t, root+"deploy/metallb.yaml")
+	c.Kubectl(t, "delete", "-n", namespace, "deployment/metallb-controller", "daemonset/metallb-speaker", "--cascade=foreground", "--timeout=60s")
+	late := map[string]string{}
+	steps := []struct {
+		name string
+		do   func() bool
+	}{
+		{"the definitions", func() bool { c.ApplyFile(t, root+"deploy/crds.yaml"); return true }},
+		{"the controller", func() bool { s.startController(t); return true }},
+		{"the speaker", func() bool {
+			if s.controller == nil {
+				return false
+			}
+			s.startSpeaker(t, "node-a")
+			return true
+		}},
+		{"the pool", func() bool { return s.tryApply(t, pool) }},
+		{"the advertisement", func() bool { return s.tryApply(t, advertisement) }},
+		{"the Service", func() bool { s.service(t, "web", ""); return true }},
+	}
+	said := ""
+	for _, number := range order {
+		said += steps[number].name + ", "
+		if !steps[number].do() {
+			// What cannot be applied yet is tried again by whoever applies it, as Argo CD does.
+			late[steps[number].name] = ""
+		}
+		time.Sleep(300 * time.Millisecond)
+	}
+	t.Log(said)
+	for len(late) > 0 {
+		for _, step := range steps {
+			if _, waits := late[step.name]; waits && step.do() {
+				delete(late, step.name)
+			}
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	s.awaitAddress(t, "default", "web", "192.168.1.200")
+	if owner := s.awaitOwner(t, "192.168.1.200"); owner != "node-a" {
+		t.Errorf("%s answers", owner)
+	}
+}
+
+const pool = `
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: default-pool, namespace: metallb-system}
+spec: {addresses: [192.168.1.200-192.168.1.220]}
+`
+
+const advertisement = `
+apiVersion: metallb.io/v1beta1
+kind: L2Advertisement
+metadata: {name: default-advertisement, namespace: metallb-system}
+`
+
+// tryApply says whether the API server knew the kind.
+func (s *system) tryApply(t testing.TB, manifest string) bool {
+	t.Helper()
+	path := t.TempDir() + "/manifest.yaml"
+	if err := os.WriteFile(path, []byte(manifest), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.Laptop().Output(t.Context(), s.Assets["kubectl"], "--kubeconfig="+s.Kubeconfig(), "apply", "-f", path)
+	return err == nil
+}
