@@ -6,7 +6,7 @@
 //!
 //! | range | subject | table |
 //! |---|---|---|
-//! | LB00xx | the program itself: manifests, state, configuration as a whole | `reason/system.rs` |
+//! | LB00xx | the program itself: manifests, state, configuration as a whole | `reason/system.rs`, from LB0031 `reason/flags.rs` |
 //! | LB004x | the webhooks | `reason/webhooks.rs` |
 //! | LB10xx | a Service has no address | `reason/pending.rs`, from LB1008 `reason/refused.rs` |
 //! | LB11xx | an address is not announced | `reason/announce.rs`, from LB1111 `reason/wire.rs` |
@@ -29,6 +29,7 @@ mod advertise;
 mod annotations;
 mod announce;
 mod config;
+mod flags;
 mod peers;
 mod pending;
 mod refused;
@@ -86,6 +87,12 @@ codes! {
     NodeNameTaken = 13,
     /// Another host seals its datagrams with another secret; the two do not hear each other.
     SecretMismatch = 14,
+    /// A flag or variable that is unknown, or whose value makes no sense.
+    FlagInvalid = 31,
+    /// A flag or variable that is accepted and does nothing.
+    FlagWithoutEffect = 32,
+    /// A port to serve on is taken, or may not be used.
+    PortNotFree = 33,
     /// The webhooks have no certificate, and none could be made.
     WebhookCertificateMissing = 41,
     /// The webhooks' certificate authority could not be made known to the API server.
@@ -230,6 +237,7 @@ pub struct Explanation {
 /// The tables of texts, in the order of their codes.
 const TABLES: &[&[Explanation]] = &[
     system::TABLE,
+    flags::TABLE,
     webhooks::TABLE,
     pending::TABLE,
     refused::TABLE,

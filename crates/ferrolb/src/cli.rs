@@ -2,15 +2,26 @@
 //!
 //! Exit codes are the same for every verb: 0 fine, 1 findings, 2 could not tell (bad usage, nobody answered).
 
+use std::env;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
+mod controller;
 mod explain;
+mod go_flags;
 mod lab;
+mod process;
+mod speaker;
 mod standalone;
 pub mod status;
+
+/// The verbs whose command lines are upstream's, and the names that the program may be called by instead: the image has
+/// `/controller` and `/speaker`, so that upstream's start lines need no change.
+const UPSTREAM_VERBS: [&str; 2] = ["controller", "speaker"];
 
 /// Gives LoadBalancer Services addresses on bare metal and announces them.
 #[derive(Parser)]
@@ -22,6 +33,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Run in a cluster: give Services their addresses.
+    Controller(controller::Args),
+    /// Run on a node of a cluster: announce addresses.
+    Speaker(speaker::Args),
     /// Run on a host without Kubernetes: objects come from a directory of manifests.
     Standalone(standalone::Args),
     /// Try it: a small network on this machine, three nodes, a laptop, and what happens when one node fails.
@@ -45,8 +60,16 @@ pub enum Verdict {
 
 /// Parses the command line, runs the verb, and says on standard error what went wrong.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let result = match cli.verb {
+    let args = match arguments(env::args_os()) {
+        Ok(args) => args,
+        Err(error) => {
+            complain(&process::wrong_flag(&error));
+            return ExitCode::from(2);
+        }
+    };
+    let result = match Cli::parse_from(args).verb {
+        Verb::Controller(args) => controller::run(&args),
+        Verb::Speaker(args) => speaker::run(&args),
         Verb::Standalone(args) => standalone::run(args),
         Verb::Lab(args) => lab::run(args),
         Verb::Status(args) => status::run(&args),
@@ -57,11 +80,34 @@ pub fn main() -> ExitCode {
         Ok(Verdict::Findings) => ExitCode::from(1),
         Ok(Verdict::Exit(code)) => ExitCode::from(code),
         Err(error) => {
-            // `{:#}` and not `{:?}`: a stripped binary would print an empty backtrace.
-            let _ = writeln!(io::stderr(), "ferrolb: {error:#}");
+            complain(&error);
             ExitCode::from(2)
         }
     }
+}
+
+/// Says on standard error what went wrong.
+fn complain(error: &anyhow::Error) {
+    // `{:#}` and not `{:?}`: a stripped binary would print an empty backtrace.
+    let _ = writeln!(io::stderr(), "ferrolb: {error:#}");
+}
+
+/// The arguments as clap takes them: the verb from the program's name where that says it, and upstream's verbs with
+/// their flags rewritten from Go's manner.
+fn arguments(args: impl IntoIterator<Item = OsString>) -> Result<Vec<OsString>, go_flags::FlagError> {
+    let mut args: Vec<OsString> = args.into_iter().collect();
+    let called = args.first().and_then(|path| Path::new(path).file_name()).and_then(OsStr::to_str);
+    if let Some(verb) = called.filter(|name| UPSTREAM_VERBS.contains(name)) {
+        let verb = verb.to_owned();
+        args.splice(..1, ["ferrolb".into(), verb.into()]);
+    }
+    let command = Cli::command();
+    let verb = args.get(1).and_then(|verb| verb.to_str()).filter(|name| UPSTREAM_VERBS.contains(name));
+    if let Some(verb) = verb.and_then(|name| command.find_subcommand(name)) {
+        let flags = go_flags::rewrite(verb, args.split_off(2))?;
+        args.extend(flags);
+    }
+    Ok(args)
 }
 
 /// Writes to standard output. A closed pipe (`ferrolb status | head`) is no error: the reader has what it wanted.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::metrics::Metrics;
+use crate::tls;
 
 /// What the command line says (spec §8.6).
 #[derive(Clone, Debug)]
@@ -53,6 +54,10 @@ pub struct WebhookSettings {
     pub cert_dir: PathBuf,
     /// The port to listen on: 9443 unless a test says otherwise.
     pub port: u16,
+    /// Versions, cipher suites and curves.
+    pub tls: tls::Options,
+    /// Whether HTTP/2 is offered.
+    pub http2: bool,
 }
 
 /// Runs until it is told to stop or cannot go on.

@@ -4,11 +4,14 @@
 pub mod cli;
 pub mod controller;
 pub mod drive;
+pub mod http;
 pub mod k8s;
 pub mod lab;
+pub mod logs;
 pub mod metrics;
 pub mod net;
 pub mod source;
 pub mod speaker;
 pub mod standalone;
 pub mod state;
+pub mod tls;

@@ -8,6 +8,12 @@ use std::net::IpAddr;
 use ferrolb_rules::alloc::Counters;
 use ferrolb_rules::names::ServiceKey;
 
+/// The commit that this program was built from, where the build said so.
+pub const COMMIT: &str = match option_env!("FERROLB_COMMIT") {
+    Some(commit) => commit,
+    None => "unknown",
+};
+
 /// All metrics of one process.
 #[derive(Debug, Default)]
 pub struct Metrics {}

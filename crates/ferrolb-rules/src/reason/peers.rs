@@ -64,10 +64,10 @@ Right:
         summary: "A timer of a BGP peer is out of range or no duration",
         fix: "write Go durations such as 90s: holdTime 0s or 3s to 65535s, keepaliveTime not above it",
         long: "\
-The hold time says how long silence is borne before a session ends. BGP has it in whole seconds of 16
-bits: 0 for never, else at least 3 (RFC 4271). Keepalives must come at least as often, a third of the
-hold time being usual. Where only one of the two is written the other follows from it; where none is,
-90 and 30 seconds are used.
+The hold time says how long silence is borne before a session ends. BGP has it in whole seconds of
+16 bits: 0 for never, else at least 3 (RFC 4271). Keepalives must come at least as often, a third of
+the hold time being usual. Where only one of the two is written the other follows from it; where
+none is, 90 and 30 seconds are used.
 
 An object with this mistake is refused when it is written.
 
@@ -93,8 +93,9 @@ Right:
         fix: "keep passwordSecret and remove password",
         long: "\
 The password of a session (TCP MD5) stands in the peer itself (password) or in a Secret of the type
-kubernetes.io/basic-auth in the same namespace (passwordSecret). With both there it is not clear which
-one the router expects. The Secret is the better place: who may read BGPPeers need not know it.
+kubernetes.io/basic-auth in the same namespace (passwordSecret). With both there it is not clear
+which one the router expects. The Secret is the better place: who may read BGPPeers need not know
+it.
 
 An object with this mistake is refused when it is written.
 
@@ -119,9 +120,9 @@ Right:
         summary: "The aggregation length of a BGPAdvertisement is out of range, or stands beside serviceSelectors",
         fix: "write aggregationLength 1 to 32, aggregationLengthV6 1 to 128; none of them with serviceSelectors",
         long: "\
-The aggregation length is the length of the prefixes that are announced: 32 (IPv6: 128) announces each
-address by itself, 24 announces all 256 addresses around it with one route. There are no lengths
-beyond these. An advertisement for selected Services announces single addresses, because an
+The aggregation length is the length of the prefixes that are announced: 32 (IPv6: 128) announces
+each address by itself, 24 announces all 256 addresses around it with one route. There are no
+lengths beyond these. An advertisement for selected Services announces single addresses, because an
 aggregate would carry the traffic of the others too.
 
 An object with this mistake is refused when it is written.
@@ -154,8 +155,8 @@ shows as a peer without its profile.
 
 See it: the column BFD Profile of `kubectl get bgppeers -n metallb-system`.
 
-What to do: change or delete the peer first. In GitOps, remove both in one commit: what is refused is
-tried again until the peer is gone.
+What to do: change or delete the peer first. In GitOps, remove both in one commit: what is refused
+is tried again until the peer is gone.
 
 Wrong:
     kubectl delete bfdprofile fast -n metallb-system

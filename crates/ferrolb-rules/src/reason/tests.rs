@@ -12,6 +12,7 @@ use crate::config;
 /// Numbers from the first to the last, and the table that has their texts.
 const RANGES: &[(u16, u16, &[Explanation])] = &[
     (1, 30, system::TABLE),
+    (31, 39, flags::TABLE),
     (40, 49, webhooks::TABLE),
     (1001, 1007, pending::TABLE),
     (1008, 1099, refused::TABLE),

@@ -1,0 +1,149 @@
+//! `ferrolb speaker`: announces addresses from one node. Takes upstream's command line as it is (spec §8.6, §8.7).
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use super::Verdict;
+use super::process::{self, Process, Shared, given, given_path, wrong_flag};
+use crate::speaker::{self, Settings};
+
+/// Interfaces to leave alone, where the ConfigMap of upstream's manifests is mounted.
+const EXCLUDE_L2: &str = "/etc/metallb/excludel2.yaml";
+/// Membership's port unless something else is said.
+const ML_PORT: u16 = 7946;
+
+#[derive(clap::Args)]
+#[command(args_override_self = true)]
+pub(super) struct Args {
+    #[command(flatten)]
+    shared: Shared,
+    /// The node that we speak for.
+    #[arg(long, env = "METALLB_NODE_NAME", default_value = "", hide_default_value = true)]
+    node_name: String,
+    /// The address for membership among the speakers.
+    #[arg(long, env = "METALLB_ML_BIND_ADDR", default_value = "", hide_default_value = true)]
+    ml_bindaddr: String,
+    /// The port for it [default: 7946].
+    #[arg(long, env = "METALLB_ML_BIND_PORT", default_value = "", hide_default_value = true)]
+    ml_bindport: String,
+    /// The labels of the speakers' Pods; without them there is no membership, and every node counts as alive.
+    #[arg(long, env = "METALLB_ML_LABELS", default_value = "", hide_default_value = true)]
+    ml_labels: String,
+    /// The directory with the file `secretkey`, which membership is sealed with.
+    #[arg(long, env = "METALLB_ML_SECRET_KEY_PATH", default_value = "", hide_default_value = true)]
+    ml_secret_key_path: String,
+    /// Announce also from nodes labelled node.kubernetes.io/exclude-from-external-load-balancers.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
+          action = clap::ArgAction::Set)]
+    ignore_exclude_lb: bool,
+    /// Announce all the same where every node carries that label.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true",
+          action = clap::ArgAction::Set)]
+    announce_if_all_excluded: bool,
+    /// Announce only on this interface; repeatable.
+    #[arg(long = "interface")]
+    interfaces: Vec<String>,
+    /// Where the last plan is kept for a restart without an API server; without it, nowhere.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    state_dir: String,
+    #[command(flatten)]
+    unused: Unused,
+}
+
+/// Flags of upstream's that mean nothing here.
+#[derive(clap::Args)]
+struct Unused {
+    /// Upstream does not use it either.
+    #[arg(long, env = "METALLB_HOST", default_value = "", hide = true)]
+    host: String,
+    #[arg(long, env = "METALLB_BGP_DEBOUNCE_TIMEOUT", default_value = "", hide = true)]
+    bgp_debounce_timeout: String,
+    #[arg(long, num_args = 0..=1, default_value_t = false, default_missing_value = "true", hide = true,
+          action = clap::ArgAction::Set)]
+    ml_wan_config: bool,
+    #[arg(long, env = "FRRK8S_NAMESPACE", default_value = "", hide = true)]
+    frrk8s_namespace: String,
+    #[arg(long, num_args = 0..=1, default_value_t = false, default_missing_value = "true", hide = true,
+          action = clap::ArgAction::Set)]
+    frrk8s_secret_passthrough: bool,
+}
+
+impl Unused {
+    fn notes(&self) -> Vec<String> {
+        let set = [
+            (!self.bgp_debounce_timeout.is_empty(), "--bgp-debounce-timeout delayed reloads of FRR, which is not used"),
+            (self.ml_wan_config, "--ml-wan-config: membership has one set of timings"),
+            (!self.frrk8s_namespace.is_empty(), "--frrk8s-namespace: no FRRConfiguration is written"),
+            (self.frrk8s_secret_passthrough, "--frrk8s-secret-passthrough: no FRRConfiguration is written"),
+        ];
+        set.into_iter().filter(|(is_set, _)| *is_set).map(|(_, note)| format!("{note}; leave the flag out")).collect()
+    }
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
+    process::run(&args.shared, || {
+        let settings = settings(args)?;
+        let process = Process {
+            name: "metallb-speaker",
+            health_address: "127.0.0.1",
+            waits_for: "the first list of every kind, or a plan kept from before",
+            summary: summary(&settings),
+            notes: args.unused.notes(),
+        };
+        Ok((process, move |metrics, ready, stop| -> process::Work {
+            Box::pin(speaker::run(settings, metrics, ready, stop))
+        }))
+    })
+}
+
+fn settings(args: &Args) -> anyhow::Result<Settings> {
+    let shared = &args.shared;
+    let Some(node_name) = given(&args.node_name) else {
+        return Err(wrong_flag(&"no node name: set --node-name, or METALLB_NODE_NAME from spec.nodeName"));
+    };
+    let ml_bind_port = match given(&args.ml_bindport) {
+        None => ML_PORT,
+        Some(text) => match text.parse::<u16>() {
+            Ok(port) if port > 0 => port,
+            _ => {
+                return Err(wrong_flag(&format!("--ml-bindport={text}: use a port from 1 to 65535, such as {ML_PORT}")));
+            }
+        },
+    };
+    let ml_bind_addr = match given(&args.ml_bindaddr) {
+        None => None,
+        Some(text) => match text.parse::<IpAddr>() {
+            Ok(address) => Some(address),
+            Err(_) => return Err(wrong_flag(&format!("--ml-bindaddr={text}: use an IP address of this node"))),
+        },
+    };
+    Ok(Settings {
+        namespace: shared.namespace()?,
+        kubeconfig: shared.kubeconfig(),
+        node_name,
+        pod_name: shared.pod_name(),
+        lb_class: shared.lb_class(),
+        ignore_exclude_lb: args.ignore_exclude_lb,
+        announce_if_all_excluded: args.announce_if_all_excluded,
+        ml_bind_addr,
+        ml_bind_port,
+        ml_labels: given(&args.ml_labels),
+        ml_secret_key_path: given_path(&args.ml_secret_key_path),
+        state_dir: given_path(&args.state_dir),
+        interfaces: (!args.interfaces.is_empty()).then(|| args.interfaces.iter().cloned().collect::<BTreeSet<_>>()),
+        exclude_l2: PathBuf::from(EXCLUDE_L2),
+    })
+}
+
+fn summary(settings: &Settings) -> String {
+    let class =
+        settings.lb_class.as_ref().map_or_else(|| "without a class".to_owned(), |class| format!("of class {class}"));
+    let membership = if settings.ml_labels.is_some() {
+        format!("membership on port {}", settings.ml_bind_port)
+    } else {
+        "no membership, every node counts as alive".to_owned()
+    };
+    let (namespace, node) = (&settings.namespace, &settings.node_name);
+    format!("namespace {namespace}, announces Services {class} from node {node}, {membership}")
+}
