@@ -107,7 +107,9 @@ fn settings(args: &Args) -> anyhow::Result<Settings> {
         Some(text) => match text.parse::<u16>() {
             Ok(port) if port > 0 => port,
             _ => {
-                return Err(wrong_flag(&format!("--ml-bindport={text}: use a port from 1 to 65535, such as {ML_PORT}")));
+                return Err(wrong_flag(&format!(
+                    "--ml-bindport={text}: use a port from 1 to 65535, such as {ML_PORT}"
+                )));
             }
         },
     };
