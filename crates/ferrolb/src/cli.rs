@@ -120,3 +120,39 @@ pub fn print(text: &str) -> io::Result<()> {
         result => result,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &[&str]) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(arguments(line.iter().map(OsString::from)).unwrap())
+    }
+
+    #[test]
+    fn the_definition_of_the_command_line_holds() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_program_called_as_controller_or_speaker_is_that_verb() {
+        assert!(matches!(parsed(&["/controller", "-port=9120"]).unwrap().verb, Verb::Controller(_)));
+        assert!(matches!(parsed(&["speaker", "--port", "9120"]).unwrap().verb, Verb::Speaker(_)));
+        assert!(matches!(parsed(&["ferrolb", "speaker", "-port", "9120"]).unwrap().verb, Verb::Speaker(_)));
+        assert!(matches!(parsed(&["/ferrolb", "explain", "LB0001"]).unwrap().verb, Verb::Explain(_)));
+    }
+
+    #[test]
+    fn other_verbs_keep_their_own_manner() {
+        let args = arguments(["ferrolb", "explain", "--", "-x"].map(OsString::from)).unwrap();
+        assert_eq!(args, ["ferrolb", "explain", "--", "-x"]);
+    }
+
+    #[test]
+    fn the_last_of_a_repeated_flag_counts_and_interfaces_add_up() {
+        let line = ["speaker", "-port=1", "-port=2", "-node-name=n", "-namespace=x", "-interface=a", "-interface", "b"];
+        let Verb::Speaker(args) = parsed(&line).unwrap().verb else { panic!("another verb") };
+        let settings = speaker::settings(&args).unwrap();
+        assert_eq!(settings.interfaces.unwrap().into_iter().collect::<Vec<_>>(), ["a", "b"]);
+    }
+}

@@ -65,7 +65,7 @@ where
         let metadata = event.metadata();
         let mut keys = Keys::default();
         event.record(&mut keys);
-        let (file, line) = match keys.from_log() {
+        let (file, line) = match keys.take_log_caller() {
             Some(caller) => caller,
             None => (metadata.file().unwrap_or("unknown").to_owned(), u64::from(metadata.line().unwrap_or(0))),
         };
@@ -101,7 +101,7 @@ struct Keys(BTreeMap<String, Value>);
 
 impl Keys {
     /// Where a line of the older `log` interface comes from; takes its bookkeeping away.
-    fn from_log(&mut self) -> Option<(String, u64)> {
+    fn take_log_caller(&mut self) -> Option<(String, u64)> {
         let file = self.0.remove("log.file");
         let line = self.0.remove("log.line");
         self.0.retain(|key, _| !key.starts_with("log."));
@@ -141,5 +141,91 @@ impl Visit for Keys {
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
         self.put(field, value.to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is written at this level while `say` runs, with line numbers of this file left out.
+    fn logged(level: &str, say: impl FnOnce()) -> String {
+        let written = Written::default();
+        let writer = written.clone();
+        let lines = Lines { now: || OffsetDateTime::from_unix_timestamp(1_700_000_000).unwrap() };
+        let layer = tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .event_format(lines)
+            .with_filter(filter(level).unwrap());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), say);
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let without_line = |line: &str| {
+            let (before, after) = line.split_once("logs.rs:").unwrap();
+            format!("{before}logs.rs:{}\n", after.trim_start_matches(|c: char| c.is_ascii_digit()))
+        };
+        text.lines().map(without_line).collect()
+    }
+
+    #[test]
+    fn a_line_is_one_object_with_sorted_keys_and_upstreams_names() {
+        let error = io::Error::other("no \"luck\" <today>\n");
+        let text = logged("info", || {
+            tracing::info!(op = "setBalancer", event = "ipAllocated", ip = "192.0.2.1", "IP address assigned");
+            tracing::error!(%error, count = 3, done = false, signed = -1, "failed to parse the configuration");
+        });
+        let expected = "\
+{\"caller\":\"logs.rs:\",\"event\":\"ipAllocated\",\"ip\":\"192.0.2.1\",\"level\":\"info\",\"msg\":\"IP address assigned\",\
+\"op\":\"setBalancer\",\"ts\":\"2023-11-14T22:13:20Z\"}
+{\"caller\":\"logs.rs:\",\"count\":3,\"done\":false,\"error\":\"no \\\"luck\\\" <today>\\n\",\"level\":\"error\",\
+\"msg\":\"failed to parse the configuration\",\"signed\":-1,\"ts\":\"2023-11-14T22:13:20Z\"}
+";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_field_cannot_pass_itself_off_as_level_or_time() {
+        let text = logged("info", || tracing::warn!(level = "none", ts = 0, caller = "me"));
+        assert_eq!(text, "{\"caller\":\"logs.rs:\",\"level\":\"warn\",\"msg\":\"\",\"ts\":\"2023-11-14T22:13:20Z\"}\n");
+    }
+
+    #[test]
+    fn levels_let_through_what_upstreams_do() {
+        let say = || {
+            tracing::trace!("t");
+            tracing::debug!("d");
+            tracing::info!("i");
+            tracing::warn!("w");
+            tracing::error!("e");
+            tracing::info!(target: "kube_client", "library");
+            tracing::warn!(target: "kube_client", "library");
+        };
+        for (level, lines) in [("all", 7), ("debug", 5), ("info", 4), ("warn", 3), ("error", 1), ("none", 0)] {
+            assert_eq!(logged(level, say).lines().count(), lines, "{level}");
+        }
+        assert!(logged("all", || tracing::trace!("t")).contains("\"level\":\"debug\""));
+    }
+
+    #[test]
+    fn another_word_for_the_level_is_refused() {
+        let error = filter("trace").unwrap_err().to_string();
+        assert_eq!(error, "--log-level=trace: use all, debug, info, warn, error or none");
     }
 }

@@ -1,12 +1,25 @@
-//! Every metric, by its exact name (spec §8.2).
+//! Every metric, by its exact name (spec §8.2), and the text that Prometheus reads.
 //!
 //! State travels whole: whoever knows something hands over all of it, and series that are not in it any more go away.
+//!
+//! The text is written here, in Prometheus' own format 0.0.4. The usual crate writes OpenMetrics only, where every
+//! counter must end in `_total`: `metallb_layer2_requests_received` and its like could not have their names there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ferrolb_rules::alloc::Counters;
 use ferrolb_rules::names::ServiceKey;
+
+mod process;
+mod text;
+
+use text::{Kind, Text};
+
+/// How the text is announced: the format's name and version.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The commit that this program was built from, where the build said so.
 pub const COMMIT: &str = match option_env!("FERROLB_COMMIT") {
@@ -16,28 +29,21 @@ pub const COMMIT: &str = match option_env!("FERROLB_COMMIT") {
 
 /// All metrics of one process.
 #[derive(Debug, Default)]
-pub struct Metrics {}
+pub struct Metrics {
+    updates: AtomicU64,
+    update_errors: AtomicU64,
+    config_loaded: AtomicBool,
+    config_stale: AtomicBool,
+    pools: Mutex<BTreeMap<String, Counters>>,
+    announced: Mutex<BTreeMap<String, Announced>>,
+    layer2: Mutex<BTreeMap<IpAddr, Layer2Frames>>,
+}
 
-impl Metrics {
-    /// An object was processed (`metallb_k8s_client_updates_total`).
-    pub fn updated(&self) {}
-
-    /// Processing an object failed (`metallb_k8s_client_update_errors_total`).
-    pub fn update_failed(&self) {}
-
-    /// Whether a configuration has loaded at all, and whether the newest one did not
-    /// (`metallb_k8s_client_config_loaded_bool`, `metallb_k8s_client_config_stale_bool`).
-    pub fn set_config(&self, _loaded: bool, _stale: bool) {}
-
-    /// The pools and their counters (`metallb_allocator_…`).
-    pub fn set_pools(&self, _pools: &BTreeMap<String, Counters>) {}
-
-    /// What this node announces, per Service (`metallb_speaker_announced`), by `protocol` (`layer2` or `bgp`).
-    pub fn set_announced(&self, _node: &str, _protocol: &str, _announced: &BTreeMap<ServiceKey, BTreeSet<IpAddr>>) {}
-
-    /// Frames of layer 2 so far, per address (`metallb_layer2_requests_received`, `…responses_sent`,
-    /// `…gratuitous_sent`).
-    pub fn set_layer2(&self, _frames: &BTreeMap<IpAddr, Layer2Frames>) {}
+/// What is announced by one protocol.
+#[derive(Debug)]
+struct Announced {
+    node: String,
+    addresses: BTreeMap<ServiceKey, BTreeSet<IpAddr>>,
 }
 
 /// Frames for one address since the process started.
@@ -49,4 +55,190 @@ pub struct Layer2Frames {
     pub responses: u64,
     /// Unsolicited announcements.
     pub gratuitous: u64,
+}
+
+impl Metrics {
+    /// An object was processed (`metallb_k8s_client_updates_total`).
+    pub fn updated(&self) {
+        self.updates.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Processing an object failed (`metallb_k8s_client_update_errors_total`).
+    pub fn update_failed(&self) {
+        self.update_errors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether a configuration has loaded at all, and whether the newest one did not
+    /// (`metallb_k8s_client_config_loaded_bool`, `metallb_k8s_client_config_stale_bool`).
+    pub fn set_config(&self, loaded: bool, stale: bool) {
+        self.config_loaded.store(loaded, Ordering::Relaxed);
+        self.config_stale.store(stale, Ordering::Relaxed);
+    }
+
+    /// The pools and their counters (`metallb_allocator_…`).
+    pub fn set_pools(&self, pools: &BTreeMap<String, Counters>) {
+        locked(&self.pools).clone_from(pools);
+    }
+
+    /// What this node announces, per Service (`metallb_speaker_announced`), by `protocol` (`layer2` or `bgp`).
+    pub fn set_announced(&self, node: &str, protocol: &str, announced: &BTreeMap<ServiceKey, BTreeSet<IpAddr>>) {
+        let announced = Announced { node: node.to_owned(), addresses: announced.clone() };
+        locked(&self.announced).insert(protocol.to_owned(), announced);
+    }
+
+    /// Frames of layer 2 so far, per address (`metallb_layer2_requests_received`, `…responses_sent`,
+    /// `…gratuitous_sent`).
+    pub fn set_layer2(&self, frames: &BTreeMap<IpAddr, Layer2Frames>) {
+        locked(&self.layer2).clone_from(frames);
+    }
+
+    /// Everything as Prometheus reads it, the kernel's figures about this process included.
+    pub fn text(&self) -> String {
+        let mut text = self.own_text();
+        process::write(&mut text);
+        text.finish()
+    }
+
+    /// Everything that we count ourselves, in order of name.
+    fn own_text(&self) -> Text {
+        let mut text = Text::default();
+        let build = [("version", env!("CARGO_PKG_VERSION").to_owned()), ("commit", COMMIT.to_owned())];
+        text.family("ferrolb_build_info", Kind::Gauge, "What was built, always 1", [(build, 1)]);
+        self.write_pools(&mut text);
+        self.write_client(&mut text);
+        self.write_layer2(&mut text);
+        self.write_announced(&mut text);
+        text
+    }
+
+    fn write_pools(&self, text: &mut Text) {
+        type Figure = fn(&Counters) -> i64;
+        let families: [(&str, &str, Figure); 6] = [
+            ("addresses_in_use_total", "Addresses of the pool that Services hold", |pool| {
+                pool.assigned_v4.saturating_add(pool.assigned_v6)
+            }),
+            ("addresses_total", "Addresses that the pool has", |pool| pool.total_v4.saturating_add(pool.total_v6)),
+            ("ipv4_addresses_in_use_total", "IPv4 addresses of the pool that Services hold", |pool| pool.assigned_v4),
+            ("ipv4_addresses_total", "IPv4 addresses that the pool has", |pool| pool.total_v4),
+            ("ipv6_addresses_in_use_total", "IPv6 addresses of the pool that Services hold", |pool| pool.assigned_v6),
+            ("ipv6_addresses_total", "IPv6 addresses that the pool has", |pool| pool.total_v6),
+        ];
+        let pools = locked(&self.pools);
+        for (name, help, figure) in families {
+            let samples = pools.iter().map(|(pool, counters)| ([("pool", pool.clone())], figure(counters)));
+            text.family(&format!("metallb_allocator_{name}"), Kind::Gauge, help, samples);
+        }
+    }
+
+    fn write_client(&self, text: &mut Text) {
+        let bool_of = |flag: &AtomicBool| u64::from(flag.load(Ordering::Relaxed));
+        let families = [
+            ("config_loaded_bool", Kind::Gauge, "1 once a configuration has loaded", bool_of(&self.config_loaded)),
+            ("config_stale_bool", Kind::Gauge, "1 while the newest does not load", bool_of(&self.config_stale)),
+            (
+                "update_errors_total",
+                Kind::Counter,
+                "Objects whose processing failed",
+                self.update_errors.load(Ordering::Relaxed),
+            ),
+            ("updates_total", Kind::Counter, "Objects processed", self.updates.load(Ordering::Relaxed)),
+        ];
+        for (name, kind, help, value) in families {
+            text.family(&format!("metallb_k8s_client_{name}"), kind, help, [([], value)]);
+        }
+    }
+
+    fn write_layer2(&self, text: &mut Text) {
+        type Figure = fn(&Layer2Frames) -> u64;
+        let families: [(&str, &str, Figure); 3] = [
+            ("gratuitous_sent", "Unsolicited announcements sent for the address", |frames| frames.gratuitous),
+            ("requests_received", "ARP and NDP requests received for the address", |frames| frames.requests),
+            ("responses_sent", "Answers sent to them", |frames| frames.responses),
+        ];
+        let addresses = locked(&self.layer2);
+        for (name, help, figure) in families {
+            let samples = addresses.iter().map(|(ip, frames)| ([("ip", ip.to_string())], figure(frames)));
+            text.family(&format!("metallb_layer2_{name}"), Kind::Counter, help, samples);
+        }
+    }
+
+    fn write_announced(&self, text: &mut Text) {
+        let protocols = locked(&self.announced);
+        let samples = protocols.iter().flat_map(|(protocol, Announced { node, addresses })| {
+            addresses.iter().flat_map(move |(service, ips)| {
+                ips.iter().map(move |ip| {
+                    let labels = [
+                        ("ip", ip.to_string()),
+                        ("node", node.clone()),
+                        ("protocol", protocol.clone()),
+                        ("service", service.to_string()),
+                    ];
+                    (labels, 1)
+                })
+            })
+        });
+        text.family("metallb_speaker_announced", Kind::Gauge, "Addresses announced from this node", samples);
+    }
+}
+
+/// What is inside, also after a panic of somebody who held it: each value is replaced whole.
+fn locked<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counters(total_v4: i64, assigned_v4: i64, total_v6: i64) -> Counters {
+        Counters { total_v4, assigned_v4, total_v6, ..Counters::default() }
+    }
+
+    #[test]
+    fn the_whole_text_has_upstreams_names_types_and_labels() {
+        let metrics = Metrics::default();
+        metrics.updated();
+        metrics.updated();
+        metrics.update_failed();
+        metrics.set_config(true, false);
+        metrics.set_pools(&BTreeMap::from([("a".to_owned(), counters(10, 3, 0)), ("b".to_owned(), counters(1, 0, 4))]));
+        let ip: IpAddr = "192.0.2.1".parse().unwrap();
+        let service: ServiceKey = ServiceKey::new("default", "web");
+        metrics.set_announced("n1", "layer2", &BTreeMap::from([(service, BTreeSet::from([ip]))]));
+        let frames = Layer2Frames { requests: 7, responses: 6, gratuitous: 5 };
+        metrics.set_layer2(&BTreeMap::from([(ip, frames), ("2001:db8::1".parse().unwrap(), Layer2Frames::default())]));
+        let expected =
+            include_str!("metrics/golden.txt").replace("VERSION", env!("CARGO_PKG_VERSION")).replace("COMMIT", COMMIT);
+        assert_eq!(metrics.own_text().finish(), expected);
+    }
+
+    #[test]
+    fn series_go_away_with_what_they_are_about() {
+        let metrics = Metrics::default();
+        metrics.set_pools(&BTreeMap::from([("gone".to_owned(), counters(1, 1, 0))]));
+        metrics.set_layer2(&BTreeMap::from([("192.0.2.1".parse().unwrap(), Layer2Frames::default())]));
+        metrics.set_pools(&BTreeMap::new());
+        metrics.set_layer2(&BTreeMap::new());
+        let text = metrics.text();
+        for family in ["metallb_allocator_", "metallb_layer2_", "metallb_speaker_announced"] {
+            assert!(!text.contains(family), "{family} in:\n{text}");
+        }
+        assert!(text.contains("metallb_k8s_client_config_loaded_bool 0\n"), "{text}");
+    }
+
+    #[test]
+    fn the_kernels_figures_about_this_process_are_there() {
+        let text = Metrics::default().text();
+        for name in [
+            "process_cpu_seconds_total ",
+            "process_open_fds ",
+            "process_resident_memory_bytes ",
+            "process_start_time_seconds ",
+        ] {
+            let line =
+                text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name}in:\n{text}"));
+            let value: f64 = line.strip_prefix(name).unwrap().parse().unwrap();
+            assert!(value >= 0.0 && (value > 0.0 || name.contains("cpu")), "{line}");
+        }
+    }
 }

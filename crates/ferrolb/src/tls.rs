@@ -10,6 +10,12 @@ use rustls::crypto::{CryptoProvider, SupportedKxGroup, ring};
 use rustls::server::ResolvesServerCert;
 use rustls::{CipherSuite, ServerConfig, SupportedCipherSuite, version};
 
+mod certificate;
+#[cfg(test)]
+mod tests;
+
+pub use certificate::{CertificateError, Rotating, from_pem, self_signed};
+
 /// Suites of TLS 1.2 that Go knows by name and we do not offer: no forward secrecy, or CBC, 3DES, RC4.
 const NOT_OFFERED: [&str; 16] = [
     "TLS_RSA_WITH_RC4_128_SHA",

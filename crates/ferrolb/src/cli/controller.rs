@@ -110,3 +110,48 @@ fn summary(settings: &Settings) -> String {
     };
     format!("namespace {}, {work}", settings.namespace)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn settings_of(line: &[&str]) -> anyhow::Result<Settings> {
+        settings(&Line::parse_from(["controller", "--namespace=x"].iter().chain(line)).args)
+    }
+
+    #[test]
+    fn defaults_are_upstreams() {
+        let settings = settings_of(&[]).unwrap();
+        assert_eq!(settings.webhook_mode, WebhookMode::Enabled);
+        assert_eq!((settings.lb_class, settings.ml_secret_name, settings.deployment), (None, None, None));
+        let webhook = settings.webhook;
+        assert_eq!(webhook.secret, "metallb-webhook-cert");
+        assert_eq!(webhook.service_name, "metallb-webhook-service");
+        assert_eq!(webhook.cert_dir, PathBuf::from("/tmp/k8s-webhook-server/serving-certs"));
+        assert_eq!((webhook.port, webhook.http2, webhook.disable_cert_rotation), (9443, false, false));
+    }
+
+    #[test]
+    fn the_summary_says_what_this_start_will_do() {
+        let told = |line: &[&str]| summary(&settings_of(line).unwrap());
+        assert_eq!(told(&[]), "namespace x, gives addresses to Services without a class, serves webhooks on port 9443");
+        let line = ["--webhook-mode=disabled", "--lb-class=a/b"];
+        assert_eq!(told(&line), "namespace x, gives addresses to Services of class a/b, serves no webhooks");
+        let line = ["--webhook-mode=onlywebhook"];
+        assert_eq!(told(&line), "namespace x, serves webhooks on port 9443 and nothing else");
+    }
+
+    #[test]
+    fn tls_flags_are_checked_before_anything_runs() {
+        let error = settings_of(&["--tls-curve-preferences=0"]).unwrap_err().to_string();
+        assert!(error.starts_with("--tls-curve-preferences: \"0\" is not a number from 1 to 65535"), "{error}");
+    }
+}

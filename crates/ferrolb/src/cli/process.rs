@@ -91,6 +91,13 @@ impl Shared {
             .map_err(|error| wrong_flag(&error))
     }
 
+    /// Where metrics and health are served, in words.
+    fn ports(&self) -> String {
+        let port =
+            |what: &str, port: u16| if port == 0 { format!("no {what}") } else { format!("{what} on port {port}") };
+        format!("{}, {}", port("metrics", self.port), port("health", self.health_probe_port))
+    }
+
     /// Notes about shared flags that have no effect, or not the whole one.
     fn notes(&self, tls: &tls::Options) -> Vec<String> {
         let mut notes = Vec::new();
@@ -159,7 +166,7 @@ fn bgp_type(value: Option<OsString>) -> anyhow::Result<Option<String>> {
 fn frr_environment(is_set: impl Fn(&str) -> bool) -> Option<String> {
     let names = ["FRR_CONFIG_FILE", "FRR_RELOADER_PID_FILE", "FRR_LOGGING_LEVEL"];
     let set: Vec<&str> = names.into_iter().filter(|name| is_set(name)).collect();
-    (!set.is_empty()).then(|| format!("{} configure FRR, which is not used; leave them out", set.join(", ")))
+    (!set.is_empty()).then(|| format!("{}: no FRR is started or configured; leave such variables out", set.join(", ")))
 }
 
 /// What is about to run: what the frame needs to know of it.
@@ -207,7 +214,7 @@ where
     W: FnOnce(Arc<Metrics>, watch::Sender<bool>, watch::Receiver<bool>) -> Work,
 {
     let tls = shared.tls()?;
-    announce_start(process, shared.notes(&tls))?;
+    announce_start(shared, process, &tls)?;
     let metrics = Arc::new(Metrics::default());
     let (ready, is_ready) = watch::channel(false);
     let (stop, stopping) = watch::channel(false);
@@ -238,13 +245,14 @@ where
 }
 
 /// The first lines of every start: who we are, what we will do, and which flags do nothing.
-fn announce_start(process: &Process, shared_notes: Vec<String>) -> anyhow::Result<()> {
-    let version = env!("CARGO_PKG_VERSION");
-    let commit = crate::metrics::COMMIT;
-    tracing::info!(op = "startup", version, commit, "{} starting: {}", process.name, process.summary);
+fn announce_start(shared: &Shared, process: &Process, tls: &tls::Options) -> anyhow::Result<()> {
+    let bgp_type = bgp_type(env::var_os("METALLB_BGP_TYPE"))?;
+    let frr = frr_environment(|name| env::var_os(name).is_some());
+    let (version, commit) = (env!("CARGO_PKG_VERSION"), crate::metrics::COMMIT);
+    let Process { name, summary, .. } = process;
+    tracing::info!(op = "startup", version, commit, "{name} starting: {summary}, {}", shared.ports());
     let code = Code::FlagWithoutEffect;
-    let environment = [bgp_type(env::var_os("METALLB_BGP_TYPE"))?, frr_environment(|name| env::var_os(name).is_some())];
-    for note in shared_notes.iter().chain(&process.notes).chain(environment.iter().flatten()) {
+    for note in shared.notes(tls).iter().chain(&process.notes).chain(&bgp_type).chain(&frr) {
         tracing::warn!(op = "startup", code = %code, reason = code.name(), "{note}");
     }
     Ok(())
@@ -276,4 +284,52 @@ fn on_signal(stop: watch::Sender<bool>) -> anyhow::Result<impl Future<Output = (
         stop.send_replace(true);
         stop.closed().await;
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_namespace_is_the_flag_or_the_pods_own_or_an_error_that_says_what_to_do() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("namespace");
+        let error = namespace("", &file).unwrap_err().to_string();
+        assert!(error.starts_with("no namespace: set --namespace or METALLB_NAMESPACE;"), "{error}");
+        fs::write(&file, "").unwrap();
+        assert!(
+            namespace("", &file).unwrap_err().to_string().ends_with("is empty; set --namespace (LB0031 FlagInvalid)")
+        );
+        fs::write(&file, "from-pod\n").unwrap();
+        assert_eq!(namespace("", &file).unwrap(), "from-pod");
+        assert_eq!(namespace("from-flag", &file).unwrap(), "from-flag");
+    }
+
+    #[test]
+    fn frr_is_accepted_and_explained_and_what_nobody_knows_is_refused() {
+        assert_eq!(bgp_type(None).unwrap(), None);
+        assert_eq!(bgp_type(Some("native".into())).unwrap(), None);
+        for value in ["frr", "frr-k8s", ""] {
+            let note = bgp_type(Some(value.into())).unwrap().unwrap();
+            assert!(note.starts_with("METALLB_BGP_TYPE") && note.contains("leave"), "{note}");
+        }
+        let error = bgp_type(Some("quagga".into())).unwrap_err().to_string();
+        assert!(error.starts_with("METALLB_BGP_TYPE=quagga: use native"), "{error}");
+    }
+
+    #[test]
+    fn variables_of_frr_are_named_together() {
+        assert_eq!(frr_environment(|_| false), None);
+        let note = frr_environment(|name| name != "FRR_LOGGING_LEVEL").unwrap();
+        assert!(note.starts_with("FRR_CONFIG_FILE, FRR_RELOADER_PID_FILE: no FRR"), "{note}");
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_an_error_that_names_port_and_flag() {
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let error = listen("127.0.0.1", port, "--health-probe-port").await.unwrap_err().to_string();
+        assert!(error.contains(&format!("port {port} (--health-probe-port) at 127.0.0.1: ")), "{error}");
+        assert!(error.ends_with("(LB0033 PortNotFree)"), "{error}");
+    }
 }

@@ -97,7 +97,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
     })
 }
 
-fn settings(args: &Args) -> anyhow::Result<Settings> {
+pub(super) fn settings(args: &Args) -> anyhow::Result<Settings> {
     let shared = &args.shared;
     let Some(node_name) = given(&args.node_name) else {
         return Err(wrong_flag(&"no node name: set --node-name, or METALLB_NODE_NAME from spec.nodeName"));
@@ -148,4 +148,71 @@ fn summary(settings: &Settings) -> String {
     };
     let (namespace, node) = (&settings.namespace, &settings.node_name);
     format!("namespace {namespace}, announces Services {class} from node {node}, {membership}")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn args(line: &[&str]) -> Args {
+        Line::parse_from(["speaker", "--namespace=x"].iter().chain(line)).args
+    }
+
+    #[test]
+    fn defaults_are_upstreams() {
+        let settings = settings(&args(&["--node-name=n1"])).unwrap();
+        assert_eq!(settings.namespace, "x");
+        assert_eq!(settings.node_name, "n1");
+        assert_eq!(settings.ml_bind_port, 7946);
+        assert_eq!(settings.exclude_l2, PathBuf::from("/etc/metallb/excludel2.yaml"));
+        assert!(!settings.ignore_exclude_lb);
+        assert!(settings.announce_if_all_excluded);
+        let unset = (settings.lb_class, settings.ml_bind_addr, settings.ml_labels, settings.interfaces);
+        assert_eq!(unset, (None, None, None, None));
+        assert_eq!((settings.ml_secret_key_path, settings.state_dir, settings.kubeconfig), (None, None, None));
+    }
+
+    #[test]
+    fn an_empty_value_is_no_value() {
+        let settings = settings(&args(&["--node-name=n1", "--lb-class=", "--ml-labels=", "--ml-bindport="])).unwrap();
+        assert_eq!((settings.lb_class, settings.ml_labels, settings.ml_bind_port), (None, None, 7946));
+    }
+
+    #[test]
+    fn switches_can_be_set_either_way() {
+        let line = ["--node-name=n1", "--ignore-exclude-lb", "--announce-if-all-excluded=false"];
+        let settings = settings(&args(&line)).unwrap();
+        assert!(settings.ignore_exclude_lb && !settings.announce_if_all_excluded);
+    }
+
+    #[test]
+    fn values_that_make_no_sense_are_refused_by_name() {
+        for (line, start) in [
+            (&["--node-name="][..], "no node name: set --node-name"),
+            (&["--node-name=n", "--ml-bindport=x"], "--ml-bindport=x: use a port"),
+            (&["--node-name=n", "--ml-bindport=0"], "--ml-bindport=0: use a port"),
+            (&["--node-name=n", "--ml-bindaddr=x"], "--ml-bindaddr=x: use an IP address"),
+        ] {
+            let error = settings(&args(line)).unwrap_err().to_string();
+            assert!(error.starts_with(start) && error.ends_with("(LB0031 FlagInvalid)"), "{error}");
+        }
+    }
+
+    #[test]
+    fn flags_for_frr_are_explained_and_those_that_upstream_ignores_are_not() {
+        assert_eq!(args(&["--host=192.0.2.1"]).unused.notes(), Vec::<String>::new());
+        let line =
+            ["--bgp-debounce-timeout=10", "--frrk8s-namespace=f", "--frrk8s-secret-passthrough", "--ml-wan-config"];
+        let notes = args(&line).unused.notes();
+        assert_eq!(notes.len(), 4);
+        assert_eq!(notes[0], "--bgp-debounce-timeout delayed reloads of FRR, which is not used; leave the flag out");
+    }
 }
