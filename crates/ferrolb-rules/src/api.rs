@@ -13,6 +13,7 @@ pub mod bgp_peer;
 pub mod bgp_peer_v1beta1;
 pub mod community;
 pub mod configuration_state;
+pub mod conversion;
 mod crds;
 pub mod ip_address_pool;
 pub mod l2_advertisement;

@@ -18,12 +18,14 @@ use crate::reason::{Code, Finding, Severity};
 mod communities;
 mod l2;
 mod overlap;
+mod peers;
 mod pools;
 mod selector;
 #[cfg(test)]
 mod tests;
 
 pub use communities::CommunityValue;
+pub use peers::{check_bgp_advertisement, check_peer};
 
 pub use selector::Selector;
 

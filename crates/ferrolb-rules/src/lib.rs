@@ -12,10 +12,12 @@
 //! | [`service`] | what must be written to a Service's status, and what is said about it? |
 //! | [`l2`] | which node answers for an address? |
 //! | [`plan`] | what does this node announce, and why is everything else not announced? |
+//! | [`admission`] | is this object accepted, and what is said about it? |
 //! | [`annotations`] | which annotations of a Service do nothing? |
 //! | [`table`] | who got which address, as told among hosts without an API server? |
 //! | [`reason`] | what do we call each way in which something does not work? |
 
+pub mod admission;
 pub mod alloc;
 pub mod annotations;
 pub mod api;

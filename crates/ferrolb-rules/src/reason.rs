@@ -7,6 +7,7 @@
 //! | range | subject | table |
 //! |---|---|---|
 //! | LB00xx | the program itself: manifests, state, configuration as a whole | `reason/system.rs`, from LB0031 `reason/flags.rs` |
+//! | LB004x | the webhooks | `reason/webhooks.rs` |
 //! | LB10xx | a Service has no address | `reason/pending.rs`, from LB1008 `reason/refused.rs` |
 //! | LB11xx | an address is not announced | `reason/announce.rs`, from LB1111 `reason/wire.rs` |
 //! | LB12xx | what the wire says | `reason/wire.rs` |
@@ -14,6 +15,7 @@
 //! | LB40xx | pools | `reason/config.rs` |
 //! | LB41xx | layer-2 advertisements | `reason/advertise.rs` |
 //! | LB42xx | communities | `reason/advertise.rs` |
+//! | LB43xx | BGP peers, their timers, passwords and profiles | `reason/peers.rs` |
 //!
 //! A [`Finding`] is a code applied to an object. Events, conditions, logs, status and the CLI all print findings; none
 //! of them has texts of its own.
@@ -28,11 +30,13 @@ mod annotations;
 mod announce;
 mod config;
 mod flags;
+mod peers;
 mod pending;
 mod refused;
 mod system;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 mod wire;
 
 macro_rules! codes {
@@ -89,6 +93,10 @@ codes! {
     FlagWithoutEffect = 32,
     /// A port to serve on is taken, or may not be used.
     PortNotFree = 33,
+    /// The webhooks have no certificate, and none could be made.
+    WebhookCertificateMissing = 41,
+    /// The webhooks' certificate authority could not be made known to the API server.
+    WebhookNotTrusted = 42,
 
     /// No IPAddressPool is configured.
     NoPool = 1001,
@@ -199,6 +207,18 @@ codes! {
     CommunityInvalid = 4201,
     /// A community alias defined twice.
     CommunityDuplicate = 4202,
+    /// A peer's AS numbers are missing or contradict each other.
+    PeerAsInvalid = 4301,
+    /// A peer has no usable address, or a router ID that is none.
+    PeerAddressInvalid = 4302,
+    /// A timer of a peer is out of range or no duration.
+    PeerTimerInvalid = 4303,
+    /// A peer has a password in two places.
+    PeerPasswordTwice = 4304,
+    /// A BGP advertisement's aggregation length makes no sense.
+    AggregationInvalid = 4305,
+    /// A BFD profile is to be deleted that a peer names.
+    ProfileInUse = 4306,
 }
 
 /// What `ferrolb explain` prints for a code, and where every surface takes its words from.
@@ -218,6 +238,7 @@ pub struct Explanation {
 const TABLES: &[&[Explanation]] = &[
     system::TABLE,
     flags::TABLE,
+    webhooks::TABLE,
     pending::TABLE,
     refused::TABLE,
     announce::TABLE,
@@ -225,6 +246,7 @@ const TABLES: &[&[Explanation]] = &[
     annotations::TABLE,
     config::TABLE,
     advertise::TABLE,
+    peers::TABLE,
 ];
 
 impl Code {

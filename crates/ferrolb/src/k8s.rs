@@ -16,6 +16,7 @@ use kube::{Client, Config};
 
 pub mod events;
 pub mod stores;
+pub mod webhook;
 
 /// Connects to the API server: by this kubeconfig, else by the environment (`KUBECONFIG`, or the pod's own account).
 /// `component` is how we introduce ourselves, and what an audit log shows.

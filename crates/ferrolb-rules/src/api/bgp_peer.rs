@@ -33,6 +33,7 @@ use super::{UnusedStatus, schema};
 )]
 #[serde(rename_all = "camelCase", remote = "Self")]
 #[schemars(!remote)]
+#[schemars(extend("x-kubernetes-validations" = schema::one_peer()))]
 pub struct BGPPeerSpec {
     /// AS number of our end.
     #[serde(rename = "myASN")]

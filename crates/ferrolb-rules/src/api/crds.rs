@@ -47,8 +47,9 @@ fn bgp_peer() -> CustomResourceDefinition {
                 }),
                 ..WebhookClientConfig::default()
             }),
-            // Not versions of BGPPeer but of the review itself, as upstream has it (spec §1.1).
-            conversion_review_versions: vec!["v1beta1".into(), "v1beta2".into()],
+            // Versions of the review itself, the preferred one first. Upstream lists v1beta1 and v1beta2, which are those of
+            // BGPPeer, so that it happens to be asked in the outdated form (spec §1.1).
+            conversion_review_versions: vec!["v1".into(), "v1beta1".into()],
         }),
     });
     peer

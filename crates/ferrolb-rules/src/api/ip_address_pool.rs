@@ -30,6 +30,7 @@ use super::schema;
 #[serde(rename_all = "camelCase")]
 pub struct IPAddressPoolSpec {
     /// CIDRs (`10.0.0.0/24`) or inclusive ranges (`10.0.0.5-10.0.0.9`), both families mixed freely.
+    #[schemars(schema_with = "schema::addresses")]
     pub addresses: Vec<String>,
     /// Whether the pool may be used without being asked for by name. Absent means true.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -116,6 +116,85 @@ pub(super) fn graceful_restart_immutable() -> Value {
     json!([rule("self == oldSelf", "EnableGracefulRestart cannot be changed after creation")])
 }
 
+/// The addresses of a pool: at least one, and of each entry what can be told without a library for addresses (decision
+/// D1: such pools are refused with no pod of ours running). Whatever upstream takes is taken. What regular expressions
+/// cannot tell (the syntax of IPv6, the order of its ends) is for [`crate::config`] to say.
+///
+/// The limits are there because an API server counts what a rule may cost at worst before it accepts it.
+pub(super) fn addresses(_: &mut SchemaGenerator) -> Schema {
+    let octet = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])";
+    let v4 = format!(r"({octet}\\.){{3}}{octet}");
+    let wanted = "write a CIDR such as 192.168.1.0/24 or a range such as 192.168.1.200-192.168.1.220";
+    let range = format!(r"self.matches('^\\s*{v4}\\s*-\\s*{v4}\\s*$')");
+    let end = |side: usize, octet: usize| format!("int(self.split('-')[{side}].trim().split('.')[{octet}])");
+    let number = |side: usize| {
+        let terms = [(0, 16_777_216), (1, 65_536), (2, 256), (3, 1)];
+        terms.map(|(octet, weight)| format!("{} * {weight}", end(side, octet))).join(" + ")
+    };
+    let mapped = "self.matches('[fF]{4}:')";
+    json_schema!({
+        "type": "array",
+        "maxItems": 16384,
+        "items": {
+            "type": "string",
+            "maxLength": 128,
+            "x-kubernetes-validations": [
+                rule(
+                    r"self.matches('^\\s*[0-9a-fA-F:.]+\\s*(/[0-9]+|-\\s*[0-9a-fA-F:.]+)\\s*$')",
+                    &format!("LB4002: {wanted}; a single address is written 192.168.1.5/32"),
+                ),
+                rule(
+                    &format!(
+                        r"self.contains(':') || self.matches('^\\s*{v4}\\s*(-\\s*{v4}|/0*([0-9]|[12][0-9]|3[0-2]))\\s*$')"
+                    ),
+                    "LB4002: IPv4 addresses are four numbers up to 255, prefix lengths go up to 32, and both ends of a range \
+                     are written in full: 192.168.1.200-192.168.1.220",
+                ),
+                rule(
+                    &format!(
+                        "{mapped} || !self.contains('-') || \
+                         self.split('-')[0].contains(':') == self.split('-')[1].contains(':')"
+                    ),
+                    "LB4002: one end of the range is IPv4 and the other IPv6; write one entry for each family",
+                ),
+                rule(
+                    &format!("!{range} || {} <= {}", number(0), number(1)),
+                    "LB4002: the range starts after its end; write the lower address first",
+                ),
+            ],
+        },
+        "x-kubernetes-validations": [rule("size(self) > 0", &format!("LB4001: the pool has no address; {wanted}"))],
+    })
+}
+
+/// What one peer alone can be wrong about (spec §3.7, V1 to V9), in upstream's words.
+pub(super) fn one_peer() -> Value {
+    json!([
+        rule("self.myASN != 0", "LB4301: missing local ASN; write your own AS number into myASN"),
+        rule(
+            "(has(self.peerASN) && self.peerASN != 0) || has(self.dynamicASN)",
+            "LB4301: missing peer ASN and dynamicASN; write one of them",
+        ),
+        rule(
+            "!(has(self.peerASN) && self.peerASN != 0 && has(self.dynamicASN))",
+            "LB4301: both peer ASN and dynamicASN specified; remove one of them",
+        ),
+        rule(
+            "!has(self.ebgpMultiHop) || !self.ebgpMultiHop || ((!has(self.peerASN) || self.peerASN != self.myASN) && \
+             (!has(self.dynamicASN) || self.dynamicASN != 'internal'))",
+            "LB4301: invalid ebgp-multihop parameter set for an ibgp peer; remove ebgpMultiHop",
+        ),
+        rule(
+            "(has(self.peerAddress) && self.peerAddress != '') || (has(self.interface) && self.interface != '')",
+            "LB4302: peer has no Address or Interface specified; write peerAddress or interface",
+        ),
+        rule(
+            "!(has(self.peerAddress) && self.peerAddress != '' && has(self.interface) && self.interface != '')",
+            "LB4302: peer has both Address and Interface specified; remove one of them",
+        ),
+    ])
+}
+
 /// The reconnect interval of a peer: whole seconds, 1 to 65535 (spec §1.6).
 pub(super) fn connect_time() -> Value {
     json!([

@@ -13,7 +13,7 @@ use crate::config;
 const RANGES: &[(u16, u16, &[Explanation])] = &[
     (1, 30, system::TABLE),
     (31, 39, flags::TABLE),
-    (40, 999, system::TABLE),
+    (40, 49, webhooks::TABLE),
     (1001, 1007, pending::TABLE),
     (1008, 1099, refused::TABLE),
     (1101, 1110, announce::TABLE),
@@ -21,6 +21,7 @@ const RANGES: &[(u16, u16, &[Explanation])] = &[
     (2001, 2999, annotations::TABLE),
     (4001, 4099, super::config::TABLE),
     (4101, 4299, advertise::TABLE),
+    (4301, 4399, peers::TABLE),
 ];
 
 fn entries() -> impl Iterator<Item = &'static Explanation> {
@@ -43,6 +44,14 @@ fn manifests(text: &str) -> Option<Vec<Value>> {
 fn of_kind<T: DeserializeOwned>(objects: &[Value], kind: &str) -> Vec<Arc<T>> {
     let wanted = objects.iter().filter(|object| object["kind"] == kind);
     wanted.map(|object| Arc::new(serde_json::from_value(object.clone()).unwrap())).collect()
+}
+
+/// What objects of BGP say about themselves; [`config::parse`] does not read them yet.
+fn alone(objects: &[Value]) -> Vec<Finding> {
+    let peers = of_kind(objects, "BGPPeer");
+    let advertisements = of_kind(objects, "BGPAdvertisement");
+    let peers = peers.iter().flat_map(|peer| config::check_peer(peer));
+    peers.chain(advertisements.iter().flat_map(|one| config::check_bgp_advertisement(one))).collect()
 }
 
 fn resources(objects: &[Value]) -> config::Resources {
@@ -159,7 +168,8 @@ fn right_examples_are_manifests_of_their_kinds() {
         let Some(objects) = manifests(&example(long, "Right:")) else { continue };
         let _ = resources(&objects);
         let services = of_kind::<k8s_openapi::api::core::v1::Service>(&objects, "Service");
-        for object in objects.iter().filter(|object| object["apiVersion"] == "metallb.io/v1beta1") {
+        for object in objects.iter().filter(|object| object["apiVersion"].as_str().unwrap().starts_with("metallb.io/"))
+        {
             assert_eq!(object["metadata"]["namespace"], "metallb-system", "{code}");
         }
         for service in services {
@@ -174,15 +184,17 @@ fn right_examples_load_and_wrong_ones_of_the_configuration_have_their_code() {
     for Explanation { code, long, .. } in entries() {
         let Some(right) = manifests(&example(long, "Right:")) else { continue };
         let loaded = config::parse(&resources(&right));
-        let findings =
+        let mut findings =
             loaded.unwrap_or_else(|invalid| panic!("{code}: the right example does not load: {invalid}")).findings;
+        findings.extend(alone(&right));
         assert!(findings.iter().all(|finding| finding.code != *code), "{code}: {findings:?}");
         if code.number() >= 4000 {
-            let wrong = resources(&manifests(&example(long, "Wrong:")).unwrap());
-            let findings = match config::parse(&wrong) {
+            let wrong = manifests(&example(long, "Wrong:")).unwrap();
+            let mut findings = match config::parse(&resources(&wrong)) {
                 Ok(config) => config.findings,
                 Err(invalid) => invalid.0,
             };
+            findings.extend(alone(&wrong));
             assert!(findings.iter().any(|finding| finding.code == *code), "{code}: {findings:?}");
         }
     }

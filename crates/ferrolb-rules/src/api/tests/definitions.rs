@@ -308,7 +308,7 @@ fn only_peers_are_converted() {
                 "clientConfig": {
                     "service": {"name": "metallb-webhook-service", "namespace": "metallb-system", "path": "/convert"},
                 },
-                "conversionReviewVersions": ["v1beta1", "v1beta2"],
+                "conversionReviewVersions": ["v1", "v1beta1"],
             },
         });
         assert_eq!(conversion, wanted);

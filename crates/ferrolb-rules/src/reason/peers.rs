@@ -1,0 +1,169 @@
+//! Texts for LB43xx: BGP peers, BGP advertisements and BFD profiles, as far as one object alone can be wrong.
+
+use super::{Code, Explanation};
+
+pub(super) const TABLE: &[Explanation] = &[
+    Explanation {
+        code: Code::PeerAsInvalid,
+        summary: "The AS numbers of a BGP peer are missing or contradict each other",
+        fix: "write myASN and either peerASN or dynamicASN; ebgpMultiHop only between different numbers",
+        long: "\
+A BGP session joins two autonomous systems. myASN is ours and is never 0. The other one is either
+known (peerASN) or taken as it comes (dynamicASN: internal for the same as ours, external for any
+other); exactly one of the two must be there. ebgpMultiHop is about sessions between different
+systems, so it makes no sense where both numbers are the same.
+
+An object with this mistake is refused when it is written.
+
+See it: `kubectl get bgppeer PEER -n metallb-system -o yaml`.
+
+What to do: correct the fields as the message says.
+
+Wrong:
+    apiVersion: metallb.io/v1beta2
+    kind: BGPPeer
+    metadata: {name: router, namespace: metallb-system}
+    spec: {myASN: 64512, peerAddress: 192.168.1.1}
+
+Right:
+    apiVersion: metallb.io/v1beta2
+    kind: BGPPeer
+    metadata: {name: router, namespace: metallb-system}
+    spec: {myASN: 64512, peerASN: 64513, peerAddress: 192.168.1.1}",
+    },
+    Explanation {
+        code: Code::PeerAddressInvalid,
+        summary: "A BGP peer has no usable address, or a router ID that is none",
+        fix: "write either peerAddress or interface; addresses as numbers; routerID like an IPv4 address",
+        long: "\
+A session goes to an address (peerAddress) or over an interface without addresses (interface);
+exactly one of the two must be there. peerAddress and sourceAddress are addresses, not names. The
+router ID is 32 bits that are written like an IPv4 address (RFC 4271), also where all peers have
+IPv6 addresses.
+
+An object with this mistake is refused when it is written.
+
+See it: `kubectl get bgppeer PEER -n metallb-system -o yaml`.
+
+What to do: correct the fields as the message says.
+
+Wrong:
+    apiVersion: metallb.io/v1beta2
+    kind: BGPPeer
+    metadata: {name: router, namespace: metallb-system}
+    spec: {myASN: 64512, peerASN: 64513, peerAddress: router.lan}
+
+Right:
+    apiVersion: metallb.io/v1beta2
+    kind: BGPPeer
+    metadata: {name: router, namespace: metallb-system}
+    spec: {myASN: 64512, peerASN: 64513, peerAddress: 192.168.1.1}",
+    },
+    Explanation {
+        code: Code::PeerTimerInvalid,
+        summary: "A timer of a BGP peer is out of range or no duration",
+        fix: "write Go durations such as 90s: holdTime 0s or 3s to 65535s, keepaliveTime not above it",
+        long: "\
+The hold time says how long silence is borne before a session ends. BGP has it in whole seconds of
+16 bits: 0 for never, else at least 3 (RFC 4271). Keepalives must come at least as often, a third of
+the hold time being usual. Where only one of the two is written the other follows from it; where
+none is, 90 and 30 seconds are used.
+
+An object with this mistake is refused when it is written.
+
+See it: `kubectl get bgppeer PEER -n metallb-system -o yaml`.
+
+What to do: correct the values, or leave both out.
+
+Wrong:
+    apiVersion: metallb.io/v1beta2
+    kind: BGPPeer
+    metadata: {name: router, namespace: metallb-system}
+    spec: {myASN: 64512, peerASN: 64513, peerAddress: 192.168.1.1, holdTime: 2s}
+
+Right:
+    apiVersion: metallb.io/v1beta2
+    kind: BGPPeer
+    metadata: {name: router, namespace: metallb-system}
+    spec: {myASN: 64512, peerASN: 64513, peerAddress: 192.168.1.1, holdTime: 9s}",
+    },
+    Explanation {
+        code: Code::PeerPasswordTwice,
+        summary: "A BGP peer has a password and a Secret with a password",
+        fix: "keep passwordSecret and remove password",
+        long: "\
+The password of a session (TCP MD5) stands in the peer itself (password) or in a Secret of the type
+kubernetes.io/basic-auth in the same namespace (passwordSecret). With both there it is not clear
+which one the router expects. The Secret is the better place: who may read BGPPeers need not know
+it.
+
+An object with this mistake is refused when it is written.
+
+See it: `kubectl get bgppeer PEER -n metallb-system -o yaml`.
+
+What to do: remove one of the two.
+
+Wrong:
+    apiVersion: metallb.io/v1beta2
+    kind: BGPPeer
+    metadata: {name: router, namespace: metallb-system}
+    spec: {myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, password: p, passwordSecret: {name: s}}
+
+Right:
+    apiVersion: metallb.io/v1beta2
+    kind: BGPPeer
+    metadata: {name: router, namespace: metallb-system}
+    spec: {myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, passwordSecret: {name: s}}",
+    },
+    Explanation {
+        code: Code::AggregationInvalid,
+        summary: "The aggregation length of a BGPAdvertisement is out of range, or stands beside serviceSelectors",
+        fix: "write aggregationLength 1 to 32, aggregationLengthV6 1 to 128; none of them with serviceSelectors",
+        long: "\
+The aggregation length is the length of the prefixes that are announced: 32 (IPv6: 128) announces
+each address by itself, 24 announces all 256 addresses around it with one route. There are no
+lengths beyond these. An advertisement for selected Services announces single addresses, because an
+aggregate would carry the traffic of the others too.
+
+An object with this mistake is refused when it is written.
+
+See it: `kubectl get bgpadvertisement NAME -n metallb-system -o yaml`.
+
+What to do: correct the length, or leave it out.
+
+Wrong:
+    apiVersion: metallb.io/v1beta1
+    kind: BGPAdvertisement
+    metadata: {name: to-the-core, namespace: metallb-system}
+    spec: {aggregationLength: 33}
+
+Right:
+    apiVersion: metallb.io/v1beta1
+    kind: BGPAdvertisement
+    metadata: {name: to-the-core, namespace: metallb-system}
+    spec: {aggregationLength: 24}",
+    },
+    Explanation {
+        code: Code::ProfileInUse,
+        summary: "A BFDProfile that a BGPPeer names cannot be deleted",
+        fix: "remove bfdProfile from the peer first, or delete the peer: `kubectl get bgppeers -n metallb-system`",
+        long: "\
+A peer names this profile in spec.bfdProfile. Without the profile the peer could not be set up, and
+the whole configuration would not load (LB0001). So it is refused to delete a profile as long as a
+peer names it. Where the webhook cannot be reached this is not looked at, and what is left behind
+shows as a peer without its profile.
+
+See it: the column BFD Profile of `kubectl get bgppeers -n metallb-system`.
+
+What to do: change or delete the peer first. In GitOps, remove both in one commit: what is refused
+is tried again until the peer is gone.
+
+Wrong:
+    kubectl delete bfdprofile fast -n metallb-system
+    kubectl delete bgppeer router -n metallb-system
+
+Right:
+    kubectl delete bgppeer router -n metallb-system
+    kubectl delete bfdprofile fast -n metallb-system",
+    },
+];

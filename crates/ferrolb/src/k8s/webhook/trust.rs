@@ -1,0 +1,135 @@
+//! Who is told which authority our webhooks have: the webhook configuration, and the definition of BGPPeer (spec §2.3).
+//!
+//! Both get `caBundle` by server-side apply under our own field manager, and only when it differs, so that a program that
+//! applies manifests sees nothing of its own changed. What is not there is left out, and what is being deleted is left
+//! alone; a watch tells when that changes.
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::runtime::reflector::Store;
+use kube::runtime::watcher;
+use kube::{Api, Client, ResourceExt as _};
+use serde_json::{Value, json};
+
+use ferrolb_rules::api::well_known::WEBHOOK_CONFIGURATION;
+
+use crate::k8s::stores::Watches;
+
+/// The field manager that everything of the webhooks is written under.
+pub(super) const FIELD_MANAGER: &str = "metallb-webhook";
+/// The definition whose versions are converted.
+const BGP_PEERS: &str = "bgppeers.metallb.io";
+
+/// The two objects, followed.
+pub(super) struct Targets {
+    configuration: Store<ValidatingWebhookConfiguration>,
+    definition: Store<CustomResourceDefinition>,
+}
+
+impl Targets {
+    /// Follows these two objects and no other of their kinds.
+    pub(super) fn follow(watches: &mut Watches, client: &Client) -> Self {
+        let only = |name: &str| watcher::Config::default().fields(&format!("metadata.name={name}"));
+        Self {
+            configuration: watches.follow(Api::all(client.clone()), only(WEBHOOK_CONFIGURATION), |_| ()),
+            definition: watches.follow(
+                Api::all(client.clone()),
+                only(BGP_PEERS),
+                |crd: &mut CustomResourceDefinition| {
+                    // Schemas are large, and nobody reads them here.
+                    crd.spec.versions.clear();
+                    crd.metadata.annotations = None;
+                },
+            ),
+        }
+    }
+
+    /// Whether all of them that are there have this bundle.
+    pub(super) fn know(&self, bundle: &[u8]) -> bool {
+        let configuration = self.configuration.state().first().and_then(|found| missing_in_webhooks(found, bundle));
+        let definition = self.definition.state().first().and_then(|found| missing_in_definition(found, bundle));
+        configuration.is_none() && definition.is_none()
+    }
+
+    /// Tells this bundle to whom does not have it.
+    ///
+    /// # Errors
+    /// The API server refuses one of the two changes; the other one is tried all the same.
+    pub(super) async fn tell(&self, client: &Client, bundle: &[u8]) -> anyhow::Result<()> {
+        let how = PatchParams::apply(FIELD_MANAGER).force();
+        let mut result = Ok(());
+        if let Some(patch) = self.configuration.state().first().and_then(|found| missing_in_webhooks(found, bundle)) {
+            let api = Api::<ValidatingWebhookConfiguration>::all(client.clone());
+            let told = api.patch(WEBHOOK_CONFIGURATION, &how, &Patch::Apply(&patch)).await;
+            result = said(told, "ValidatingWebhookConfiguration", WEBHOOK_CONFIGURATION);
+        }
+        if let Some(patch) = self.definition.state().first().and_then(|found| missing_in_definition(found, bundle)) {
+            let api = Api::<CustomResourceDefinition>::all(client.clone());
+            let told = api.patch(BGP_PEERS, &how, &Patch::Apply(&patch)).await;
+            result = result.and(said(told, "CustomResourceDefinition", BGP_PEERS));
+        }
+        result
+    }
+
+    /// Removes the webhook configuration, if it is one that we have filled in.
+    ///
+    /// # Errors
+    /// The API server refuses.
+    pub(super) async fn remove_configuration(&self, client: &Client) -> anyhow::Result<()> {
+        let Some(found) = self.configuration.state().first().cloned() else { return Ok(()) };
+        let filled = found.webhooks.iter().flatten().any(|webhook| webhook.client_config.ca_bundle.is_some());
+        if !filled || found.metadata.deletion_timestamp.is_some() {
+            return Ok(());
+        }
+        // If it is another one by now, it is not ours to remove.
+        let same = Preconditions { uid: found.uid(), resource_version: None };
+        let params = DeleteParams { preconditions: Some(same), ..DeleteParams::default() };
+        Api::<ValidatingWebhookConfiguration>::all(client.clone()).delete(WEBHOOK_CONFIGURATION, &params).await?;
+        tracing::info!(op = "webhook", name = WEBHOOK_CONFIGURATION, "removed, because what it calls is being removed");
+        Ok(())
+    }
+}
+
+fn said<K>(told: kube::Result<K>, kind: &'static str, name: &'static str) -> anyhow::Result<()> {
+    match told {
+        Ok(_) => {
+            tracing::info!(op = "webhook", kind, name, "the API server knows the webhooks' certificate authority");
+            Ok(())
+        }
+        // It went away in between; the watch says when it is back.
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(anyhow::Error::new(error).context(format!("caBundle of {kind} {name}"))),
+    }
+}
+
+/// What to apply to the webhook configuration; none where nothing is missing. Applying says everything that we own, so
+/// all webhooks are in it.
+fn missing_in_webhooks(found: &ValidatingWebhookConfiguration, bundle: &[u8]) -> Option<Value> {
+    let wanted = ByteString(bundle.to_vec());
+    let webhooks = found.webhooks.as_deref().unwrap_or_default();
+    let missing = webhooks.iter().any(|webhook| webhook.client_config.ca_bundle.as_ref() != Some(&wanted));
+    (missing && found.metadata.deletion_timestamp.is_none()).then(|| {
+        let ours = |name: &String| json!({"name": name, "clientConfig": {"caBundle": wanted}});
+        json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+            "metadata": {"name": WEBHOOK_CONFIGURATION},
+            "webhooks": webhooks.iter().map(|webhook| ours(&webhook.name)).collect::<Vec<_>>(),
+        })
+    })
+}
+
+/// What to apply to the definition of BGPPeer; none where nothing is missing, or where no webhook converts.
+fn missing_in_definition(found: &CustomResourceDefinition, bundle: &[u8]) -> Option<Value> {
+    let wanted = ByteString(bundle.to_vec());
+    let webhook = found.spec.conversion.as_ref().and_then(|conversion| conversion.webhook.as_ref())?;
+    let has = webhook.client_config.as_ref().and_then(|config| config.ca_bundle.as_ref());
+    (has != Some(&wanted) && found.metadata.deletion_timestamp.is_none()).then(|| {
+        json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": BGP_PEERS},
+            "spec": {"conversion": {"webhook": {"clientConfig": {"caBundle": wanted}}}},
+        })
+    })
+}
