@@ -6,7 +6,7 @@
 //!
 //! | range | subject | table |
 //! |---|---|---|
-//! | LB00xx | the program itself: manifests, state, configuration as a whole | `reason/system.rs` |
+//! | LB00xx | the program itself: manifests, state, configuration as a whole | `reason/system.rs`, from LB0020 `reason/cluster.rs` |
 //! | LB10xx | a Service has no address | `reason/pending.rs`, from LB1008 `reason/refused.rs` |
 //! | LB11xx | an address is not announced | `reason/announce.rs`, from LB1111 `reason/wire.rs` |
 //! | LB12xx | what the wire says | `reason/wire.rs` |
@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 mod advertise;
 mod annotations;
 mod announce;
+mod cluster;
 mod config;
 mod pending;
 mod refused;
@@ -82,6 +83,15 @@ codes! {
     NodeNameTaken = 13,
     /// Another host seals its datagrams with another secret; the two do not hear each other.
     SecretMismatch = 14,
+
+    /// The secret that speakers share is not there yet.
+    MembershipKeyMissing = 20,
+    /// The API server does not answer at start; what was saved is in force (decision D21).
+    ApiServerAway = 21,
+    /// A configuration waits that would take an announced address away (spec §3.9).
+    ConfigurationHeld = 22,
+    /// The file of interfaces to leave alone cannot be used.
+    ExclusionInvalid = 23,
 
     /// No IPAddressPool is configured.
     NoPool = 1001,
@@ -210,6 +220,7 @@ pub struct Explanation {
 /// The tables of texts, in the order of their codes.
 const TABLES: &[&[Explanation]] = &[
     system::TABLE,
+    cluster::TABLE,
     pending::TABLE,
     refused::TABLE,
     announce::TABLE,

@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
+pub mod configuration_state;
 pub mod events;
 pub mod stores;
 

@@ -11,7 +11,8 @@ use crate::config;
 
 /// Numbers from the first to the last, and the table that has their texts.
 const RANGES: &[(u16, u16, &[Explanation])] = &[
-    (1, 999, system::TABLE),
+    (1, 19, system::TABLE),
+    (20, 999, cluster::TABLE),
     (1001, 1007, pending::TABLE),
     (1008, 1099, refused::TABLE),
     (1101, 1110, announce::TABLE),
