@@ -39,7 +39,7 @@ pub use crds::crds;
 pub use ip_address_pool::{IPAddressPool, IPAddressPoolSpec, IPAddressPoolStatus, ServiceAllocation};
 pub use l2_advertisement::{L2Advertisement, L2AdvertisementSpec, NodePreference};
 pub use service_bgp_status::{ServiceBGPStatus, ServiceBGPStatusDetails, ServiceBGPStatusSpec};
-pub use service_l2_status::{InterfaceInfo, ServiceL2Status, ServiceL2StatusDetails, ServiceL2StatusSpec};
+pub use service_l2_status::{Answer, InterfaceInfo, ServiceL2Status, ServiceL2StatusDetails, ServiceL2StatusSpec};
 
 /// The API group of every kind here (spec §1.1).
 pub const GROUP: &str = "metallb.io";

@@ -6,7 +6,7 @@
 //!
 //! | range | subject | table |
 //! |---|---|---|
-//! | LB00xx | the program itself: manifests, state, configuration as a whole | `reason/system.rs`, from LB0020 `reason/cluster.rs`, from LB0031 `reason/flags.rs` |
+//! | LB00xx | the program itself: manifests, state, configuration as a whole | `reason/system.rs`, from LB0020 `reason/cluster.rs`, from LB0023 `reason/speaker.rs`, from LB0031 `reason/flags.rs` |
 //! | LB004x | the webhooks | `reason/webhooks.rs` |
 //! | LB10xx | a Service has no address | `reason/pending.rs`, from LB1008 `reason/refused.rs` |
 //! | LB11xx | an address is not announced | `reason/announce.rs`, from LB1111 `reason/wire.rs`, from LB1130 `reason/reporting.rs` |
@@ -35,6 +35,7 @@ mod peers;
 mod pending;
 mod refused;
 mod reporting;
+mod speaker;
 mod system;
 #[cfg(test)]
 mod tests;
@@ -95,6 +96,14 @@ codes! {
     AccessDenied = 21,
     /// The API server does not answer, or not with what was asked for.
     ApiServerAway = 22,
+    /// The secret that speakers share is not there yet.
+    MembershipKeyMissing = 23,
+    /// The API server does not answer at start; what was saved is in force (decision D21).
+    SavedPlanInForce = 24,
+    /// A configuration waits that would take an announced address away (spec §3.9).
+    ConfigurationHeld = 25,
+    /// The file of interfaces to leave alone cannot be used.
+    ExclusionInvalid = 26,
     /// A flag or variable that is unknown, or whose value makes no sense.
     FlagInvalid = 31,
     /// A flag or variable that is accepted and does nothing.
@@ -250,6 +259,7 @@ pub struct Explanation {
 const TABLES: &[&[Explanation]] = &[
     system::TABLE,
     cluster::TABLE,
+    speaker::TABLE,
     flags::TABLE,
     webhooks::TABLE,
     pending::TABLE,

@@ -2,3 +2,4 @@
 
 pub mod l2;
 pub mod liveness;
+pub mod membership;

@@ -4,6 +4,8 @@
 pub mod cli;
 pub mod controller;
 pub mod drive;
+pub mod durable;
+pub mod findings;
 pub mod http;
 pub mod k8s;
 pub mod lab;

@@ -1,13 +1,57 @@
 //! The speaker: watch → rules::plan → drivers, on every node.
+//!
+//! ```text
+//! API server ─► objects ─┐                    ┌─► layer 2: what this node answers for
+//! other speakers ────────┼─► decide (a pass) ─┼─► plan saved, for a start without an API server
+//! wire ──────────────────┘                    └─► events, log, metrics, ServiceL2Status: what is really so
+//! ```
+//!
+//! Everything that comes in only wakes the loop; every pass looks at everything anew. Nothing is announced before every
+//! kind has been listed once and the other speakers have been met; from then on an API server that is away, a
+//! configuration that does not load or a report that cannot be written changes nothing about what is announced. Left
+//! out: claims on the LAN and handing over before a restart; membership alone decides who is alive.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use anyhow::Context as _;
+use ferrolb_rules::names::NodeName;
+use ferrolb_rules::plan::{Announcement, Options, Plan};
+use ferrolb_rules::reason::{Code, Finding, Severity};
+use k8s_openapi::api::core::v1::Service;
+use tokio::sync::{mpsc, watch};
 
-use crate::metrics::Metrics;
+use crate::drive::l2::links::Choice;
+use crate::drive::l2::{Frames, L2, Wire};
+use crate::drive::membership::addresses_of;
+use crate::k8s;
+use crate::k8s::events::Events;
+use crate::k8s::stores::Watches;
+use crate::metrics::{Layer2Frames, Metrics};
+
+mod decide;
+mod exclusion;
+mod joining;
+mod meeting;
+mod narrate;
+mod objects;
+mod reports;
+mod saved;
+mod statuses;
+mod wire;
+
+use decide::{Basis, Decider, Decision, Inputs};
+use meeting::{Alive, Meeting};
+use narrate::Narrator;
+use objects::Objects;
+use reports::Reports;
+use saved::{Saved, Saver};
+
+/// How long a change waits for more to come; longer where a pass takes long, so that passes never take all the time.
+const DEBOUNCE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));
 
 /// What the command line says (spec §8.6, §8.7).
 #[derive(Clone, Debug)]
@@ -45,13 +89,315 @@ pub struct Settings {
 /// Runs until it is told to stop or cannot go on.
 ///
 /// # Errors
-/// What cannot be had at all: a way to the API server, the right to open packet sockets, the membership key.
+/// What cannot be had at all: a configuration of the API client, the right to open packet sockets, a file of excluded
+/// interfaces that can be read. Never an API server that does not answer.
 pub async fn run(
     settings: Settings,
     metrics: Arc<Metrics>,
     ready: watch::Sender<bool>,
-    stop: watch::Receiver<bool>,
+    mut stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    drop((settings, metrics, ready, stop));
-    anyhow::bail!("not written yet")
+    let mut speaker = Speaker::start(settings, metrics, ready).await?;
+    loop {
+        speaker.pass();
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => break,
+            () = speaker.woken() => {}
+        }
+    }
+    tracing::info!(op = "shutdown", "saying goodbye");
+    speaker.stop().await;
+    Ok(())
+}
+
+/// Everything that a running speaker holds.
+struct Speaker {
+    own: NodeName,
+    metrics: Arc<Metrics>,
+    ready: watch::Sender<bool>,
+    started_at: Instant,
+    watches: Watches,
+    /// Changes counted so far.
+    counted: u64,
+    objects: Objects,
+    decider: Decider,
+    meeting: Meeting,
+    l2: L2,
+    wire: watch::Receiver<Arc<Wire>>,
+    frames: Option<mpsc::UnboundedReceiver<Frames>>,
+    frames_so_far: Frames,
+    announced: Option<BTreeMap<IpAddr, Announcement>>,
+    /// What was saved before this start; forgotten once a plan is in force.
+    saved: Option<Saved>,
+    saver: Option<Saver>,
+    start_findings: Vec<Finding>,
+    narrator: Narrator,
+    events: Events,
+    reports: Reports,
+    /// How long a change waits, by how long the last pass took.
+    debounce: Duration,
+}
+
+/// What is to be announced now, and what it comes from.
+struct Outcome {
+    announce: BTreeMap<IpAddr, Announcement>,
+    plan: Option<Plan>,
+    services: BTreeMap<ferrolb_rules::names::ServiceKey, Arc<Service>>,
+    findings: Vec<Finding>,
+    ready: bool,
+}
+
+impl Speaker {
+    async fn start(settings: Settings, metrics: Arc<Metrics>, ready: watch::Sender<bool>) -> anyhow::Result<Self> {
+        let own = NodeName::new(settings.node_name.clone());
+        let choice = match (&settings.interfaces, exclusion::read(&settings.exclude_l2)?) {
+            (Some(names), _) => Choice::Only(names.clone()),
+            (None, Some(excluded)) => Choice::AllBut(excluded),
+            (None, None) => Choice::Fitting,
+        };
+        let mut l2 = L2::start(choice)?;
+        let client = k8s::connect(settings.kubeconfig.as_deref(), "metallb-speaker").await.context("the API server")?;
+        let mut watches = Watches::default();
+        let objects = Objects::follow(&mut watches, &client, &settings.namespace);
+        let (saved, start_findings) = load(&settings, &own);
+        let saver = settings.state_dir.clone().map(|path| Saver::start(path, saved.clone().unwrap_or_default()));
+        let options = Options {
+            ignore_exclude_lb: settings.ignore_exclude_lb,
+            announce_if_all_excluded: settings.announce_if_all_excluded,
+            load_balancer_class: settings.lb_class.clone(),
+            selectorless_is_ready: false,
+        };
+        tracing::info!(op = "startup", node = %own, namespace = settings.namespace, "speaker");
+        Ok(Self {
+            decider: Decider::new(own.clone(), options),
+            meeting: Meeting::new(own.clone(), membership(&settings)),
+            wire: l2.wire(),
+            frames: l2.frames(),
+            events: Events::start(client.clone(), "metallb-speaker", Some(own.to_string())),
+            reports: Reports::start(&client, &settings.namespace, &own, settings.pod_name.clone()),
+            started_at: Instant::now(),
+            counted: 0,
+            frames_so_far: Frames::new(),
+            announced: None,
+            narrator: Narrator::default(),
+            debounce: DEBOUNCE.0,
+            own,
+            metrics,
+            ready,
+            watches,
+            objects,
+            l2,
+            saved,
+            saver,
+            start_findings,
+        })
+    }
+
+    /// Returns when there may be something to do.
+    async fn woken(&mut self) {
+        let mut due = self.next_deadline();
+        let mut changed = false;
+        loop {
+            let sleep = async {
+                match due {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.watches.changed(), if !changed => {
+                    changed = true;
+                    due = due.into_iter().chain([Instant::now() + self.debounce]).min();
+                }
+                Ok(()) = self.wire.changed() => return,
+                () = self.meeting.changed() => return,
+                Some(frames) = next(&mut self.frames) => count(&self.metrics, &mut self.frames_so_far, frames),
+                () = sleep => return,
+            }
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let waiting = self.saved.is_some() && !self.watches.are_synced();
+        let api = waiting.then_some(self.started_at + decide::API_INTERVAL).filter(|at| *at > Instant::now());
+        api.into_iter().chain(self.meeting.next_deadline()).chain(self.decider.next_deadline()).min()
+    }
+
+    /// Looks at everything and brings everything in line.
+    fn pass(&mut self) {
+        let begun = Instant::now();
+        let changes = self.watches.changes();
+        (self.counted..changes).for_each(|_| self.metrics.updated());
+        self.counted = changes;
+        let wire = self.wire.borrow_and_update().clone();
+        let outcome = self.decide(&wire, begun);
+        if self.announced.as_ref() != Some(&outcome.announce) {
+            self.l2.announce(wire::wanted(&outcome.announce));
+            self.announced = Some(outcome.announce.clone());
+        }
+        self.tell(&outcome, &wire);
+        self.ready.send_if_modified(|ready| std::mem::replace(ready, outcome.ready) != outcome.ready);
+        self.debounce = (begun.elapsed() * 4).clamp(DEBOUNCE.0, DEBOUNCE.1);
+    }
+
+    fn decide(&mut self, wire: &Wire, now: Instant) -> Outcome {
+        let mut findings = self.start_findings.clone();
+        if !self.watches.are_synced() {
+            let basis = Basis::choose(false, false, self.saved.is_some(), self.started_at, now);
+            let saved = self.saved.clone().filter(|_| basis == Basis::Saved).unwrap_or_default();
+            let announce = match basis {
+                Basis::Saved => self.without_api(&saved, now, &mut findings),
+                _ => BTreeMap::new(),
+            };
+            return Outcome { announce, plan: None, services: BTreeMap::new(), findings, ready: false };
+        }
+        let nodes = self.objects.nodes();
+        let (alive, problems) = self.meeting.follow(addresses_of(nodes.values()), now);
+        findings.extend(problems);
+        let members = self.members(&alive, nodes.keys().cloned().collect());
+        let services = self.objects.services();
+        let inputs = Inputs {
+            resources: self.objects.resources(),
+            endpoints: self.objects.endpoints(&services),
+            services: services.clone(),
+            nodes,
+            members,
+            interfaces: wire.interfaces.iter().map(|interface| interface.name.clone()).collect(),
+        };
+        let decision = self.decider.decide(inputs, now);
+        self.note(&decision);
+        findings.extend(decision.findings);
+        let listening = alive == Alive::Listening;
+        let basis = Basis::choose(true, decision.configured, self.saved.is_some(), self.started_at, now);
+        let announce = match (basis, &self.saved) {
+            (Basis::SavedAndStill, Some(saved)) if !listening => decide::still(&saved.announce(), &services),
+            _ => decision.plan.announce.clone(),
+        };
+        if basis == Basis::Plan && !listening {
+            self.saved = None;
+            self.start_findings.clear();
+            self.save(&announce);
+        }
+        Outcome { announce, plan: Some(decision.plan), services, findings, ready: !listening }
+    }
+
+    /// What was announced before the restart (decision D21).
+    fn without_api(
+        &mut self,
+        saved: &Saved,
+        now: Instant,
+        findings: &mut Vec<Finding>,
+    ) -> BTreeMap<IpAddr, Announcement> {
+        let (alive, problems) = self.meeting.follow(saved.nodes.clone(), now);
+        findings.extend(problems);
+        let announce = saved.announce();
+        let message = format!(
+            "no complete answer within {} s; announcing the {} addresses from before the restart",
+            decide::API_INTERVAL.as_secs(),
+            announce.len()
+        );
+        findings.push(Finding::new(Code::SavedPlanInForce, Severity::Warning, "API server", message));
+        if self.members(&alive, saved.nodes.keys().cloned().collect()).is_some_and(|members| members.is_empty()) {
+            return BTreeMap::new();
+        }
+        announce
+    }
+
+    /// The members for the plan: nobody while still listening, so that nothing is announced.
+    fn members(&mut self, alive: &Alive, nodes: BTreeSet<NodeName>) -> Option<BTreeSet<NodeName>> {
+        match alive {
+            Alive::Everybody => {
+                self.reports.alive(&nodes);
+                None
+            }
+            Alive::Listening => Some(BTreeSet::new()),
+            Alive::These(members) => {
+                self.reports.alive(members);
+                self.narrator.members(&self.own, members.clone());
+                Some(members.clone())
+            }
+        }
+    }
+
+    fn note(&self, decision: &Decision) {
+        self.metrics.set_config(decision.configured, decision.verdict.is_err());
+        self.reports.verdict(&decision.verdict);
+    }
+
+    fn save(&mut self, announce: &BTreeMap<IpAddr, Announcement>) {
+        if let Some(saver) = &self.saver {
+            let nodes = addresses_of(self.objects.nodes().values());
+            saver.save(Saved::new(self.own.clone(), nodes, announce));
+        }
+    }
+
+    /// Says what is really so.
+    fn tell(&mut self, outcome: &Outcome, wire: &Wire) {
+        let answering = wire::answering(&outcome.announce, wire);
+        let notices = self.narrator.announcements(&self.own, &answering, outcome.plan.as_ref());
+        narrate::publish(&self.events, notices, |key| outcome.services.get(key).map(|service| &**service));
+        let announced = answering.iter().map(|(key, one)| (key.clone(), one.addresses.clone())).collect();
+        self.metrics.set_announced(self.own.as_str(), "layer2", &announced);
+        if outcome.plan.is_some() {
+            self.reports.statuses(statuses::wanted(&self.own, &answering));
+        }
+        let not_yet = self.objects.not_acted_on().into_iter().map(|(object, consequence)| {
+            let message = format!("this release does not act on it: {consequence}");
+            Finding::new(Code::NotYet, Severity::Warning, object, message)
+        });
+        let failures = wire.failures.iter().map(|(interface, why)| {
+            let message = format!("cannot answer on {interface}: {why}");
+            Finding::new(Code::InterfaceMissing, Severity::Error, format!("interface/{interface}"), message)
+        });
+        self.narrator.findings(outcome.findings.iter().cloned().chain(not_yet).chain(failures));
+    }
+
+    /// Lets everything go: the others are told, then answers stop.
+    async fn stop(self) {
+        self.meeting.leave().await;
+        drop(self.l2);
+    }
+}
+
+/// How to meet the other speakers: by upstream's rule (spec §6.7) where both labels and a secret are given.
+fn membership(settings: &Settings) -> Option<meeting::Config> {
+    let secret = settings.ml_labels.as_ref().and(settings.ml_secret_key_path.clone());
+    if secret.is_none() {
+        tracing::info!(
+            op = "startup",
+            component = "Memberlist",
+            "off: without --ml-labels and --ml-secret-key-path every node counts as alive"
+        );
+    }
+    Some(meeting::Config { secret: secret?, bind: settings.ml_bind_addr, port: settings.ml_bind_port })
+}
+
+/// What was saved before this start; one that cannot be read counts as none, and is said.
+fn load(settings: &Settings, own: &NodeName) -> (Option<Saved>, Vec<Finding>) {
+    match settings.state_dir.as_deref().map(|directory| Saved::load(directory, own)) {
+        None => (None, Vec::new()),
+        Some(Ok(saved)) => (saved, Vec::new()),
+        Some(Err(error)) => {
+            let message = format!("the plan from before the restart cannot be read: {error}");
+            (None, vec![Finding::new(Code::StateUnusable, Severity::Warning, "state", message)])
+        }
+    }
+}
+
+async fn next(frames: &mut Option<mpsc::UnboundedReceiver<Frames>>) -> Option<Frames> {
+    match frames {
+        Some(frames) => frames.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Adds frames to those so far, and tells.
+fn count(metrics: &Metrics, so_far: &mut Frames, new: Frames) {
+    for (address, frames) in new {
+        let sum: &mut Layer2Frames = so_far.entry(address).or_default();
+        sum.requests += frames.requests;
+        sum.responses += frames.responses;
+        sum.gratuitous += frames.gratuitous;
+    }
+    metrics.set_layer2(so_far);
 }

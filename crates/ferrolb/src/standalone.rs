@@ -23,13 +23,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::drive::l2::{L2, Wanted, Wire};
+use crate::drive::membership::{self, addresses_of};
 use crate::source::{self, Loaded, Loader};
 use crate::state::{PeerState, State};
 
 mod bound;
 mod decide;
+mod group;
 mod health;
-mod membership;
 mod narrate;
 mod peers;
 mod report;
@@ -38,8 +39,8 @@ mod store;
 
 use bound::Bound;
 use decide::{Decider, Decision, Inputs};
+use group::Group;
 use health::HealthChecks;
-use membership::Membership;
 use narrate::Narrator;
 use peers::{Allocates, HostDocument, Peers};
 use store::{Store, StoreError};
@@ -108,7 +109,6 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
 struct Host {
     own: NodeName,
     settings: Settings,
-    secret: Option<Vec<u8>>,
     store: Store,
     socket: Option<socket::StatusSocket>,
     manifests: watch::Receiver<Loaded>,
@@ -116,7 +116,7 @@ struct Host {
     wire: watch::Receiver<Arc<Wire>>,
     health: HealthChecks,
     unhealthy: watch::Receiver<BTreeSet<ServiceKey>>,
-    membership: Membership,
+    group: Group,
     peers: Peers,
     decider: Decider,
     bound: Bound,
@@ -155,7 +155,7 @@ impl Host {
         Ok(Self {
             decider: Decider::new(own.clone(), options, table),
             peers: Peers::new(own.clone(), secret.is_some(), Instant::now()),
-            membership: Membership::new(own.clone(), secret.clone(), settings.port),
+            group: Group::new(own.clone(), secret, settings.port),
             wire: l2.wire(),
             unhealthy: health.unhealthy(),
             state: watch::Sender::default(),
@@ -165,7 +165,6 @@ impl Host {
             socket: Some(socket),
             own,
             settings,
-            secret,
             store,
             manifests,
             l2,
@@ -189,7 +188,7 @@ impl Host {
             Ok(()) = self.manifests.changed() => {}
             Ok(()) = self.wire.changed() => {}
             Ok(()) = self.unhealthy.changed() => {}
-            () = self.membership.changed() => {}
+            () = self.group.changed() => {}
             () = sleep => {}
         }
     }
@@ -229,14 +228,14 @@ impl Host {
 
     /// Membership: who ought to be there, who is, and what they say.
     fn meet(&mut self, loaded: &Loaded, findings: &mut Vec<Finding>) {
-        let nodes = membership::nodes(&loaded.objects);
+        let nodes = addresses_of(&loaded.objects.nodes);
         self.peers.set_expected(nodes.keys().cloned());
-        findings.extend(self.membership.follow(&nodes));
-        if self.membership.wants_retry() {
+        findings.extend(self.group.follow(nodes));
+        if self.group.wants_retry() {
             self.retry_at = Some(Instant::now() + RETRY_INTERVAL);
         }
-        self.peers.set_alive(&self.membership.alive());
-        self.peers.set_documents(self.membership.documents());
+        self.peers.set_alive(&self.group.alive());
+        self.peers.set_documents(self.group.documents());
         let mut learned = false;
         for (_, document) in self.peers.documents() {
             learned |= self.decider.learn(&document.table);
@@ -250,7 +249,7 @@ impl Host {
 
     /// Who allocates, and who is alive as far as can be told.
     fn roles(&self) -> (Allocates, Option<BTreeSet<NodeName>>) {
-        if self.secret.is_some() && !self.membership.is_running() {
+        if self.group.is_hindered() {
             return (Allocates::Listening, None);
         }
         let now = Instant::now();
@@ -289,7 +288,7 @@ impl Host {
             unhealthy: unhealthy.clone(),
         };
         if self.published.as_ref() != Some(&document) {
-            self.membership.publish(document.emit());
+            self.group.publish(document.emit());
             self.published = Some(document);
         }
     }
@@ -325,7 +324,7 @@ impl Host {
     }
 
     fn peer_states(&self, allocates: &Allocates, live: Option<&BTreeSet<NodeName>>) -> Vec<PeerState> {
-        let addresses = self.membership.addresses();
+        let addresses = self.group.addresses();
         let names: BTreeSet<&NodeName> =
             addresses.keys().chain(live.into_iter().flatten()).chain([&self.own]).collect();
         let state = |name: &NodeName| PeerState {
@@ -344,26 +343,17 @@ impl Host {
 
     /// Lets everything go: answers stop, addresses bound are taken back, the others are told.
     async fn stop(self) {
-        self.membership.leave().await;
+        self.group.leave().await;
         drop(self.l2);
         self.bound.release();
         tracing::debug!(socket = %self.settings.socket.display(), "closed");
     }
 }
 
-/// The secret, without the line end that editors leave.
 fn read_secret(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let mut secret =
-        std::fs::read(path).with_context(|| format!("--secret-file {}: cannot be read", path.display()))?;
-    while secret.last().is_some_and(u8::is_ascii_whitespace) {
-        secret.pop();
-    }
-    anyhow::ensure!(
-        !secret.is_empty(),
-        "--secret-file {}: it is empty; write for example: openssl rand -base64 32 > {0}",
-        path.display()
-    );
-    Ok(secret)
+    membership::read_secret(path).with_context(|| {
+        format!("--secret-file {}; write one for example by: openssl rand -base64 32 > {0}", path.display())
+    })
 }
 
 fn unix_seconds() -> i64 {

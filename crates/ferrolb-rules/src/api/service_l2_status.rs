@@ -54,6 +54,21 @@ pub struct ServiceL2StatusDetails {
     /// Interfaces that it answers on; empty means all.
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub interfaces: Vec<InterfaceInfo>,
+    /// Interfaces that it really answers on at present, each with its MAC address.
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<Answer>,
+}
+
+/// Where a Service is really answered for.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    /// Name of the interface.
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
+    pub interface: String,
+    /// MAC address that neighbours learn.
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
+    pub mac: String,
 }
 
 /// One network interface.

@@ -1,4 +1,4 @@
-//! Texts for LB0020–LB0099: the program and the API server of a cluster.
+//! Texts for LB0020–LB0022: the program and the API server of a cluster.
 
 use super::{Code, Explanation};
 

@@ -12,7 +12,8 @@ use crate::config;
 /// Numbers from the first to the last, and the table that has their texts.
 const RANGES: &[(u16, u16, &[Explanation])] = &[
     (1, 19, system::TABLE),
-    (20, 30, cluster::TABLE),
+    (20, 22, cluster::TABLE),
+    (23, 30, speaker::TABLE),
     (31, 39, flags::TABLE),
     (40, 49, webhooks::TABLE),
     (1001, 1007, pending::TABLE),

@@ -17,10 +17,12 @@ use std::thread;
 
 use ferrolb_proto::ethernet::MacAddr;
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
+use crate::metrics::Layer2Frames;
 use crate::state::InterfaceState;
 
+mod counts;
 pub mod links;
 mod responder;
 mod run;
@@ -39,11 +41,15 @@ pub struct Wire {
     pub failures: BTreeMap<String, String>,
 }
 
+/// Frames per address since they were told last.
+pub type Frames = BTreeMap<IpAddr, Layer2Frames>;
+
 /// The running responder. Dropping it stops it: nothing is answered any more.
 #[derive(Debug)]
 pub struct L2 {
     shared: Arc<Shared>,
     wire: watch::Receiver<Arc<Wire>>,
+    frames: Option<mpsc::UnboundedReceiver<Frames>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -75,20 +81,21 @@ impl Shared {
 }
 
 impl L2 {
-    /// Starts the thread. `restrict` names the only interfaces to use; without it, all that fit.
+    /// Starts the thread, to answer on these interfaces.
     ///
     /// # Errors
     /// The process may not open packet sockets, or the kernel gives no netlink socket.
-    pub fn start(restrict: Option<BTreeSet<String>>) -> io::Result<Self> {
+    pub fn start(choice: impl Into<links::Choice>) -> io::Result<Self> {
         let bell = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
         let shared = Arc::new(Shared { orders: Mutex::default(), bell });
         let (sender, wire) = watch::channel(Arc::new(Wire::default()));
-        let mut run = run::Run::new(shared.clone(), sender, restrict)?;
+        let (told, frames) = mpsc::unbounded_channel();
+        let mut run = run::Run::new(shared.clone(), sender, told, choice.into())?;
         let thread = thread::Builder::new().name("l2".to_owned()).spawn(move || {
             let _guard = EndProcess;
             run.run();
         })?;
-        Ok(Self { shared, wire, thread: Some(thread) })
+        Ok(Self { shared, wire, frames: Some(frames), thread: Some(thread) })
     }
 
     /// Announces exactly these addresses from now on.
@@ -99,6 +106,12 @@ impl L2 {
     /// What is on the wire.
     pub fn wire(&self) -> watch::Receiver<Arc<Wire>> {
         self.wire.clone()
+    }
+
+    /// Frames received and sent, told at most once a second and only where there were any. There is one receiver; when
+    /// it is dropped, nothing is counted any more.
+    pub fn frames(&mut self) -> Option<mpsc::UnboundedReceiver<Frames>> {
+        self.frames.take()
     }
 }
 

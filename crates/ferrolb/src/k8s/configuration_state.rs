@@ -4,12 +4,15 @@
 //! the change. Who deletes the object gets it back: the caller sees it gone and calls again.
 
 use ferrolb_rules::api::{ConfigurationResult, ConfigurationState, ConfigurationStateStatus, well_known};
-use ferrolb_rules::config::Invalid;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, OwnerReference, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::json;
+
+mod verdicts;
+
+pub use verdicts::Verdicts;
 
 /// Whose state it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,15 +56,13 @@ impl Component {
     /// transition.
     pub fn status(
         &self,
-        outcome: Result<(), &Invalid>,
+        outcome: Result<(), &str>,
         before: Option<&ConfigurationStateStatus>,
         now: Timestamp,
     ) -> ConfigurationStateStatus {
-        let message = outcome.err().map(|invalid| {
-            let all: Vec<String> = invalid.0.iter().map(ToString::to_string).collect();
-            // A condition's message has a limit.
-            format!("configuration error: {}", all.join("; ")).chars().take(32_000).collect::<String>()
-        });
+        // A condition's message has a limit.
+        let message =
+            outcome.err().map(|cause| format!("configuration error: {cause}").chars().take(32_000).collect::<String>());
         let (status, reason) = match &message {
             None => ("True", "Reconciled"),
             Some(_) => ("False", "ConfigurationError"),
@@ -123,6 +124,7 @@ pub async fn apply(
 
 #[cfg(test)]
 mod tests {
+    use ferrolb_rules::config::Invalid;
     use ferrolb_rules::reason::{Code, Finding, Severity};
 
     use super::*;
@@ -136,7 +138,7 @@ mod tests {
         let component = Component::controller();
         let cause = |object: &str| Finding::new(Code::PoolEmpty, Severity::Error, object, "no prefixes");
         let invalid = Invalid(vec![cause("IPAddressPool/m/a"), cause("IPAddressPool/m/b")]);
-        let bad = component.status(Err(&invalid), None, at(1));
+        let bad = component.status(Err(&invalid.to_string()), None, at(1));
         assert_eq!(bad.result, Some(ConfigurationResult::Invalid));
         assert!(
             bad.error_summary.starts_with("configuration error: LB4001 IPAddressPool/m/a"),

@@ -15,7 +15,8 @@ use ferrolb_rules::api;
 use ferrolb_rules::config::Resources;
 use ferrolb_rules::reason::Code;
 use futures::{Stream, StreamExt as _};
-use k8s_openapi::api::core::v1::{Namespace, Node};
+use k8s_openapi::api::core::v1::{Namespace, Node, NodeCondition, NodeSpec, NodeStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::utils::Backoff;
@@ -129,6 +130,11 @@ impl Watches {
             // The sender lives as long as this object.
             let _ = self.seen.changed().await;
         }
+    }
+
+    /// How many changes there were.
+    pub fn changes(&self) -> u64 {
+        *self.changes.borrow()
     }
 
     /// Returns when something changed since the last call.
@@ -333,12 +339,23 @@ fn trim_namespace(namespace: &mut Namespace) {
     namespace.metadata.annotations = None;
 }
 
-/// Node status changes every few seconds (heartbeats are leases, but images and volumes come and go): keep what is read.
+/// Of a Node is read: labels, whether it is cordoned, whether its network is available, and its addresses.
 fn trim_node(node: &mut Node) {
-    node.metadata.annotations = None;
-    if let Some(status) = &mut node.status {
-        status.images = None;
-        status.volumes_attached = None;
-        status.volumes_in_use = None;
-    }
+    let metadata = std::mem::take(&mut node.metadata);
+    node.metadata = ObjectMeta {
+        name: metadata.name,
+        labels: metadata.labels,
+        uid: metadata.uid,
+        resource_version: metadata.resource_version,
+        ..ObjectMeta::default()
+    };
+    let unschedulable = node.spec.take().and_then(|spec| spec.unschedulable);
+    node.spec = unschedulable.map(|_| NodeSpec { unschedulable, ..NodeSpec::default() });
+    node.status = node.status.take().map(|status| {
+        let conditions = status.conditions.unwrap_or_default().into_iter();
+        let read = conditions.filter(|condition| condition.type_ == "NetworkUnavailable");
+        // Without its heartbeat, which is new every time.
+        let plain = read.map(|one| NodeCondition { status: one.status, type_: one.type_, ..NodeCondition::default() });
+        NodeStatus { addresses: status.addresses, conditions: Some(plain.collect()), ..NodeStatus::default() }
+    });
 }

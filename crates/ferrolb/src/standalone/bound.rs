@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use ferrolb_rules::reason::{Code, Finding, Severity};
 
 use crate::drive::l2::Wire;
+use crate::durable;
 use crate::net::netlink;
 
 /// The index of `lo` in every network namespace.
@@ -93,10 +94,7 @@ impl Bound {
     }
 
     fn write(&self, addresses: &BTreeSet<IpAddr>) -> io::Result<()> {
-        let new = self.note.with_extension("new");
-        fs::write(&new, serde_json::to_vec(addresses)?)?;
-        fs::File::open(&new)?.sync_all()?;
-        fs::rename(&new, &self.note)
+        durable::replace(&self.note, &serde_json::to_vec(addresses)?)
     }
 
     /// Takes everything back.

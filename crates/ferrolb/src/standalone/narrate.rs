@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ferrolb_rules::names::{NodeName, ServiceKey};
-use ferrolb_rules::reason::{Finding, Severity};
+use ferrolb_rules::reason::Finding;
 
 use super::decide::Decision;
+use crate::findings::Said;
 use crate::state::State;
 
 /// What was said last.
@@ -14,7 +15,7 @@ use crate::state::State;
 pub(super) struct Narrator {
     addresses: BTreeMap<ServiceKey, Vec<IpAddr>>,
     announced: BTreeMap<ServiceKey, Vec<IpAddr>>,
-    findings: BTreeSet<Finding>,
+    findings: Said,
     alive: BTreeSet<String>,
 }
 
@@ -33,17 +34,7 @@ impl Narrator {
         }
         self.alive = alive;
         let findings: BTreeSet<Finding> = state.findings.iter().chain(decision.refusals.values()).cloned().collect();
-        for finding in findings.difference(&self.findings) {
-            match finding.severity {
-                Severity::Error => tracing::error!(code = %finding.code, "{finding}"),
-                Severity::Warning => tracing::warn!(code = %finding.code, "{finding}"),
-                Severity::Note => tracing::info!(code = %finding.code, "{finding}"),
-            }
-        }
-        for finding in self.findings.difference(&findings).filter(|finding| finding.severity != Severity::Note) {
-            tracing::info!(event = "resolved", code = %finding.code, object = finding.object, "no longer so");
-        }
-        self.findings = findings;
+        self.findings.say(findings);
     }
 
     fn allocations(&mut self, decision: &Decision) {

@@ -4,11 +4,13 @@
 //! old file or the new one, never half of one. A file that cannot be read is set aside, not overwritten: it may be the
 //! only record of who had which address.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use ferrolb_rules::table::Table;
+
+use crate::durable;
 
 /// The state directory of one process.
 #[derive(Debug)]
@@ -79,14 +81,7 @@ impl Store {
     /// The disk refuses; the old table is then still there.
     pub(super) fn save(&self, table: &Table) -> Result<(), StoreError> {
         let path = self.table_path();
-        let new = path.with_extension("new");
-        let write = || -> io::Result<()> {
-            let mut file = File::create(&new)?;
-            file.write_all(&serde_json::to_vec_pretty(table)?)?;
-            file.sync_all()?;
-            fs::rename(&new, &path)?;
-            File::open(&self.directory)?.sync_all()
-        };
+        let write = || durable::replace(&path, &serde_json::to_vec_pretty(table)?);
         write().map_err(|source| StoreError::Io { path: path.clone(), source })
     }
 

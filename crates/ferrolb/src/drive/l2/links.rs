@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 
 use ferrolb_proto::ethernet::MacAddr;
+use regex::Regex;
 
 use crate::net::netlink::{Change, Link};
 
@@ -42,18 +43,47 @@ pub struct Usable {
     pub link_local: Option<Ipv6Addr>,
 }
 
+/// Which interfaces may announce at all, by their names.
+#[derive(Clone, Debug, Default)]
+pub enum Choice {
+    /// All but `lo` and those of containers and tunnels.
+    #[default]
+    Fitting,
+    /// These, whatever their names.
+    Only(BTreeSet<String>),
+    /// All whose name this expression does not match anywhere (spec §6.3).
+    AllBut(Regex),
+}
+
+impl Choice {
+    fn includes(&self, name: &str) -> bool {
+        match self {
+            Self::Fitting => name != "lo" && !LEFT_ALONE.iter().any(|prefix| name.starts_with(prefix)),
+            Self::Only(names) => names.contains(name),
+            Self::AllBut(excluded) => !excluded.is_match(name),
+        }
+    }
+}
+
+impl From<Option<BTreeSet<String>>> for Choice {
+    /// The interfaces that were named, or all that fit.
+    fn from(names: Option<BTreeSet<String>>) -> Self {
+        names.map_or(Self::Fitting, Self::Only)
+    }
+}
+
 /// All interfaces, as far as netlink has told.
 #[derive(Clone, Debug, Default)]
 pub struct Links {
-    restrict: Option<BTreeSet<String>>,
+    choice: Choice,
     links: BTreeMap<u32, Link>,
     link_local: BTreeMap<u32, BTreeSet<Ipv6Addr>>,
 }
 
 impl Links {
-    /// Nothing known yet. `restrict` names the only interfaces to use.
-    pub fn new(restrict: Option<BTreeSet<String>>) -> Self {
-        Self { restrict, ..Self::default() }
+    /// Nothing known yet.
+    pub fn new(choice: Choice) -> Self {
+        Self { choice, ..Self::default() }
     }
 
     /// Forgets everything, before everything is read anew.
@@ -90,12 +120,8 @@ impl Links {
     }
 
     fn judge(&self, link: &Link) -> Option<Usable> {
-        let chosen = match &self.restrict {
-            Some(names) => names.contains(&link.name),
-            None => link.name != "lo" && !LEFT_ALONE.iter().any(|prefix| link.name.starts_with(prefix)),
-        };
         let mac = link.mac.filter(|mac| *mac != MacAddr::ZERO && !mac.is_group())?;
-        if !chosen || !link.up || link.enslaved || link.noarp {
+        if !self.choice.includes(&link.name) || !link.up || link.enslaved || link.noarp {
             return None;
         }
         let link_local = self.link_local.get(&link.index).and_then(BTreeSet::first).copied();
@@ -133,7 +159,7 @@ mod tests {
 
     #[test]
     fn an_interface_that_is_up_and_free_is_used() {
-        let mut links = Links::new(None);
+        let mut links = Links::new(Choice::Fitting);
         for (index, name) in ["lo", "eth0", "docker0", "veth12", "cali7", "br0", "cni0", "lxcbr0"].iter().enumerate() {
             links.apply(Change::Link(link(u32::try_from(index).unwrap(), name)));
         }
@@ -157,15 +183,24 @@ mod tests {
 
     #[test]
     fn named_interfaces_are_the_only_ones_and_are_used_whatever_their_name() {
-        let mut links = Links::new(Some(BTreeSet::from(["veth1".to_owned()])));
+        let mut links = Links::new(Choice::Only(BTreeSet::from(["veth1".to_owned()])));
         links.apply(Change::Link(link(1, "eth0")));
         links.apply(Change::Link(link(2, "veth1")));
         assert_eq!(names(&links), ["veth1"]);
     }
 
     #[test]
+    fn an_expression_excludes_wherever_it_matches_and_replaces_the_list_of_names_left_alone() {
+        let mut links = Links::new(Choice::AllBut(Regex::new("(^docker.*)|(wan)").unwrap()));
+        for (index, name) in ["docker0", "eth-wan1", "eth0", "veth1"].iter().enumerate() {
+            links.apply(Change::Link(link(u32::try_from(index).unwrap(), name)));
+        }
+        assert_eq!(names(&links), ["eth0", "veth1"]);
+    }
+
+    #[test]
     fn solicitations_need_a_link_local_address_and_a_rename_keeps_it() {
-        let mut links = Links::new(None);
+        let mut links = Links::new(Choice::Fitting);
         let address: Ipv6Addr = "fe80::1".parse().unwrap();
         links.apply(Change::Link(link(1, "eth0")));
         assert_eq!(links.usable()[&1].link_local, None);

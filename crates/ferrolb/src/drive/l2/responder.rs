@@ -9,6 +9,7 @@ use ferrolb_proto::ndp;
 use ferrolb_proto::ndp::groups::{Change, Groups};
 use socket2::{Domain, Socket, Type};
 
+use super::counts::Counts;
 use super::links::Usable;
 use crate::net::raw::PacketSocket;
 
@@ -126,8 +127,8 @@ impl Responder {
         }
     }
 
-    /// Answers what waits in the ARP socket, so many frames at most.
-    pub(super) fn serve_arp(&self, frames: usize) {
+    /// Answers what waits in the ARP socket, so many frames at most, and counts.
+    pub(super) fn serve_arp(&self, frames: usize, counts: &mut Counts) {
         let Some(socket) = &self.arp else { return };
         let mut buffer = [0; FRAME];
         for _ in 0..frames {
@@ -136,37 +137,39 @@ impl Responder {
             let Ok(frame) = arp::parse(buffer.get(..length).unwrap_or_default()) else { continue };
             if let Some(answer) = arp::answer(&frame, self.usable.mac, |address| self.v4.contains(&address)) {
                 // A full queue loses an answer as a busy switch would; the neighbour asks again.
-                let _ = socket.send(&answer.emit());
+                let sent = socket.send(&answer.emit()).is_ok();
+                counts.answered(IpAddr::V4(frame.target_ip), sent);
             }
         }
     }
 
-    /// Answers what waits in the socket for solicitations, so many frames at most.
-    pub(super) fn serve_ndp(&self, frames: usize) {
+    /// Answers what waits in the socket for solicitations, so many frames at most, and counts.
+    pub(super) fn serve_ndp(&self, frames: usize, counts: &mut Counts) {
         let Some(socket) = &self.ndp else { return };
         let mut buffer = [0; FRAME];
         for _ in 0..frames {
             let Ok(Some(length)) = socket.receive(&mut buffer) else { return };
             let Ok(solicitation) = ndp::parse(buffer.get(..length).unwrap_or_default()) else { continue };
             if let Some(answer) = ndp::answer(&solicitation, self.usable.mac, |address| self.v6.contains(&address)) {
-                let _ = socket.send(&answer);
+                let sent = socket.send(&answer).is_ok();
+                counts.answered(IpAddr::V6(solicitation.target), sent);
             }
         }
     }
 
-    /// Tells the network where the address is; nothing where it is not ours any more.
-    pub(super) fn announce(&self, address: IpAddr) {
+    /// Tells the network where the address is, and counts; nothing where it is not ours any more.
+    pub(super) fn announce(&self, address: IpAddr, counts: &mut Counts) {
         if !self.answers(address) {
             return;
         }
         match (address, &self.arp, &self.ndp) {
             (IpAddr::V4(v4), Some(socket), _) => {
                 for frame in arp::announcements(self.usable.mac, v4) {
-                    let _ = socket.send(&frame.emit());
+                    counts.announced(address, socket.send(&frame.emit()).is_ok());
                 }
             }
             (IpAddr::V6(v6), _, Some(socket)) => {
-                let _ = socket.send(&ndp::announcement(self.usable.mac, v6));
+                counts.announced(address, socket.send(&ndp::announcement(self.usable.mac, v6)).is_ok());
             }
             _ => {}
         }

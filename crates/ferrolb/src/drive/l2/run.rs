@@ -10,11 +10,12 @@ use ferrolb_proto::announce::{Announcements, Input};
 use ferrolb_proto::arp;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
-use super::links::{Links, Usable};
+use super::counts::Counts;
+use super::links::{Choice, Links, Usable};
 use super::responder::Responder;
-use super::{Shared, Wanted, Wire};
+use super::{Frames, Shared, Wanted, Wire};
 use crate::net::netlink::{self, Change, Monitor};
 use crate::net::raw::PacketSocket;
 use crate::state::InterfaceState;
@@ -39,6 +40,7 @@ pub(super) struct Run {
     /// Per interface, what it is to answer for.
     assigned: BTreeMap<u32, BTreeSet<IpAddr>>,
     announcements: Announcements,
+    counts: Counts,
     failures: BTreeMap<String, String>,
     /// When a frame was answered last.
     served_at: Instant,
@@ -48,7 +50,8 @@ impl Run {
     pub(super) fn new(
         shared: Arc<Shared>,
         wire: watch::Sender<Arc<Wire>>,
-        restrict: Option<BTreeSet<String>>,
+        frames: mpsc::UnboundedSender<Frames>,
+        choice: Choice,
     ) -> io::Result<Self> {
         // On no interface at all: only to see early whether we may.
         PacketSocket::open(0, arp::ETHERTYPE, &arp::filter::arp_requests(&BTreeSet::new())).map_err(|error| {
@@ -64,11 +67,12 @@ impl Run {
             wire,
             epoll,
             monitor,
-            links: Links::new(restrict),
+            links: Links::new(choice),
             wanted: Wanted::new(),
             responders: BTreeMap::new(),
             assigned: BTreeMap::new(),
             announcements: Announcements::new(Instant::now()),
+            counts: Counts::new(frames),
             failures: BTreeMap::new(),
             served_at: Instant::now(),
         };
@@ -109,6 +113,7 @@ impl Run {
                 }
             }
             self.announce();
+            self.counts.handle_timeout(Instant::now());
             if changed {
                 self.publish();
             }
@@ -117,7 +122,8 @@ impl Run {
 
     /// Frames before announcements: a pending announcement shortens the wait, and is sent after what is ready.
     fn timeout(&self) -> EpollTimeout {
-        let Some(at) = self.announcements.next_deadline() else { return EpollTimeout::NONE };
+        let deadlines = [self.announcements.next_deadline(), self.counts.next_deadline()];
+        let Some(at) = deadlines.into_iter().flatten().min() else { return EpollTimeout::NONE };
         let wait = at.saturating_duration_since(Instant::now());
         // Whole milliseconds, rounded up: waking too early would only spin.
         let millis = wait.as_micros().div_ceil(1000);
@@ -132,9 +138,9 @@ impl Run {
         };
         let turn = if self.served_at.elapsed() < NO_SLEEP { TURN } else { 1 };
         if token.is_multiple_of(2) {
-            responder.serve_arp(turn);
+            responder.serve_arp(turn, &mut self.counts);
         } else {
-            responder.serve_ndp(turn);
+            responder.serve_ndp(turn, &mut self.counts);
         }
         self.served_at = Instant::now();
     }
@@ -145,7 +151,7 @@ impl Run {
         }
         while let Some((index, address)) = self.announcements.poll_output() {
             if let Some(responder) = self.responders.get(&index) {
-                responder.announce(address);
+                responder.announce(address, &mut self.counts);
             }
         }
     }

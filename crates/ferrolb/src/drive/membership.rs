@@ -1,7 +1,10 @@
 //! Membership from the point of view of a host: started once its own address is known, restarted if that changes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 
 use ferrolb_rules::names::NodeName;
@@ -9,14 +12,12 @@ use ferrolb_rules::reason::{Code, Finding, Severity};
 use k8s_openapi::api::core::v1::Node;
 use tokio::sync::watch;
 
-use super::peers::HostDocument;
-use crate::drive::liveness::{Config, Liveness};
-use crate::source::Objects;
+use super::liveness::{Config, Liveness};
 
 /// Every Node and its InternalIP, where it tells one.
-pub(super) fn nodes(objects: &Objects) -> BTreeMap<NodeName, Option<IpAddr>> {
+pub fn addresses_of<'a>(nodes: impl IntoIterator<Item = &'a Arc<Node>>) -> BTreeMap<NodeName, Option<IpAddr>> {
     let entry = |node: &Arc<Node>| Some((NodeName::new(node.metadata.name.clone()?), internal_ip(node)));
-    objects.nodes.iter().filter_map(entry).collect()
+    nodes.into_iter().filter_map(entry).collect()
 }
 
 fn internal_ip(node: &Node) -> Option<IpAddr> {
@@ -24,18 +25,36 @@ fn internal_ip(node: &Node) -> Option<IpAddr> {
     addresses.iter().find(|address| address.type_ == "InternalIP")?.address.parse().ok()
 }
 
+/// The secret in a file, without the line end that editors leave.
+///
+/// # Errors
+/// It cannot be read, or is empty.
+pub fn read_secret(path: &Path) -> io::Result<Vec<u8>> {
+    let mut secret = fs::read(path)?;
+    while secret.last().is_some_and(u8::is_ascii_whitespace) {
+        secret.pop();
+    }
+    if secret.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is empty"));
+    }
+    Ok(secret)
+}
+
 /// Membership, running or not.
-pub(super) struct Membership {
+#[derive(Debug)]
+pub struct Membership {
     own: NodeName,
-    secret: Option<Vec<u8>>,
+    secret: Vec<u8>,
+    /// Where to listen, if not at the address of the own Node.
+    bind: Option<IpAddr>,
     port: u16,
-    nodes: BTreeMap<NodeName, Option<IpAddr>>,
     running: Option<Running>,
     failure: Option<String>,
     /// What this host says, for a machine that starts later.
     document: Option<Vec<u8>>,
 }
 
+#[derive(Debug)]
 struct Running {
     liveness: Liveness,
     listen: SocketAddr,
@@ -43,59 +62,44 @@ struct Running {
     documents: watch::Receiver<BTreeMap<NodeName, Arc<[u8]>>>,
     conflicts: watch::Receiver<BTreeMap<NodeName, Vec<IpAddr>>>,
     strangers: watch::Receiver<BTreeSet<IpAddr>>,
-    /// The documents that could be read, and the bytes that they were read from.
-    read: BTreeMap<NodeName, (Arc<[u8]>, HostDocument)>,
     peers: BTreeMap<String, SocketAddr>,
 }
 
 impl Membership {
-    /// Not running yet; without a secret it never will.
-    pub(super) fn new(own: NodeName, secret: Option<Vec<u8>>, port: u16) -> Self {
-        Self { own, secret, port, nodes: BTreeMap::new(), running: None, failure: None, document: None }
+    /// Not running yet. It listens at `bind`, or at the InternalIP of the own Node.
+    pub const fn new(own: NodeName, secret: Vec<u8>, bind: Option<IpAddr>, port: u16) -> Self {
+        Self { own, secret, bind, port, running: None, failure: None, document: None }
     }
 
-    pub(super) const fn is_running(&self) -> bool {
+    /// Whether the others can be met.
+    pub const fn is_running(&self) -> bool {
         self.running.is_some()
     }
 
     /// Whether starting failed for a reason that may pass.
-    pub(super) const fn wants_retry(&self) -> bool {
+    pub const fn wants_retry(&self) -> bool {
         self.failure.is_some()
     }
 
-    /// The addresses of the hosts.
-    pub(super) fn addresses(&self) -> BTreeMap<NodeName, IpAddr> {
-        self.nodes.iter().filter_map(|(name, address)| Some((name.clone(), (*address)?))).collect()
-    }
-
     /// Starts, restarts and informs the machine as the Nodes say. Returns what is wrong.
-    pub(super) fn follow(&mut self, nodes: &BTreeMap<NodeName, Option<IpAddr>>) -> Vec<Finding> {
-        self.nodes.clone_from(nodes);
+    pub fn follow(&mut self, nodes: &BTreeMap<NodeName, Option<IpAddr>>) -> Vec<Finding> {
         let object = format!("Node/{}", self.own);
-        let Some(secret) = &self.secret else {
-            let others = nodes.keys().any(|name| *name != self.own);
-            let (severity, message) = if others {
-                let message = "there is no --secret-file: this host decides alone, and the other hosts of the manifests would announce the same addresses";
-                (Severity::Warning, message)
-            } else {
-                (Severity::Note, "there is no --secret-file: this host works alone, without failover")
-            };
-            return vec![Finding::new(Code::MembershipOff, severity, object, message)];
-        };
-        let Some(address) = nodes.get(&self.own).copied().flatten() else {
+        let Some(address) =
+            self.bind.filter(|bind| !bind.is_unspecified()).or_else(|| nodes.get(&self.own).copied().flatten())
+        else {
             let what = if nodes.contains_key(&self.own) {
                 "its Node has no InternalIP"
             } else {
                 "there is no Node of this name"
             };
-            let message = format!("{what} in the manifests, so the other hosts cannot be met and nothing is announced");
+            let message = format!("{what}, so the other hosts cannot be met and nothing is announced");
             self.running = None;
             return vec![Finding::new(Code::NodeUnknown, Severity::Error, object, message)];
         };
         let listen = SocketAddr::new(address, self.port);
         if self.running.as_ref().is_none_or(|running| running.listen != listen) {
             self.running = None;
-            let config = Config { name: self.own.to_string(), listen, secret: secret.clone() };
+            let config = Config { name: self.own.to_string(), listen, secret: self.secret.clone() };
             match Liveness::start(config) {
                 Ok(liveness) => {
                     self.failure = None;
@@ -134,31 +138,17 @@ impl Membership {
     }
 
     /// The live hosts.
-    pub(super) fn alive(&mut self) -> BTreeSet<NodeName> {
+    pub fn alive(&mut self) -> BTreeSet<NodeName> {
         self.running.as_mut().map(|running| running.members.borrow_and_update().clone()).unwrap_or_default()
     }
 
-    /// What the other hosts said last, as far as it can be read.
-    pub(super) fn documents(&mut self) -> BTreeMap<NodeName, HostDocument> {
-        let Some(running) = &mut self.running else { return BTreeMap::new() };
-        let newest = running.documents.borrow_and_update().clone();
-        for (host, bytes) in newest {
-            if running.read.get(&host).is_some_and(|(old, _)| *old == bytes) {
-                continue;
-            }
-            match HostDocument::parse(&bytes) {
-                Ok(document) => {
-                    running.read.insert(host, (bytes, document));
-                }
-                // The last one that could be read stays: another version of the program, most likely.
-                Err(error) => tracing::warn!(event = "membership", %host, %error, "cannot read what this host says"),
-            }
-        }
-        running.read.iter().map(|(host, (_, document))| (host.clone(), document.clone())).collect()
+    /// What the other hosts said last, the dead ones too.
+    pub fn documents(&mut self) -> BTreeMap<NodeName, Arc<[u8]>> {
+        self.running.as_mut().map(|running| running.documents.borrow_and_update().clone()).unwrap_or_default()
     }
 
     /// Tells the others.
-    pub(super) fn publish(&mut self, document: Vec<u8>) {
+    pub fn publish(&mut self, document: Vec<u8>) {
         if let Some(running) = &self.running {
             running.liveness.publish(document.clone());
         }
@@ -166,7 +156,7 @@ impl Membership {
     }
 
     /// Returns when something changed; never where it does not run.
-    pub(super) async fn changed(&mut self) {
+    pub async fn changed(&mut self) {
         let Some(running) = &mut self.running else { return std::future::pending().await };
         tokio::select! {
             Ok(()) = running.members.changed() => {}
@@ -178,7 +168,7 @@ impl Membership {
     }
 
     /// Says goodbye.
-    pub(super) async fn leave(self) {
+    pub async fn leave(self) {
         if let Some(running) = self.running {
             running.liveness.leave().await;
         }
@@ -192,7 +182,6 @@ impl Running {
             documents: liveness.documents(),
             conflicts: liveness.conflicts(),
             strangers: liveness.strangers(),
-            read: BTreeMap::new(),
             peers: BTreeMap::new(),
             liveness,
             listen,

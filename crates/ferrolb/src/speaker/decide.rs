@@ -1,0 +1,263 @@
+//! From everything known to everything wanted, in one pass and without touching anything.
+//!
+//! Three questions: which configuration is in force, what the plan is, and whether it is the plan that counts or what
+//! was saved before a restart.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ferrolb_rules::config::{self, Config, Resources};
+use ferrolb_rules::names::{NodeName, ServiceKey};
+use ferrolb_rules::plan::{Announcement, Options, Plan, Planner, Snapshot};
+use ferrolb_rules::reason::{Code, Finding, Severity};
+use ferrolb_rules::service::status_ips;
+use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+
+#[cfg(test)]
+mod tests;
+
+/// How long a configuration waits that would take away an announced address. The controller gives a new address within
+/// milliseconds; a minute is enough for it to be restarted and to get its lease back, and for a pool that is renamed in
+/// two steps. After that the configuration counts as it stands: a Service that nobody moves (a status that somebody
+/// else wrote) must not hold up everybody's configuration for ever, as it does upstream.
+pub(super) const HOLD_INTERVAL: Duration = Duration::from_secs(60);
+/// How long to wait for the API server before what was saved counts (decision D21).
+pub(super) const API_INTERVAL: Duration = Duration::from_secs(3);
+
+/// What one pass is made from.
+#[derive(Debug, Default)]
+pub(super) struct Inputs {
+    /// What the configuration is made of.
+    pub(super) resources: Resources,
+    /// The Services of type LoadBalancer.
+    pub(super) services: BTreeMap<ServiceKey, Arc<Service>>,
+    /// Their EndpointSlices.
+    pub(super) endpoints: BTreeMap<ServiceKey, Vec<Arc<EndpointSlice>>>,
+    /// The Nodes.
+    pub(super) nodes: BTreeMap<NodeName, Arc<Node>>,
+    /// The live members; `None`: no membership, every Node counts.
+    pub(super) members: Option<BTreeSet<NodeName>>,
+    /// This node's interfaces that can announce.
+    pub(super) interfaces: BTreeSet<String>,
+}
+
+/// What one pass ends with.
+#[derive(Debug)]
+pub(super) struct Decision {
+    /// What this node announces, and why everything else is not announced.
+    pub(super) plan: Plan,
+    /// Configuration errors and what else is worth knowing about it.
+    pub(super) findings: Vec<Finding>,
+    /// What is wrong with the newest configuration.
+    pub(super) verdict: Result<(), String>,
+    /// Whether any configuration is in force.
+    pub(super) configured: bool,
+}
+
+/// The memory between passes.
+#[derive(Debug)]
+pub(super) struct Decider {
+    own: NodeName,
+    options: Options,
+    config: Option<Arc<Config>>,
+    /// What the newest configuration was made of, and what became of it.
+    parsed: Option<(Resources, Parsed)>,
+    planner: Planner,
+    /// The Services that somebody announces, by the last plan.
+    announced: BTreeSet<ServiceKey>,
+    hold_until: Option<Instant>,
+}
+
+#[derive(Clone, Debug)]
+enum Parsed {
+    Good(Arc<Config>),
+    Bad(Vec<Finding>),
+}
+
+impl Decider {
+    pub(super) fn new(own: NodeName, options: Options) -> Self {
+        Self {
+            own,
+            options,
+            config: None,
+            parsed: None,
+            planner: Planner::default(),
+            announced: BTreeSet::new(),
+            hold_until: None,
+        }
+    }
+
+    /// One pass.
+    pub(super) fn decide(&mut self, inputs: Inputs, now: Instant) -> Decision {
+        let (verdict, findings) = self.configure(&inputs.resources, &inputs.services, now);
+        let plan = self.planner.plan(&Snapshot {
+            config: self.config.clone().unwrap_or_default(),
+            services: inputs.services,
+            endpoints: inputs.endpoints,
+            nodes: inputs.nodes,
+            members: inputs.members,
+            own: self.own.clone(),
+            own_interfaces: inputs.interfaces,
+            unhealthy: BTreeMap::new(),
+            options: self.options.clone(),
+        });
+        let announced = plan.services.iter().filter(|service| service.owner.is_some() && service.code().is_none());
+        self.announced = announced.map(|service| service.service.clone()).collect();
+        Decision { plan, findings, verdict, configured: self.config.is_some() }
+    }
+
+    /// When the answer changes by time alone.
+    pub(super) const fn next_deadline(&self) -> Option<Instant> {
+        self.hold_until
+    }
+
+    /// Takes the newest configuration, if it can be used and takes no address away that is announced (spec §3.9).
+    fn configure(
+        &mut self,
+        resources: &Resources,
+        services: &BTreeMap<ServiceKey, Arc<Service>>,
+        now: Instant,
+    ) -> (Result<(), String>, Vec<Finding>) {
+        let new = match self.parse(resources) {
+            Parsed::Bad(errors) => {
+                self.hold_until = None;
+                return self.stale(errors);
+            }
+            Parsed::Good(new) => new,
+        };
+        let homeless = match &self.config {
+            Some(old) if !Arc::ptr_eq(old, &new) => self.homeless(&new, services),
+            _ => Vec::new(),
+        };
+        if !homeless.is_empty() {
+            let until = *self.hold_until.get_or_insert(now + HOLD_INTERVAL);
+            if now < until {
+                return self.held(&homeless);
+            }
+        }
+        self.hold_until = None;
+        let findings = new.findings.clone();
+        self.config = Some(new);
+        (Ok(()), findings)
+    }
+
+    /// The configuration that these resources make; the same `Arc` as before where they mean the same.
+    fn parse(&mut self, resources: &Resources) -> Parsed {
+        if let Some((old, parsed)) = &self.parsed
+            && same(old, resources)
+        {
+            return parsed.clone();
+        }
+        let parsed = match config::parse(resources) {
+            Ok(config) => {
+                let last = match &self.parsed {
+                    Some((_, Parsed::Good(last))) => Some(last),
+                    _ => None,
+                };
+                let equal = last.into_iter().chain(&self.config).find(|old| ***old == config).cloned();
+                Parsed::Good(equal.unwrap_or_else(|| Arc::new(config)))
+            }
+            Err(invalid) => Parsed::Bad(invalid.0),
+        };
+        self.parsed = Some((resources.clone(), parsed.clone()));
+        parsed
+    }
+
+    fn stale(&self, errors: Vec<Finding>) -> (Result<(), String>, Vec<Finding>) {
+        let first = errors.first().map(ToString::to_string).unwrap_or_default();
+        let consequence = match self.config {
+            Some(_) => "the last good one stays in force",
+            None => "there is no earlier one",
+        };
+        let message = format!("failed to parse the configuration: {} errors; {consequence}", errors.len());
+        let mut findings = vec![Finding::new(Code::ConfigurationStale, Severity::Error, "configuration", message)];
+        findings.extend(errors);
+        (Err(first), findings)
+    }
+
+    fn held(&self, homeless: &[(ServiceKey, Vec<IpAddr>)]) -> (Result<(), String>, Vec<Finding>) {
+        let list = |(key, addresses): &(ServiceKey, Vec<IpAddr>)| {
+            let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            format!("{key} ({})", addresses.join(", "))
+        };
+        let named: Vec<String> = homeless.iter().take(3).map(list).collect();
+        let more = if homeless.len() > named.len() { " and others" } else { "" };
+        let message = format!(
+            "new configuration rejected for now: no pool of it has the addresses of {}{more}, which are announced",
+            named.join(", ")
+        );
+        let finding = Finding::new(Code::ConfigurationHeld, Severity::Warning, "configuration", message.clone());
+        (Err(message), vec![finding])
+    }
+
+    /// The Services that somebody announces and whose addresses no single pool of this configuration has.
+    fn homeless(&self, new: &Config, services: &BTreeMap<ServiceKey, Arc<Service>>) -> Vec<(ServiceKey, Vec<IpAddr>)> {
+        let addresses = |key: &ServiceKey| -> Option<(ServiceKey, Vec<IpAddr>)> {
+            let ips = status_ips(services.get(key)?).filter_map(|ip| ip.parse().ok()).collect::<Vec<IpAddr>>();
+            Some((key.clone(), ips))
+        };
+        let housed = |ips: &[IpAddr]| {
+            let mut pools = new.pools.values();
+            pools.any(|pool| ips.iter().all(|ip| pool.ranges.iter().any(|range| range.contains(*ip))))
+        };
+        self.announced.iter().filter_map(addresses).filter(|(_, ips)| !housed(ips)).collect()
+    }
+}
+
+/// Whether two sets of resources are the same objects.
+fn same(a: &Resources, b: &Resources) -> bool {
+    fn all<T>(a: &[Arc<T>], b: &[Arc<T>]) -> bool {
+        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| Arc::ptr_eq(a, b))
+    }
+    all(&a.pools, &b.pools)
+        && all(&a.l2_advertisements, &b.l2_advertisements)
+        && all(&a.communities, &b.communities)
+        && all(&a.namespaces, &b.namespaces)
+        && all(&a.nodes, &b.nodes)
+}
+
+/// What counts at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Basis {
+    /// Nothing yet: too little is known.
+    Nothing,
+    /// What was saved before the restart: the API server does not answer.
+    Saved,
+    /// What was saved, where the Services still have these addresses: no configuration could be loaded since.
+    SavedAndStill,
+    /// The plan.
+    Plan,
+}
+
+impl Basis {
+    /// Chooses. `configured` says whether a configuration is in force, `since` when the speaker started.
+    pub(super) fn choose(synced: bool, configured: bool, saved: bool, since: Instant, now: Instant) -> Self {
+        match (synced, configured, saved) {
+            (true, true, _) | (true, false, false) => Self::Plan,
+            (true, false, true) => Self::SavedAndStill,
+            (false, _, true) if now >= since + API_INTERVAL => Self::Saved,
+            (false, ..) => Self::Nothing,
+        }
+    }
+}
+
+/// Of what was saved, what Services still have in their status.
+pub(super) fn still(
+    saved: &BTreeMap<IpAddr, Announcement>,
+    services: &BTreeMap<ServiceKey, Arc<Service>>,
+) -> BTreeMap<IpAddr, Announcement> {
+    let has = |key: &ServiceKey, address: IpAddr| {
+        services.get(key).is_some_and(|service| status_ips(service).any(|ip| ip.parse() == Ok(address)))
+    };
+    let mut kept = BTreeMap::new();
+    for (address, one) in saved {
+        let services: BTreeSet<ServiceKey> = one.services.iter().filter(|key| has(key, *address)).cloned().collect();
+        if !services.is_empty() {
+            kept.insert(*address, Announcement { interfaces: one.interfaces.clone(), services });
+        }
+    }
+    kept
+}

@@ -1,0 +1,162 @@
+//! Meeting the other speakers: waits for the shared secret, starts membership, and says who is alive (spec §6.7).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use ferrolb_rules::api::well_known::MEMBERLIST_SECRET_KEY;
+use ferrolb_rules::names::NodeName;
+use ferrolb_rules::reason::{Code, Finding, Severity};
+
+use super::joining::Joining;
+use crate::drive::membership::{Membership, read_secret};
+
+/// Between two looks for the secret, and two tries to listen.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Who is alive, as far as is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Alive {
+    /// There is no membership: every Node counts.
+    Everybody,
+    /// Not known yet.
+    Listening,
+    /// These, this node included.
+    These(BTreeSet<NodeName>),
+}
+
+/// How to meet.
+#[derive(Clone, Debug)]
+pub(super) struct Config {
+    /// The directory with the file `secretkey`.
+    pub(super) secret: PathBuf,
+    /// Where to listen; none: at the node's InternalIP.
+    pub(super) bind: Option<IpAddr>,
+    /// The UDP port of all speakers.
+    pub(super) port: u16,
+}
+
+/// Membership, as soon as it can be had.
+pub(super) struct Meeting {
+    own: NodeName,
+    config: Option<Config>,
+    membership: Option<Membership>,
+    joining: Joining,
+    /// The address of the own Node, even where its Node object is gone for a while.
+    own_address: Option<IpAddr>,
+    retry_at: Option<Instant>,
+}
+
+impl Meeting {
+    /// Nobody met yet; without a configuration nobody ever will be.
+    pub(super) fn new(own: NodeName, config: Option<Config>) -> Self {
+        let joining = Joining::new(own.clone());
+        Self { own, config, membership: None, joining, own_address: None, retry_at: None }
+    }
+
+    /// Starts and informs membership, and says who is alive and what is wrong. Call it only when there is something to
+    /// announce: from the first answer on, the others step back for this node.
+    pub(super) fn follow(
+        &mut self,
+        mut nodes: BTreeMap<NodeName, Option<IpAddr>>,
+        now: Instant,
+    ) -> (Alive, Vec<Finding>) {
+        self.retry_at = None;
+        let Some(config) = &self.config else { return (Alive::Everybody, Vec::new()) };
+        if self.membership.is_none() {
+            match read_secret(&secret_file(&config.secret)) {
+                Ok(secret) => {
+                    self.membership = Some(Membership::new(self.own.clone(), secret, config.bind, config.port));
+                }
+                Err(error) => {
+                    self.retry_at = Some(now + RETRY_INTERVAL);
+                    let path = secret_file(&config.secret);
+                    let message = format!("{}: {error}; waiting for it, and announcing nothing", path.display());
+                    let object = format!("Node/{}", self.own);
+                    let finding = Finding::new(Code::MembershipKeyMissing, Severity::Error, object, message);
+                    return (Alive::Listening, vec![finding]);
+                }
+            }
+        }
+        let Some(membership) = &mut self.membership else { return (Alive::Listening, Vec::new()) };
+        // A Node object that is deleted by mistake does not silence its node.
+        self.own_address = nodes.get(&self.own).copied().flatten().or(self.own_address);
+        nodes.insert(self.own.clone(), self.own_address);
+        let findings = membership.follow(&nodes);
+        if membership.wants_retry() {
+            self.retry_at = Some(now + RETRY_INTERVAL);
+        }
+        if !membership.is_running() {
+            return (Alive::Listening, findings);
+        }
+        let alive = membership.alive();
+        let expected = nodes.into_iter().filter(|(_, address)| address.is_some()).map(|(name, _)| name).collect();
+        let live = self.joining.live(&alive, &expected, now);
+        (live.map_or(Alive::Listening, Alive::These), findings)
+    }
+
+    /// When to look again although nothing was heard.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.retry_at.into_iter().chain(self.joining.next_deadline()).min()
+    }
+
+    /// Returns when something changed; never without membership.
+    pub(super) async fn changed(&mut self) {
+        match &mut self.membership {
+            Some(membership) => membership.changed().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Says goodbye.
+    pub(super) async fn leave(self) {
+        if let Some(membership) = self.membership {
+            membership.leave().await;
+        }
+    }
+}
+
+/// The file itself, where a directory is named as upstream does.
+fn secret_file(path: &Path) -> PathBuf {
+    if path.is_file() { path.to_owned() } else { path.join(MEMBERLIST_SECRET_KEY) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nodes(list: &[&str]) -> BTreeMap<NodeName, Option<IpAddr>> {
+        list.iter().map(|name| (NodeName::new(*name), Some(IpAddr::from([127, 0, 0, 1])))).collect()
+    }
+
+    #[test]
+    fn without_membership_every_node_counts() {
+        let mut meeting = Meeting::new(NodeName::new("a"), None);
+        assert_eq!(meeting.follow(nodes(&["a", "b"]), Instant::now()), (Alive::Everybody, Vec::new()));
+        assert_eq!(meeting.next_deadline(), None);
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_comes_late_is_waited_for_and_said_with_a_code() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = Config { secret: directory.path().to_owned(), bind: None, port: 0 };
+        let (mut meeting, now) = (Meeting::new(NodeName::new("a"), Some(config)), Instant::now());
+        let (alive, findings) = meeting.follow(nodes(&["a"]), now);
+        assert_eq!((alive, findings[0].code), (Alive::Listening, Code::MembershipKeyMissing));
+        assert_eq!(meeting.next_deadline(), Some(now + RETRY_INTERVAL));
+        std::fs::write(directory.path().join("secretkey"), "a secret\n").unwrap();
+        let (alive, findings) = meeting.follow(nodes(&["a"]), now + RETRY_INTERVAL);
+        assert_eq!((alive, findings), (Alive::These(BTreeSet::from([NodeName::new("a")])), Vec::new()));
+    }
+
+    #[tokio::test]
+    async fn a_node_object_that_disappears_does_not_silence_its_node() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("secretkey"), "a secret").unwrap();
+        let config = Config { secret: directory.path().to_owned(), bind: None, port: 0 };
+        let (mut meeting, now) = (Meeting::new(NodeName::new("a"), Some(config)), Instant::now());
+        assert!(matches!(meeting.follow(nodes(&["a"]), now).0, Alive::These(_)));
+        assert!(matches!(meeting.follow(nodes(&[]), now).0, Alive::These(_)));
+    }
+}

@@ -1,0 +1,151 @@
+//! What is said when something changes, once: log lines with upstream's keys (spec §8.5) and events on Services (spec
+//! §5.5).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ferrolb_rules::names::{NodeName, ServiceKey};
+use ferrolb_rules::plan::Plan;
+use ferrolb_rules::reason::{Code, Finding};
+use k8s_openapi::api::core::v1::{ObjectReference, Service};
+
+use super::wire::Answering;
+use crate::findings::Said;
+use crate::k8s::events::{Event, Events};
+
+/// Something to tell on a Service.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Notice {
+    service: ServiceKey,
+    warning: bool,
+    reason: &'static str,
+    message: String,
+}
+
+impl Notice {
+    fn assigned(service: &ServiceKey, message: String) -> Self {
+        Self { service: service.clone(), warning: false, reason: "nodeAssigned", message }
+    }
+
+    fn failed(service: &ServiceKey, message: String) -> Self {
+        Self { service: service.clone(), warning: true, reason: "announceFailed", message }
+    }
+}
+
+/// What was said last.
+#[derive(Debug, Default)]
+pub(super) struct Narrator {
+    answered: BTreeMap<ServiceKey, BTreeSet<IpAddr>>,
+    /// The Services whose interfaces are missing here, with their addresses.
+    failed: BTreeMap<ServiceKey, Vec<IpAddr>>,
+    alive: BTreeSet<NodeName>,
+    findings: Said,
+}
+
+impl Narrator {
+    /// Says which Services are answered for now. Returns the events.
+    pub(super) fn announcements(
+        &mut self,
+        own: &NodeName,
+        answering: &BTreeMap<ServiceKey, Answering>,
+        plan: Option<&Plan>,
+    ) -> Vec<Notice> {
+        let mut events = Vec::new();
+        for (service, one) in answering {
+            if self.answered.get(service) == Some(&one.addresses) {
+                continue;
+            }
+            tracing::info!(event = "serviceAnnounced", %service, ips = ?one.addresses, node = %own, protocol = "layer2", "service has IP, announcing");
+            if !self.answered.contains_key(service) {
+                let message = format!("announcing from node \"{own}\" with protocol \"layer2\"");
+                events.push(Notice::assigned(service, message));
+            }
+        }
+        for (service, ips) in self.answered.iter().filter(|(service, _)| !answering.contains_key(*service)) {
+            let reason = reason(own, service, plan);
+            tracing::info!(event = "serviceWithdrawn", %service, ?ips, reason, protocol = "layer2", "withdrawing service announcement");
+        }
+        self.answered = answering.iter().map(|(service, one)| (service.clone(), one.addresses.clone())).collect();
+        if let Some(plan) = plan {
+            events.extend(self.failures(own, plan));
+        }
+        events
+    }
+
+    /// Services that are this node's to announce, and it has none of their interfaces.
+    fn failures(&mut self, own: &NodeName, plan: &Plan) -> Vec<Notice> {
+        let ours = plan.services.iter().filter(|one| one.owner.as_ref() == Some(own));
+        let failed: BTreeMap<ServiceKey, Vec<IpAddr>> = ours
+            .filter(|one| one.code() == Some(Code::InterfaceMissing))
+            .map(|one| (one.service.clone(), one.addresses.clone()))
+            .collect();
+        let mut events = Vec::new();
+        for (service, ips) in failed.iter().filter(|(service, ips)| self.failed.get(*service) != Some(*ips)) {
+            for ip in ips {
+                let message = format!(
+                    "the interfaces specified by LB IP \"{ip}\" doesn't exist in assigned node \"{own}\" with protocol \"layer2\""
+                );
+                tracing::warn!(op = "announce", %service, %ip, code = %Code::InterfaceMissing, message);
+                events.push(Notice::failed(service, message));
+            }
+        }
+        self.failed = failed;
+        events
+    }
+
+    /// Says who came and went.
+    pub(super) fn members(&mut self, own: &NodeName, alive: BTreeSet<NodeName>) {
+        for node in alive.difference(&self.alive).filter(|node| *node != own) {
+            tracing::info!(component = "Memberlist", event = "memberJoined", %node, "node is alive");
+        }
+        for node in self.alive.difference(&alive).filter(|node| *node != own) {
+            tracing::warn!(component = "Memberlist", event = "memberLeft", %node, "node is gone");
+        }
+        self.alive = alive;
+    }
+
+    /// Says what is wrong.
+    pub(super) fn findings(&mut self, findings: impl IntoIterator<Item = Finding>) {
+        self.findings.say(findings.into_iter().collect());
+    }
+}
+
+fn reason(own: &NodeName, service: &ServiceKey, plan: Option<&Plan>) -> String {
+    let Some(plan) = plan.and_then(|plan| plan.service(service)) else { return "serviceDeleted".to_owned() };
+    let here = plan.node_codes().find(|(node, _)| *node == own).map(|(_, code)| code);
+    here.or(plan.code()).map_or_else(|| "notOnTheWire".to_owned(), |code| format!("{code} {}", code.name()))
+}
+
+/// Publishes events on Services.
+pub(super) fn publish<'a>(events: &Events, notices: Vec<Notice>, service: impl Fn(&ServiceKey) -> Option<&'a Service>) {
+    for Notice { service: key, warning, reason, message } in notices {
+        let about = ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Service".to_owned()),
+            namespace: Some(key.namespace.clone()),
+            name: Some(key.name.clone()),
+            uid: service(&key).and_then(|service| service.metadata.uid.clone()),
+            ..ObjectReference::default()
+        };
+        events.publish(Event { about, warning, reason: reason.to_owned(), message });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_assignment_is_told_on_change_and_not_on_every_pass() {
+        let own = NodeName::new("a");
+        let mut narrator = Narrator::default();
+        let one = Answering { addresses: BTreeSet::from(["10.0.0.1".parse().unwrap()]), ..Answering::default() };
+        let answering = BTreeMap::from([(ServiceKey::new("default", "web"), one)]);
+        let said = narrator.announcements(&own, &answering, None);
+        let expected = "announcing from node \"a\" with protocol \"layer2\"".to_owned();
+        assert_eq!(said, [Notice::assigned(&ServiceKey::new("default", "web"), expected)]);
+        assert!(narrator.announcements(&own, &answering, None).is_empty());
+        assert!(narrator.announcements(&own, &BTreeMap::new(), None).is_empty());
+        assert_eq!(narrator.announcements(&own, &answering, None).len(), 1, "back again is a change");
+    }
+}

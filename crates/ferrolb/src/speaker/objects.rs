@@ -1,0 +1,232 @@
+//! What the speaker follows, trimmed to what a plan reads: at 10,000 Services every string kept is a megabyte.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ferrolb_rules::api::well_known::{
+    ALLOCATED_FROM_POOL, ALLOW_SHARED_IP, DEPRECATED_ALLOW_SHARED_IP, SLICE_SERVICE_LABEL,
+};
+use ferrolb_rules::config::Resources;
+use ferrolb_rules::names::{NodeName, ServiceKey};
+use ferrolb_rules::service::{is_load_balancer, key_of};
+use k8s_openapi::api::core::v1::{LoadBalancerIngress, Node, Service, ServiceSpec, ServiceStatus};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointSlice};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::runtime::reflector::Store;
+use kube::runtime::watcher;
+use kube::{Api, Client};
+
+use crate::k8s::stores::{Configuration, Watches, by_name};
+
+/// Everything followed.
+#[derive(Debug)]
+pub(super) struct Objects {
+    configuration: Configuration,
+    services: Store<Service>,
+    slices: Store<EndpointSlice>,
+    /// The Nodes, the same `Arc` as long as what is read of one is the same.
+    nodes: BTreeMap<NodeName, Arc<Node>>,
+}
+
+impl Objects {
+    /// Follows all of it.
+    pub(super) fn follow(watches: &mut Watches, client: &Client, namespace: &str) -> Self {
+        let everywhere = || watcher::Config::default();
+        Self {
+            configuration: Configuration::follow(watches, client, namespace),
+            services: watches.follow(Api::all(client.clone()), everywhere(), trim_service),
+            slices: watches.follow(
+                Api::all(client.clone()),
+                // Slices without this label are of no Service.
+                everywhere().labels(SLICE_SERVICE_LABEL),
+                trim_slice,
+            ),
+            nodes: BTreeMap::new(),
+        }
+    }
+
+    /// What the configuration is made of.
+    pub(super) fn resources(&mut self) -> Resources {
+        let nodes = self.nodes();
+        Resources { nodes: nodes.values().cloned().collect(), ..self.configuration.resources() }
+    }
+
+    /// The Nodes by name.
+    pub(super) fn nodes(&mut self) -> BTreeMap<NodeName, Arc<Node>> {
+        let mut before = std::mem::take(&mut self.nodes);
+        for node in by_name(&self.configuration.nodes) {
+            let Some(name) = node.metadata.name.clone().map(NodeName) else { continue };
+            let old = before.remove(&name).filter(|old| reads_the_same(old, &node));
+            self.nodes.insert(name, old.unwrap_or(node));
+        }
+        self.nodes.clone()
+    }
+
+    /// The Services of type LoadBalancer.
+    pub(super) fn services(&self) -> BTreeMap<ServiceKey, Arc<Service>> {
+        let served = self.services.state_filter(|service| is_load_balancer(service));
+        served.into_iter().map(|service| (key_of(&service), service)).collect()
+    }
+
+    /// The EndpointSlices of these Services, always in the same order.
+    pub(super) fn endpoints(
+        &self,
+        services: &BTreeMap<ServiceKey, Arc<Service>>,
+    ) -> BTreeMap<ServiceKey, Vec<Arc<EndpointSlice>>> {
+        let mut endpoints = BTreeMap::<ServiceKey, Vec<Arc<EndpointSlice>>>::new();
+        for slice in self.slices.state() {
+            if let Some(key) = service_of(&slice).filter(|key| services.contains_key(key)) {
+                endpoints.entry(key).or_default().push(slice);
+            }
+        }
+        for slices in endpoints.values_mut().filter(|slices| slices.len() > 1) {
+            slices.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
+        }
+        endpoints
+    }
+
+    /// The objects that this release does not act on, as `Kind/namespace/name` and what does not happen.
+    pub(super) fn not_acted_on(&self) -> Vec<(String, &'static str)> {
+        let named = |kind: &str, metadata: &ObjectMeta| {
+            let part = |text: &Option<String>| text.clone().unwrap_or_default();
+            format!("{kind}/{}/{}", part(&metadata.namespace), part(&metadata.name))
+        };
+        let peers = by_name(&self.configuration.bgp_peers);
+        let advertisements = by_name(&self.configuration.bgp_advertisements);
+        let profiles = by_name(&self.configuration.bfd_profiles);
+        let peers = peers.iter().map(|one| (named("BGPPeer", &one.metadata), "no BGP session is opened"));
+        let advertisements =
+            advertisements.iter().map(|one| (named("BGPAdvertisement", &one.metadata), "nothing is announced by BGP"));
+        let profiles = profiles.iter().map(|one| (named("BFDProfile", &one.metadata), "no BFD session is opened"));
+        peers.chain(advertisements).chain(profiles).collect()
+    }
+}
+
+/// The Service that a slice is of.
+fn service_of(slice: &EndpointSlice) -> Option<ServiceKey> {
+    let name = slice.metadata.labels.as_ref()?.get(SLICE_SERVICE_LABEL)?;
+    Some(ServiceKey::new(slice.metadata.namespace.clone()?, name))
+}
+
+fn reads_the_same(a: &Node, b: &Node) -> bool {
+    a.metadata.labels == b.metadata.labels && a.spec == b.spec && a.status == b.status
+}
+
+/// Only what names the object.
+fn bare(metadata: &mut ObjectMeta) -> ObjectMeta {
+    let all = std::mem::take(metadata);
+    ObjectMeta {
+        name: all.name,
+        namespace: all.namespace,
+        uid: all.uid,
+        resource_version: all.resource_version,
+        ..ObjectMeta::default()
+    }
+}
+
+/// Labels (advertisements select by them), the annotations that a plan reads, type, class, traffic policy, addresses.
+fn trim_service(service: &mut Service) {
+    let labels = service.metadata.labels.take().filter(|labels| !labels.is_empty());
+    let annotations = service.metadata.annotations.take().map(|mut annotations| {
+        let read = [ALLOCATED_FROM_POOL, ALLOW_SHARED_IP, DEPRECATED_ALLOW_SHARED_IP];
+        annotations.retain(|key, _| read.contains(&key.as_str()));
+        annotations
+    });
+    let metadata = bare(&mut service.metadata);
+    let spec = service.spec.take().unwrap_or_default();
+    let load_balancer = spec.type_.as_deref() == Some("LoadBalancer");
+    service.spec = Some(ServiceSpec {
+        type_: spec.type_,
+        load_balancer_class: spec.load_balancer_class,
+        external_traffic_policy: spec.external_traffic_policy,
+        ..ServiceSpec::default()
+    });
+    let status = service.status.take().and_then(|status| status.load_balancer).filter(|_| load_balancer);
+    service.status = status.map(|mut load_balancer| {
+        let plain = |entry: LoadBalancerIngress| LoadBalancerIngress { ip: entry.ip, ..LoadBalancerIngress::default() };
+        load_balancer.ingress = load_balancer.ingress.map(|ingress| ingress.into_iter().map(plain).collect());
+        ServiceStatus { load_balancer: Some(load_balancer), ..ServiceStatus::default() }
+    });
+    service.metadata = ObjectMeta {
+        labels: labels.filter(|_| load_balancer),
+        annotations: annotations.filter(|annotations| load_balancer && !annotations.is_empty()),
+        ..metadata
+    };
+}
+
+/// Of the endpoints that can serve (spec §5.3) one per node: more of them decide nothing.
+fn trim_slice(slice: &mut EndpointSlice) {
+    let name = slice.metadata.labels.take().and_then(|mut labels| labels.remove_entry(SLICE_SERVICE_LABEL));
+    slice.metadata = ObjectMeta { labels: name.map(|name| BTreeMap::from([name])), ..bare(&mut slice.metadata) };
+    slice.address_type = String::new();
+    slice.ports = None;
+    let mut nodes = BTreeSet::new();
+    let mut serving: Vec<Endpoint> = std::mem::take(&mut slice.endpoints)
+        .into_iter()
+        .filter(serves)
+        .filter(|endpoint| nodes.insert(endpoint.node_name.clone()))
+        .map(|endpoint| Endpoint { node_name: endpoint.node_name, conditions: None, ..Endpoint::default() })
+        .collect();
+    serving.sort_by(|a, b| a.node_name.cmp(&b.node_name));
+    serving.shrink_to_fit();
+    slice.endpoints = serving;
+}
+
+fn serves(endpoint: &Endpoint) -> bool {
+    let of = |what: fn(&EndpointConditions) -> Option<bool>| endpoint.conditions.as_ref().and_then(what);
+    of(|conditions| conditions.ready).unwrap_or(true) || of(|conditions| conditions.serving) == Some(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed<T: serde::de::DeserializeOwned>(yaml: &str) -> T {
+        serde_saphyr::from_str(yaml).unwrap()
+    }
+
+    #[test]
+    fn a_service_keeps_what_a_plan_reads_and_nothing_else() {
+        let mut service: Service = parsed(
+            "metadata: {name: web, namespace: default, labels: {app: web}, annotations: {metallb.io/allow-shared-ip: k, \
+             kubectl.kubernetes.io/last-applied-configuration: long}}\n\
+             spec: {type: LoadBalancer, externalTrafficPolicy: Local, loadBalancerClass: c, ports: [{port: 80}], \
+             clusterIP: 10.0.0.1, selector: {app: web}}\n\
+             status: {loadBalancer: {ingress: [{ip: 192.168.1.2, ipMode: VIP}]}}",
+        );
+        trim_service(&mut service);
+        let expected: Service = parsed(
+            "metadata: {name: web, namespace: default, labels: {app: web}, annotations: {metallb.io/allow-shared-ip: k}}\n\
+             spec: {type: LoadBalancer, externalTrafficPolicy: Local, loadBalancerClass: c}\n\
+             status: {loadBalancer: {ingress: [{ip: 192.168.1.2}]}}",
+        );
+        assert_eq!(service, expected);
+    }
+
+    #[test]
+    fn a_service_of_another_type_keeps_hardly_anything() {
+        let mut service: Service = parsed(
+            "metadata: {name: web, namespace: default, labels: {app: web}}\nspec: {type: ClusterIP, clusterIP: 10.0.0.1}",
+        );
+        trim_service(&mut service);
+        assert_eq!(service, parsed("metadata: {name: web, namespace: default}\nspec: {type: ClusterIP}"));
+    }
+
+    #[test]
+    fn a_slice_keeps_one_serving_endpoint_per_node() {
+        let mut slice: EndpointSlice = parsed(
+            "metadata: {name: web-1, namespace: default, labels: {kubernetes.io/service-name: web, other: x}}\n\
+             addressType: IPv4\nports: [{port: 80}]\nendpoints:\n\
+             - {addresses: [10.0.0.3], nodeName: b, conditions: {ready: true}}\n\
+             - {addresses: [10.0.0.1], nodeName: a, conditions: {ready: false, serving: true}}\n\
+             - {addresses: [10.0.0.2], nodeName: a}\n\
+             - {addresses: [10.0.0.4], nodeName: c, conditions: {ready: false}}",
+        );
+        trim_slice(&mut slice);
+        let nodes: Vec<_> = slice.endpoints.iter().map(|endpoint| endpoint.node_name.as_deref()).collect();
+        assert_eq!(nodes, [Some("a"), Some("b")]);
+        assert!(slice.endpoints.iter().all(serves));
+        assert_eq!(service_of(&slice), Some(ServiceKey::new("default", "web")));
+        assert_eq!(slice.metadata.labels.map(|labels| labels.len()), Some(1));
+    }
+}

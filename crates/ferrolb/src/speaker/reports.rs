@@ -1,0 +1,125 @@
+//! What goes back to the API server: ServiceL2Statuses and our ConfigurationState. None of it holds up an announcement.
+//!
+//! Both are owned by our own Pod, so that they go with it. It is asked for once; until that is answered nothing is
+//! written.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ferrolb_rules::names::NodeName;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{Api, Client};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::statuses;
+use crate::k8s::configuration_state::{Component, Verdicts};
+
+/// Between two tries to ask for our own Pod, at first and at last.
+const RETRY_INTERVALS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// Where to hand over what is so.
+#[derive(Debug)]
+pub(super) struct Reports {
+    statuses: watch::Sender<Option<Arc<statuses::Wanted>>>,
+    alive: watch::Sender<Option<BTreeSet<NodeName>>>,
+    verdict: watch::Sender<Option<Result<(), String>>>,
+    _tasks: JoinSet<()>,
+}
+
+impl Reports {
+    /// Starts the tasks.
+    pub(super) fn start(client: &Client, namespace: &str, own: &NodeName, pod_name: Option<String>) -> Self {
+        let (statuses, wanted) = watch::channel(None);
+        let (alive, living) = watch::channel(None);
+        let (verdict, verdicts) = watch::channel(None);
+        let mut tasks = JoinSet::new();
+        let (client, namespace, own) = (client.clone(), namespace.to_owned(), own.clone());
+        tasks.spawn(async move {
+            let owner = match pod_name {
+                Some(pod) => own_pod(&client, &namespace, &pod).await,
+                None => None,
+            };
+            let writer = statuses::Writer::new(own.clone(), &client, &namespace, owner.clone());
+            tokio::join!(writer.run(wanted, living), pass_on(client, &namespace, &own, owner, verdicts));
+        });
+        Self { statuses, alive, verdict, _tasks: tasks }
+    }
+
+    /// The ServiceL2Statuses that there ought to be.
+    pub(super) fn statuses(&self, wanted: statuses::Wanted) {
+        self.statuses.send_if_modified(|last| {
+            let different = last.as_deref() != Some(&wanted);
+            if different {
+                *last = Some(Arc::new(wanted));
+            }
+            different
+        });
+    }
+
+    /// The nodes that look after their own ServiceL2Statuses.
+    pub(super) fn alive(&self, nodes: &BTreeSet<NodeName>) {
+        set(&self.alive, nodes);
+    }
+
+    /// What this speaker thinks of the configuration.
+    pub(super) fn verdict(&self, verdict: &Result<(), String>) {
+        set(&self.verdict, verdict);
+    }
+}
+
+fn set<T: Clone + PartialEq>(channel: &watch::Sender<Option<T>>, value: &T) {
+    channel.send_if_modified(|last| {
+        let different = last.as_ref() != Some(value);
+        if different {
+            *last = Some(value.clone());
+        }
+        different
+    });
+}
+
+async fn pass_on(
+    client: Client,
+    namespace: &str,
+    own: &NodeName,
+    owner: Option<OwnerReference>,
+    mut verdicts: watch::Receiver<Option<Result<(), String>>>,
+) {
+    let states = Verdicts::new(client, namespace, Component::speaker(own.as_str()), owner);
+    loop {
+        if let Some(verdict) = verdicts.borrow_and_update().as_ref() {
+            states.report(verdict);
+        }
+        if verdicts.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A reference to our own Pod; none where there is no such Pod or we may not see it.
+async fn own_pod(client: &Client, namespace: &str, name: &str) -> Option<OwnerReference> {
+    let pods = Api::<Pod>::namespaced(client.clone(), namespace);
+    let mut wait = RETRY_INTERVALS.0;
+    loop {
+        match pods.get(name).await {
+            Ok(pod) => {
+                return Some(OwnerReference {
+                    api_version: "v1".to_owned(),
+                    kind: "Pod".to_owned(),
+                    name: name.to_owned(),
+                    uid: pod.metadata.uid?,
+                    ..OwnerReference::default()
+                });
+            }
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_forbidden() => {
+                tracing::warn!(op = "startup", pod = name, error = %status, "our own Pod cannot be seen: what this speaker writes stays when it is deleted");
+                return None;
+            }
+            // The API server is away: it is not needed for an announcement.
+            Err(_) => tokio::time::sleep(wait).await,
+        }
+        wait = (wait * 2).min(RETRY_INTERVALS.1);
+    }
+}

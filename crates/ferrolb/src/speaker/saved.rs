@@ -1,0 +1,174 @@
+//! The last plan on disk, for a start without an API server (decision D21).
+//!
+//! What is saved is what this node announces and where the other speakers are; a file that cannot be read counts as
+//! none. Writing is left to a task: the disk must not hold up an announcement.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fs, io};
+
+use ferrolb_rules::names::{NodeName, ServiceKey};
+use ferrolb_rules::plan::Announcement;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::durable;
+
+/// The file in the state directory.
+const FILE: &str = "speaker-plan.json";
+/// The version of its content.
+const VERSION: u32 = 1;
+/// Between two writes, so that a busy cluster does not wear out the disk.
+const WRITE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a speaker knows again after a restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Saved {
+    version: u32,
+    /// The node that it is about.
+    pub(super) node: NodeName,
+    /// Every Node with its InternalIP.
+    pub(super) nodes: BTreeMap<NodeName, Option<IpAddr>>,
+    /// What this node announces.
+    announce: BTreeMap<IpAddr, SavedAnnouncement>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct SavedAnnouncement {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    interfaces: Option<BTreeSet<String>>,
+    /// `namespace/name`.
+    services: BTreeSet<String>,
+}
+
+impl Saved {
+    pub(super) fn new(
+        node: NodeName,
+        nodes: BTreeMap<NodeName, Option<IpAddr>>,
+        announce: &BTreeMap<IpAddr, Announcement>,
+    ) -> Self {
+        let saved = |one: &Announcement| SavedAnnouncement {
+            interfaces: one.interfaces.clone(),
+            services: one.services.iter().map(ToString::to_string).collect(),
+        };
+        let announce = announce.iter().map(|(address, one)| (*address, saved(one))).collect();
+        Self { version: VERSION, node, nodes, announce }
+    }
+
+    /// What this node announced.
+    pub(super) fn announce(&self) -> BTreeMap<IpAddr, Announcement> {
+        let key = |text: &String| text.split_once('/').map(|(namespace, name)| ServiceKey::new(namespace, name));
+        let read = |one: &SavedAnnouncement| Announcement {
+            interfaces: one.interfaces.clone(),
+            services: one.services.iter().filter_map(key).collect(),
+        };
+        self.announce.iter().map(|(address, one)| (*address, read(one))).collect()
+    }
+
+    /// Reads what was saved for this node; none where nothing was.
+    ///
+    /// # Errors
+    /// The file is there and cannot be used.
+    pub(super) fn load(directory: &Path, node: &NodeName) -> io::Result<Option<Self>> {
+        let text = match fs::read(directory.join(FILE)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            result => result?,
+        };
+        let saved: Self = serde_json::from_slice(&text)?;
+        Ok((saved.version == VERSION && saved.node == *node).then_some(saved))
+    }
+}
+
+/// Where to hand plans to be saved.
+#[derive(Debug)]
+pub(super) struct Saver {
+    newest: watch::Sender<Saved>,
+}
+
+impl Saver {
+    /// Starts the task. `last` is what is on disk.
+    pub(super) fn start(directory: PathBuf, last: Saved) -> Self {
+        let (newest, plans) = watch::channel(last);
+        tokio::spawn(write(directory, plans));
+        Self { newest }
+    }
+
+    /// Saves this soon, unless it is saved already.
+    pub(super) fn save(&self, saved: Saved) {
+        self.newest.send_if_modified(|last| {
+            let different = *last != saved;
+            if different {
+                *last = saved;
+            }
+            different
+        });
+    }
+}
+
+async fn write(directory: PathBuf, mut plans: watch::Receiver<Saved>) {
+    let mut failing = false;
+    while plans.changed().await.is_ok() {
+        let saved = plans.borrow_and_update().clone();
+        let path = directory.join(FILE);
+        let directory = directory.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            fs::create_dir_all(directory)?;
+            durable::replace(&path, &serde_json::to_vec(&saved)?)
+        });
+        match written.await {
+            Ok(Ok(())) => failing = false,
+            Ok(Err(error)) if !failing => {
+                failing = true;
+                tracing::warn!(op = "save", %error, "the plan cannot be saved: a restart without the API server would announce nothing");
+            }
+            _ => {}
+        }
+        tokio::time::sleep(WRITE_INTERVAL).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn saved(node: &str) -> Saved {
+        let announcement = Announcement {
+            interfaces: Some(BTreeSet::from(["eth0".to_owned()])),
+            services: BTreeSet::from([ServiceKey::new("default", "web")]),
+        };
+        let announce = BTreeMap::from([("192.168.1.2".parse().unwrap(), announcement)]);
+        let nodes = BTreeMap::from([(NodeName::new(node), Some("192.168.1.11".parse().unwrap()))]);
+        Saved::new(NodeName::new(node), nodes, &announce)
+    }
+
+    #[tokio::test]
+    async fn a_saved_plan_is_there_after_a_restart_and_only_for_its_node() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("deep");
+        assert_eq!(Saved::load(&path, &NodeName::new("a")).unwrap(), None);
+        Saver::start(path.clone(), Saved::default()).save(saved("a"));
+        for _ in 0..100 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            if path.join(FILE).exists() {
+                break;
+            }
+        }
+        let read = Saved::load(&path, &NodeName::new("a")).unwrap().unwrap();
+        assert_eq!(read, saved("a"));
+        assert_eq!(read.announce(), saved("a").announce());
+        assert_eq!(Saved::load(&path, &NodeName::new("b")).unwrap(), None);
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_and_another_version_is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let node = NodeName::new("a");
+        fs::write(directory.path().join(FILE), b"{\"version\":1").unwrap();
+        assert!(Saved::load(directory.path(), &node).is_err());
+        let other = Saved { version: VERSION + 1, ..saved("a") };
+        fs::write(directory.path().join(FILE), serde_json::to_vec(&other).unwrap()).unwrap();
+        assert_eq!(Saved::load(directory.path(), &node).unwrap(), None);
+    }
+}

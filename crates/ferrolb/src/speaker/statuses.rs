@@ -1,0 +1,328 @@
+//! This node's ServiceL2Statuses (spec §6.9): one object for each Service that it really answers for.
+//!
+//! The newest wish is handed over whole; a task compares it with what its watch shows and writes the difference. What
+//! the watch does not show yet although it was written is remembered until it does, so nothing is written twice; in
+//! the steady state nothing is asked and nothing written.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ferrolb_rules::api::well_known::{L2_STATUS_PREFIX, NODE_LABEL, SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL};
+use ferrolb_rules::api::{Answer, InterfaceInfo, ServiceL2Status, ServiceL2StatusDetails};
+use ferrolb_rules::names::{NodeName, ServiceKey};
+use futures::StreamExt as _;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::runtime::reflector::Store;
+use kube::runtime::watcher;
+use kube::{Api, Client};
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::wire::Answering;
+use crate::k8s::stores::Watches;
+
+#[cfg(test)]
+mod tests;
+
+/// Requests at a time: enough to keep up, too few to hurt an API server.
+const AT_A_TIME: usize = 8;
+/// How long one request may take.
+const REQUEST: Duration = Duration::from_secs(10);
+/// How long to wait for more changes before anything is compared.
+const SETTLE_INTERVAL: Duration = Duration::from_millis(50);
+/// How long after a node has gone to look for what it left behind: by then its Services are answered for.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// How long to believe that the watch will still show what was written.
+const REMEMBER: Duration = Duration::from_secs(30);
+/// Between two tries after a failure, at first and at last.
+const RETRY_INTERVALS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// The Services that this node answers for, with what their status says.
+pub(super) type Wanted = BTreeMap<ServiceKey, ServiceL2StatusDetails>;
+
+/// What the statuses ought to say.
+pub(super) fn wanted(own: &NodeName, answering: &BTreeMap<ServiceKey, Answering>) -> Wanted {
+    let details = |key: &ServiceKey, one: &Answering| ServiceL2StatusDetails {
+        node: own.to_string(),
+        service_name: key.name.clone(),
+        service_namespace: key.namespace.clone(),
+        interfaces: match one.selected {
+            true => one.links.iter().map(|(name, _)| InterfaceInfo { name: name.clone() }).collect(),
+            false => Vec::new(),
+        },
+        answers: one
+            .links
+            .iter()
+            .map(|(interface, mac)| Answer { interface: interface.clone(), mac: mac.to_string() })
+            .collect(),
+    };
+    answering.iter().map(|(key, one)| (key.clone(), details(key, one))).collect()
+}
+
+/// One write.
+#[derive(Clone, Debug, PartialEq)]
+enum Write {
+    Create(ServiceKey, ServiceL2StatusDetails),
+    Set(String, ServiceL2StatusDetails),
+    Delete(String),
+}
+
+/// One of this node's objects.
+#[derive(Clone, Debug, PartialEq)]
+struct Existing {
+    name: String,
+    service: Option<ServiceKey>,
+    details: Option<ServiceL2StatusDetails>,
+}
+
+impl Existing {
+    fn read(object: &ServiceL2Status) -> Self {
+        let labels = object.metadata.labels.as_ref();
+        let label = |key: &str| labels.and_then(|labels| labels.get(key)).cloned();
+        Self {
+            name: object.metadata.name.clone().unwrap_or_default(),
+            service: label(SERVICE_NAMESPACE_LABEL)
+                .zip(label(SERVICE_NAME_LABEL))
+                .map(|(namespace, name)| ServiceKey::new(namespace, name)),
+            details: object.status.clone(),
+        }
+    }
+
+    /// Whether its immutable fields say something else.
+    fn is_of_another(&self, wanted: &ServiceL2StatusDetails) -> bool {
+        let key = |details: &ServiceL2StatusDetails| {
+            (details.node.clone(), details.service_name.clone(), details.service_namespace.clone())
+        };
+        self.details.as_ref().is_some_and(|details| !details.node.is_empty() && key(details) != key(wanted))
+    }
+}
+
+/// What has to be written. `existing` are the objects with this node's label, in order of name.
+fn difference(wanted: &Wanted, existing: &[Existing]) -> Vec<Write> {
+    let mut writes = Vec::new();
+    let mut there = BTreeSet::new();
+    for object in existing {
+        // An object without the other labels is not ours to judge (spec §6.9).
+        let Some(service) = &object.service else { continue };
+        match wanted.get(service) {
+            Some(details) if !there.contains(service) && !object.is_of_another(details) => {
+                there.insert(service);
+                if object.details.as_ref() != Some(details) {
+                    writes.push(Write::Set(object.name.clone(), details.clone()));
+                }
+            }
+            _ => writes.push(Write::Delete(object.name.clone())),
+        }
+    }
+    let missing = wanted.iter().filter(|(service, _)| !there.contains(service));
+    writes.extend(missing.map(|(service, details)| Write::Create(service.clone(), details.clone())));
+    writes
+}
+
+/// What was written and what the watch may not show yet.
+#[derive(Debug, Default)]
+struct Remembered {
+    objects: BTreeMap<String, (Option<Existing>, Instant)>,
+}
+
+impl Remembered {
+    /// The objects as they are, as far as is known: what the watch shows, with what was written since.
+    fn apply(&mut self, shown: Vec<Existing>, now: Instant) -> Vec<Existing> {
+        let mut objects: BTreeMap<String, Existing> =
+            shown.into_iter().map(|object| (object.name.clone(), object)).collect();
+        self.objects.retain(|name, (written, at)| {
+            let shown = objects.get(name) == written.as_ref();
+            !shown && now.duration_since(*at) < REMEMBER
+        });
+        for (name, (written, _)) in &self.objects {
+            match written {
+                Some(written) => objects.insert(name.clone(), written.clone()),
+                None => objects.remove(name),
+            };
+        }
+        objects.into_values().collect()
+    }
+
+    fn wrote(&mut self, name: String, object: Option<Existing>, now: Instant) {
+        self.objects.insert(name, (object, now));
+    }
+}
+
+/// Writes what is wanted.
+pub(super) struct Writer {
+    own: NodeName,
+    api: Api<ServiceL2Status>,
+    store: Store<ServiceL2Status>,
+    /// A watch of its own: nothing is announced any later if these objects cannot be read.
+    watches: Watches,
+    owner: Option<OwnerReference>,
+    remembered: Remembered,
+}
+
+impl Writer {
+    /// Follows this node's objects. `owner` owns what is created.
+    pub(super) fn new(own: NodeName, client: &Client, namespace: &str, owner: Option<OwnerReference>) -> Self {
+        let api = Api::namespaced(client.clone(), namespace);
+        let ours = watcher::Config::default().labels(&format!("{NODE_LABEL}={own}"));
+        let mut watches = Watches::default();
+        let store = watches.follow(api.clone(), ours, |_| ());
+        Self { own, api, store, watches, owner, remembered: Remembered::default() }
+    }
+
+    /// Runs until nobody wants anything any more. `alive` are the nodes whose own objects are their own to look after.
+    pub(super) async fn run(
+        mut self,
+        mut wanted: watch::Receiver<Option<Arc<Wanted>>>,
+        mut alive: watch::Receiver<Option<BTreeSet<NodeName>>>,
+    ) {
+        let (mut wait, mut retry_at, mut sweep_at) = (RETRY_INTERVALS.0, None::<Instant>, None::<Instant>);
+        self.watches.synced().await;
+        loop {
+            let due = retry_at.into_iter().chain(sweep_at).min();
+            tokio::select! {
+                changed = wanted.changed() => if changed.is_err() { return },
+                Ok(()) = alive.changed() => sweep_at = Some(Instant::now() + SWEEP_INTERVAL),
+                () = self.watches.changed() => {}
+                () = until(due) => {}
+            }
+            // Changes come in flocks.
+            tokio::time::sleep(SETTLE_INTERVAL).await;
+            let Some(newest) = wanted.borrow_and_update().clone() else { continue };
+            let mut result = self.bring_in_line(&newest).await;
+            if result.is_ok() && sweep_at.is_some_and(|at| at <= Instant::now()) {
+                let nodes = alive.borrow_and_update().clone();
+                result = self.sweep(&newest, nodes).await;
+                sweep_at = sweep_at.filter(|_| result.is_err());
+            }
+            match &result {
+                Ok(()) => (wait, retry_at) = (RETRY_INTERVALS.0, None),
+                Err(error) => {
+                    if retry_at.is_none() {
+                        tracing::warn!(op = "serviceL2Status", %error, "cannot be written; trying again");
+                    }
+                    retry_at = Some(Instant::now() + wait);
+                    wait = (wait * 2).min(RETRY_INTERVALS.1);
+                }
+            }
+        }
+    }
+
+    async fn bring_in_line(&mut self, wanted: &Wanted) -> Result<(), kube::Error> {
+        let shown = self.store.state().iter().map(|object| Existing::read(object)).collect();
+        let existing = self.remembered.apply(shown, Instant::now());
+        let writes = difference(wanted, &existing);
+        let (own, api, owner) = (&self.own, &self.api, &self.owner);
+        let requests = writes.into_iter().map(|write| write_one(own, api, owner.as_ref(), write));
+        let results: Vec<_> = futures::stream::iter(requests).buffer_unordered(AT_A_TIME).collect().await;
+        let mut failure = Ok(());
+        for (written, result) in results {
+            if let Some((name, object)) = written {
+                self.remembered.wrote(name, object, Instant::now());
+            }
+            failure = failure.and(result);
+        }
+        failure
+    }
+
+    /// Takes away what nodes that are not alive left behind about Services that this node answers for now.
+    async fn sweep(&self, wanted: &Wanted, alive: Option<BTreeSet<NodeName>>) -> Result<(), kube::Error> {
+        let Some(alive) = alive.filter(|_| !wanted.is_empty()) else { return Ok(()) };
+        let names: Vec<String> = alive.iter().chain([&self.own]).map(ToString::to_string).collect();
+        let strangers = ListParams::default().labels(&format!("{NODE_LABEL},{NODE_LABEL} notin ({})", names.join(",")));
+        let left = in_time(self.api.list(&strangers)).await?;
+        let ours = left.items.iter().map(Existing::read);
+        for object in ours.filter(|one| one.service.as_ref().is_some_and(|service| wanted.contains_key(service))) {
+            delete(&self.api, &object.name, DeleteParams::default()).await?;
+        }
+        Ok(())
+    }
+}
+
+type Written = Option<(String, Option<Existing>)>;
+
+/// Does one write. Returns what is there now, as far as it came.
+async fn write_one(
+    own: &NodeName,
+    api: &Api<ServiceL2Status>,
+    owner: Option<&OwnerReference>,
+    write: Write,
+) -> (Written, Result<(), kube::Error>) {
+    match write {
+        Write::Create(service, details) => {
+            match in_time(api.create(&PostParams::default(), &blank(own, &service, owner))).await {
+                Err(error) => (None, Err(error)),
+                Ok(object) => {
+                    let name = object.metadata.name.unwrap_or_default();
+                    let result = set(api, &name, &details).await;
+                    let details = result.is_ok().then_some(details);
+                    (Some((name.clone(), Some(Existing { name, service: Some(service), details }))), result)
+                }
+            }
+        }
+        Write::Set(name, details) => {
+            let service = ServiceKey::new(details.service_namespace.clone(), details.service_name.clone());
+            match set(api, &name, &details).await {
+                Ok(()) => {
+                    let object = Existing { name: name.clone(), service: Some(service), details: Some(details) };
+                    (Some((name, Some(object))), Ok(()))
+                }
+                // Somebody deleted it: the watch tells, and it is created anew.
+                Err(kube::Error::Api(status)) if status.is_not_found() => (Some((name, None)), Ok(())),
+                Err(error) => (None, Err(error)),
+            }
+        }
+        Write::Delete(name) => match delete(api, &name, DeleteParams::default()).await {
+            Ok(()) => (Some((name, None)), Ok(())),
+            Err(error) => (None, Err(error)),
+        },
+    }
+}
+
+fn blank(own: &NodeName, service: &ServiceKey, owner: Option<&OwnerReference>) -> ServiceL2Status {
+    let labels = [
+        (NODE_LABEL, own.as_str()),
+        (SERVICE_NAME_LABEL, &service.name),
+        (SERVICE_NAMESPACE_LABEL, &service.namespace),
+    ];
+    let metadata = ObjectMeta {
+        generate_name: Some(L2_STATUS_PREFIX.to_owned()),
+        labels: Some(labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()),
+        owner_references: owner.map(|owner| vec![owner.clone()]),
+        ..ObjectMeta::default()
+    };
+    ServiceL2Status { metadata, ..ServiceL2Status::default() }
+}
+
+async fn set(api: &Api<ServiceL2Status>, name: &str, details: &ServiceL2StatusDetails) -> Result<(), kube::Error> {
+    // A merge leaves alone what is not named: lists that are empty now have to be named.
+    let mut status = json!(details);
+    for list in ["interfaces", "answers"] {
+        if status.get(list).is_none() {
+            status[list] = json!(null);
+        }
+    }
+    let patch = Patch::Merge(json!({ "status": status }));
+    in_time(api.patch_status(name, &PatchParams::default(), &patch)).await.map(drop)
+}
+
+async fn delete(api: &Api<ServiceL2Status>, name: &str, params: DeleteParams) -> Result<(), kube::Error> {
+    match in_time(api.delete(name, &params)).await {
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        result => result.map(drop),
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A request that takes too long is a failure like any other.
+async fn in_time<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
+    let late = |_| kube::Error::Service(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
+    tokio::time::timeout(REQUEST, request).await.map_err(late)?
+}
