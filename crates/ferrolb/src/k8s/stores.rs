@@ -88,7 +88,7 @@ impl Watches {
     {
         self.tasks.spawn(async move {
             let listed = Arc::new(AtomicBool::new(false));
-            let mut events = std::pin::pin!(patient(api, watcher::Config::default(), trim, listed.clone()));
+            let mut events = std::pin::pin!(patient(api, watcher::Config::default().page_size(FED_PAGE), trim, listed.clone()));
             let mut narrator = Narrator::of::<K>();
             let mut list = Vec::new();
             while let Some(event) = events.next().await {
@@ -136,6 +136,9 @@ impl Watches {
         let _ = self.seen.changed().await;
     }
 }
+
+/// Objects in one page of a list of a kind that is fed: there may be ten thousand, and a page is in memory untrimmed.
+const FED_PAGE: u32 = 200;
 
 /// What happened to the objects of a kind that is [fed](Watches::feed).
 #[derive(Debug)]
