@@ -431,7 +431,7 @@ impl Leader {
             let key = kube::runtime::reflector::ObjectRef::new(&self.output.component.name)
                 .within(&self.around.settings.namespace);
             let stored = self.states.get(&key);
-            self.output.write_state(stored.as_deref(), outcome.as_ref().map(|()| ()), limit, now);
+            self.output.write_state(stored.as_deref(), outcome.as_ref().copied(), limit, now);
         }
     }
 

@@ -9,6 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ferrolb_rules::reason::Code;
 use k8s_openapi::api::core::v1::{Event as CoreEvent, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
@@ -24,8 +25,11 @@ const AGGREGATION_INTERVAL: Duration = Duration::from_secs(600);
 const BURST: u32 = 25;
 /// After which time one more may.
 const REFILL_INTERVAL: Duration = Duration::from_secs(300);
-/// An Event that cannot be written within this is dropped: there is always a newer one.
+/// A write that has no answer within this has failed.
 const WRITE_LIMIT: Duration = Duration::from_secs(10);
+/// Between attempts, doubling from the one to the other.
+const FIRST_DELAY: Duration = Duration::from_millis(200);
+const LONGEST_DELAY: Duration = Duration::from_secs(5);
 /// What is remembered about Events written, at most.
 const REMEMBERED: usize = 4096;
 
@@ -111,25 +115,48 @@ impl Shared {
 
 async fn write(client: Client, source: EventSource, shared: Arc<Shared>) {
     let mut memory = Memory::default();
-    let mut failing = false;
+    let (mut failing, mut refused) = (false, false);
     loop {
         let Some(event) = shared.take() else {
             shared.news.notified().await;
             continue;
         };
         let Some(step) = memory.step(&event, Instant::now()) else { continue };
-        let written = tokio::time::timeout(WRITE_LIMIT, carry_out(&client, &source, &event, &step)).await;
-        match written.map_err(anyhow::Error::from).and_then(|result| result.map_err(anyhow::Error::from)) {
-            Ok(name) => {
-                failing = false;
-                memory.written(&event, name, Instant::now());
+        let mut delay = FIRST_DELAY;
+        loop {
+            let written = tokio::time::timeout(WRITE_LIMIT, carry_out(&client, &source, &event, &step)).await;
+            let error = match written {
+                Ok(Ok(name)) => {
+                    if std::mem::take(&mut failing) {
+                        tracing::info!(op = "event", "events can be written again");
+                    }
+                    memory.written(&event, name, Instant::now());
+                    break;
+                }
+                Ok(Err(kube::Error::Api(status))) if is_final(status.code) => {
+                    if status.is_forbidden() && !std::mem::replace(&mut refused, true) {
+                        let code = Code::AccessDenied;
+                        tracing::warn!(op = "event", %code, error = status.message, "{code}: an event is refused");
+                    }
+                    tracing::debug!(op = "event", reason = event.reason, error = status.message, "an event is refused");
+                    break;
+                }
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => format!("no answer within {WRITE_LIMIT:?}"),
+            };
+            if !std::mem::replace(&mut failing, true) {
+                tracing::warn!(op = "event", error, "events cannot be written; they wait");
             }
-            Err(error) if !std::mem::replace(&mut failing, true) => {
-                tracing::warn!(op = "event", %error, reason = event.reason, "an event cannot be written");
-            }
-            Err(_) => {}
+            // What waits behind is bounded, and grows old with this one.
+            tokio::time::sleep(delay).await;
+            delay = delay.saturating_mul(2).min(LONGEST_DELAY);
         }
     }
+}
+
+/// Whether trying again is useless: the namespace is going away or gone, or the Event is not one.
+fn is_final(code: u16) -> bool {
+    matches!(code, 400 | 403 | 404 | 409 | 413 | 422)
 }
 
 /// How an Event is written.

@@ -9,7 +9,7 @@ use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ferrolb_rules::api;
 use ferrolb_rules::config::Resources;
@@ -20,7 +20,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::utils::Backoff;
-use kube::runtime::watcher::{self, DefaultBackoff, watcher};
+use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
@@ -89,7 +89,8 @@ impl Watches {
     {
         self.tasks.spawn(async move {
             let listed = Arc::new(AtomicBool::new(false));
-            let mut events = std::pin::pin!(patient(api, watcher::Config::default(), trim, listed.clone()));
+            let mut events =
+                std::pin::pin!(patient(api, watcher::Config::default().page_size(FED_PAGE), trim, listed.clone()));
             let mut narrator = Narrator::of::<K>();
             let mut list = Vec::new();
             while let Some(event) = events.next().await {
@@ -143,6 +144,9 @@ impl Watches {
     }
 }
 
+/// Objects in one page of a list of a kind that is fed: there may be ten thousand, and a page is in memory untrimmed.
+const FED_PAGE: u32 = 200;
+
 /// What happened to the objects of a kind that is [fed](Watches::feed).
 #[derive(Debug)]
 pub enum Change<K> {
@@ -169,19 +173,26 @@ where
     })
 }
 
-/// How long to wait before a watch is begun again: briefly as long as the kind was never listed.
+/// How long to wait before a watch is begun again: doubling, at most [`LONGEST`], and less as long as the kind was never
+/// listed. An API server that comes back is noticed within that time.
+///
+/// It begins anew after a while without failures, not with the first thing that is heard: a watch that begins anew says
+/// `Init` before it has asked anybody.
 struct Patience {
     listed: Arc<AtomicBool>,
-    brief: Duration,
-    usual: DefaultBackoff,
+    delay: Duration,
+    failed: Option<Instant>,
 }
 
-/// The first and the longest delay while a kind was never listed.
-const BRIEF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(1500));
+const SHORTEST: Duration = Duration::from_millis(200);
+const LONGEST_UNLISTED: Duration = Duration::from_millis(1500);
+const LONGEST: Duration = Duration::from_secs(3);
+/// After this long without a failure the delays begin anew.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(30);
 
 impl Patience {
     fn new(listed: Arc<AtomicBool>) -> Self {
-        Self { listed, brief: BRIEF.0, usual: DefaultBackoff::default() }
+        Self { listed, delay: SHORTEST, failed: None }
     }
 }
 
@@ -189,20 +200,20 @@ impl Iterator for Patience {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        if self.listed.load(Ordering::Acquire) {
-            return self.usual.next();
+        let now = Instant::now();
+        if self.failed.replace(now).is_none_or(|before| now.duration_since(before) > FORGOTTEN_AFTER) {
+            self.delay = SHORTEST;
         }
-        let delay = self.brief;
-        self.brief = delay.saturating_mul(2).min(BRIEF.1);
-        Some(delay)
+        let longest = if self.listed.load(Ordering::Acquire) { LONGEST } else { LONGEST_UNLISTED };
+        let delay = self.delay.min(longest);
+        self.delay = delay.saturating_mul(2);
+        // Many watches of many nodes fail together; they need not come back together.
+        Some(delay.mul_f64(rand::random_range(0.7..1.0)))
     }
 }
 
 impl Backoff for Patience {
-    fn reset(&mut self) {
-        self.brief = BRIEF.0;
-        self.usual.reset();
-    }
+    fn reset(&mut self) {}
 }
 
 /// Says once that a watch is interrupted and why, and once that it goes on.
@@ -358,4 +369,25 @@ fn trim_node(node: &mut Node) {
         let plain = read.map(|one| NodeCondition { status: one.status, type_: one.type_, ..NodeCondition::default() });
         NodeStatus { addresses: status.addresses, conditions: Some(plain.collect()), ..NodeStatus::default() }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_to_three_seconds_and_to_half_of_that_before_the_first_list() {
+        for (listed, longest) in [(false, LONGEST_UNLISTED), (true, LONGEST)] {
+            let mut patience = Patience::new(Arc::new(AtomicBool::new(listed)));
+            let delays: Vec<Duration> = (0..8)
+                .map(|_| {
+                    patience.reset();
+                    patience.next().unwrap()
+                })
+                .collect();
+            assert!(delays[0] <= SHORTEST, "{delays:?}");
+            assert!(delays.iter().all(|delay| *delay <= longest), "{delays:?}");
+            assert!(delays[7] >= longest.mul_f64(0.7), "{delays:?}");
+        }
+    }
 }

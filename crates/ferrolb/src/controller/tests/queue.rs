@@ -1,0 +1,61 @@
+//! The order of writes, and what becomes of those that fail.
+
+use super::*;
+
+#[test]
+fn addresses_go_before_conditions_and_conditions_wait_until_the_last_address_is_back() {
+    let (mut queue, now) = (Queue::default(), Instant::now());
+    queue.want(&key("words"), Distance::Conditions);
+    queue.want(&key("address"), Distance::Addresses);
+    assert_eq!(queue.next(now), Some(key("address")));
+    queue.sent(&key("address"), "1", Distance::Addresses);
+    assert_eq!(queue.next(now), None);
+    assert!(queue.has_addresses());
+    queue.ended(&key("address"), Ending::Stored, Some("1"), now);
+    assert_eq!(queue.next(now), Some(key("words")));
+    assert!(!queue.has_addresses());
+}
+
+#[test]
+fn a_failed_write_waits_twice_as_long_each_time_and_at_most_five_seconds() {
+    let (mut queue, mut now) = (Queue::default(), Instant::now());
+    queue.want(&key("a"), Distance::Addresses);
+    let mut delays = Vec::new();
+    for _ in 0..8 {
+        assert_eq!(queue.next(now), Some(key("a")));
+        queue.sent(&key("a"), "1", Distance::Addresses);
+        queue.ended(&key("a"), Ending::Failed, Some("1"), now);
+        assert_eq!(queue.next(now), None);
+        let due = queue.next_deadline().unwrap();
+        delays.push(due.duration_since(now).as_millis());
+        now = due;
+    }
+    assert_eq!(delays, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+}
+
+#[test]
+fn after_a_conflict_it_is_tried_again_on_the_next_version_and_not_before() {
+    let (mut queue, now) = (Queue::default(), Instant::now());
+    queue.want(&key("a"), Distance::Addresses);
+    queue.next(now);
+    queue.sent(&key("a"), "1", Distance::Addresses);
+    queue.ended(&key("a"), Ending::Conflict, Some("1"), now);
+    assert_eq!(queue.next(now + Duration::from_secs(60)), None);
+    queue.seen(&key("a"), "2");
+    assert_eq!(queue.next(now), Some(key("a")));
+    queue.sent(&key("a"), "2", Distance::Addresses);
+    queue.ended(&key("a"), Ending::Conflict, Some("3"), now);
+    assert_eq!(queue.next(now), Some(key("a")), "the newer version is here already");
+}
+
+#[test]
+fn a_service_is_unsettled_from_the_decision_until_the_watch_brings_the_write() {
+    let (mut queue, now) = (Queue::default(), Instant::now());
+    queue.want(&key("a"), Distance::Addresses);
+    assert!(queue.is_unsettled(&key("a")));
+    queue.next(now);
+    queue.sent(&key("a"), "1", Distance::Addresses);
+    queue.ended(&key("a"), Ending::Stored, Some("1"), now);
+    assert!(queue.is_unsettled(&key("a")));
+    assert!(queue.seen(&key("a"), "2"));
+}

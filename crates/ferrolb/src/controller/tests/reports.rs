@@ -1,0 +1,125 @@
+//! Who announces, and why nobody does.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Node, Pod};
+
+use super::super::reports::{Passed, Reports};
+use super::*;
+
+struct Scene {
+    reports: Reports,
+    services: BTreeMap<ServiceKey, Arc<Service>>,
+    config: Arc<config::Config>,
+    nodes: Vec<Arc<Node>>,
+    pods: Vec<Arc<Pod>>,
+    start: Instant,
+}
+
+impl Scene {
+    /// Service `a` with an address, a ready endpoint, and a ready speaker on node-a.
+    fn new(node: &str) -> Self {
+        let mut service = service("a", 1, "annotations: {metallb.io/ip-allocated-from-pool: p}", "");
+        service.status = object("loadBalancer: {ingress: [{ip: 10.0.0.1}]}");
+        let mut reports = Reports::new(None);
+        reports.take_in_slices(Change::Applied(Arc::new(object(
+            "metadata: {name: a-1, namespace: default, labels: {kubernetes.io/service-name: a}}\naddressType: IPv4\nendpoints: [{addresses: [10.1.0.1], nodeName: node-a}]",
+        ))));
+        Self {
+            reports,
+            services: [(key("a"), Arc::new(service))].into(),
+            config: configuration(&[("p", "10.0.0.1-10.0.0.9")], true),
+            nodes: vec![Arc::new(object(node))],
+            pods: vec![speaker("True")],
+            start: Instant::now(),
+        }
+    }
+
+    fn report(&mut self, node: &str) {
+        self.reports.take_in_l2(Change::Applied(Arc::new(object(&format!(
+            "metadata: {{name: l2-1, namespace: metallb-system, labels: {{metallb.io/node: {node}, metallb.io/service-name: a, metallb.io/service-namespace: default}}}}\nstatus: {{node: {node}, serviceName: a, serviceNamespace: default}}"
+        )))));
+    }
+
+    fn pass(&mut self, seconds: u64) -> Passed {
+        let now = self.start + Duration::from_secs(seconds);
+        self.reports.pass(&mut self.services, &self.config, self.nodes.clone(), &self.pods, &[], now)
+    }
+
+    fn said(&self) -> Option<(bool, &'static str, String)> {
+        match self.reports.announced(&key("a")) {
+            Announced::Said(verdict) => Some((verdict.holds, verdict.reason, verdict.message)),
+            _ => None,
+        }
+    }
+}
+
+fn speaker(ready: &str) -> Arc<Pod> {
+    Arc::new(object(&format!(
+        "metadata: {{name: s, labels: {{app.kubernetes.io/name: metallb, app.kubernetes.io/component: speaker}}}}\nspec: {{nodeName: node-a, containers: []}}\nstatus: {{conditions: [{{type: Ready, status: '{ready}'}}]}}"
+    )))
+}
+
+#[test]
+fn what_a_live_speaker_reports_is_announced_and_what_a_dead_one_reported_is_not() {
+    let mut scene = Scene::new("metadata: {name: node-a}");
+    scene.report("node-a");
+    assert_eq!(scene.pass(0).changed, [key("a")]);
+    assert_eq!(scene.said(), Some((true, "Announced", "announced by node-a".to_owned())));
+    assert!(scene.pass(1).changed.is_empty());
+    scene.pods = vec![speaker("False")];
+    scene.pass(2);
+    scene.pass(5);
+    let (holds, reason, message) = scene.said().unwrap();
+    assert_eq!((holds, reason), (false, "NoSpeaker"));
+    assert!(message.starts_with("LB1130: "), "{message}");
+}
+
+#[test]
+fn silence_becomes_a_condition_after_two_seconds_and_one_event_after_ten() {
+    let mut scene = Scene::new("metadata: {name: node-a}");
+    assert!(scene.pass(0).said.is_empty());
+    assert_eq!(scene.said(), None);
+    scene.pass(2);
+    assert_eq!(scene.said().map(|(holds, reason, _)| (holds, reason)), Some((false, "AnnouncerSilent")));
+    let said = scene.pass(10).said;
+    assert_eq!((said.len(), said[0].event.reason, said[0].event.warning), (1, "NotAnnounced", true));
+    assert!(said[0].event.message.ends_with("(LB1131)"), "{}", said[0].event.message);
+    assert!(scene.pass(20).said.is_empty());
+    scene.report("node-a");
+    scene.pass(21);
+    assert_eq!(scene.said().map(|(holds, ..)| holds), Some(true));
+}
+
+#[test]
+fn a_cluster_in_which_every_node_is_excluded_is_announced_with_a_warning() {
+    let excluded = "metadata: {name: node-a, labels: {node.kubernetes.io/exclude-from-external-load-balancers: ''}}";
+    let mut scene = Scene::new(excluded);
+    scene.report("node-a");
+    scene.pass(0);
+    let (holds, reason, message) = scene.said().unwrap();
+    assert_eq!((holds, reason), (true, "AllNodesExcluded"));
+    assert!(message.starts_with("LB1117: announced by node-a"), "{message}");
+}
+
+#[test]
+fn the_reason_is_the_plans_where_the_configuration_or_the_endpoints_are_the_cause() {
+    let mut scene = Scene::new("metadata: {name: node-a}");
+    scene.config = configuration(&[("p", "10.0.0.1-10.0.0.9")], false);
+    scene.pass(0);
+    scene.pass(2);
+    assert_eq!(scene.said().map(|(_, reason, _)| reason), Some("NoAdvertisement"));
+    scene.config = configuration(&[("p", "10.0.0.1-10.0.0.9")], true);
+    scene.reports.take_in_slices(Change::Listed(Vec::new()));
+    scene.pass(3);
+    assert_eq!(scene.said().map(|(_, reason, _)| reason), Some("NoReadyEndpoints"));
+}
+
+#[test]
+fn where_speakers_are_no_pods_what_they_wrote_proves_that_they_live() {
+    let mut scene = Scene::new("metadata: {name: node-a}");
+    scene.pods.clear();
+    scene.report("node-a");
+    scene.pass(0);
+    assert_eq!(scene.said().map(|(holds, ..)| holds), Some(true));
+}
