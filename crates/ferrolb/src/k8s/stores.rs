@@ -57,10 +57,11 @@ impl Watches {
                 trim(object);
             });
             let mut events = std::pin::pin!(reflector::reflector(writer, objects));
-            let mut listed = false;
+            let (mut listed, mut interrupted) = (false, false);
             while let Some(event) = events.next().await {
                 match event {
                     Ok(watcher::Event::InitDone) => {
+                        interrupted = false;
                         if !listed {
                             listed = true;
                             pending.fetch_sub(1, Ordering::AcqRel);
@@ -68,10 +69,14 @@ impl Watches {
                         changes.send_modify(|count| *count = count.wrapping_add(1));
                     }
                     Ok(watcher::Event::Apply(_) | watcher::Event::Delete(_)) if listed => {
+                        interrupted = false;
                         changes.send_modify(|count| *count = count.wrapping_add(1));
                     }
                     Ok(_) => {}
+                    // Said once: it is tried again for as long as it takes.
+                    Err(_) if interrupted => {}
                     Err(error) => {
+                        interrupted = true;
                         let kind = K::kind(&K::DynamicType::default()).into_owned();
                         tracing::warn!(op = "watch", kind, %error, "watching is interrupted; what is known stays in force");
                     }

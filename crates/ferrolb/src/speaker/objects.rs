@@ -64,7 +64,7 @@ impl Objects {
 
     /// The Services of type LoadBalancer.
     pub(super) fn services(&self) -> BTreeMap<ServiceKey, Arc<Service>> {
-        let served = self.services.state_filter(|service| is_load_balancer(service));
+        let served = self.services.state_filter(is_load_balancer);
         served.into_iter().map(|service| (key_of(&service), service)).collect()
     }
 
