@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use ferrolb_rules::names::NodeName;
+use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::plan::{Announcement, Options, Plan};
 use ferrolb_rules::reason::{Code, Finding, Severity};
 use k8s_openapi::api::core::v1::Service;
@@ -142,7 +142,7 @@ struct Speaker {
 struct Outcome {
     announce: BTreeMap<IpAddr, Announcement>,
     plan: Option<Plan>,
-    services: BTreeMap<ferrolb_rules::names::ServiceKey, Arc<Service>>,
+    services: BTreeMap<ServiceKey, Arc<Service>>,
     findings: Vec<Finding>,
     ready: bool,
 }
@@ -254,7 +254,7 @@ impl Speaker {
         let nodes = self.objects.nodes();
         let (alive, problems) = self.meeting.follow(addresses_of(nodes.values()), now);
         findings.extend(problems);
-        let members = self.members(&alive, nodes.keys().cloned().collect());
+        let members = self.members(&alive, &nodes.keys().cloned().collect());
         let services = self.objects.services();
         let inputs = Inputs {
             resources: self.objects.resources(),
@@ -297,17 +297,18 @@ impl Speaker {
             announce.len()
         );
         findings.push(Finding::new(Code::SavedPlanInForce, Severity::Warning, "API server", message));
-        if self.members(&alive, saved.nodes.keys().cloned().collect()).is_some_and(|members| members.is_empty()) {
+        self.members(&alive, &saved.nodes.keys().cloned().collect());
+        if alive == Alive::Listening {
             return BTreeMap::new();
         }
         announce
     }
 
     /// The members for the plan: nobody while still listening, so that nothing is announced.
-    fn members(&mut self, alive: &Alive, nodes: BTreeSet<NodeName>) -> Option<BTreeSet<NodeName>> {
+    fn members(&mut self, alive: &Alive, nodes: &BTreeSet<NodeName>) -> Option<BTreeSet<NodeName>> {
         match alive {
             Alive::Everybody => {
-                self.reports.alive(&nodes);
+                self.reports.alive(nodes);
                 None
             }
             Alive::Listening => Some(BTreeSet::new()),

@@ -64,7 +64,7 @@ impl Objects {
 
     /// The Services of type LoadBalancer.
     pub(super) fn services(&self) -> BTreeMap<ServiceKey, Arc<Service>> {
-        let served = self.services.state_filter(|service| is_load_balancer(service));
+        let served = self.services.state_filter(is_load_balancer);
         served.into_iter().map(|service| (key_of(&service), service)).collect()
     }
 
@@ -115,13 +115,7 @@ fn reads_the_same(a: &Node, b: &Node) -> bool {
 /// Only what names the object.
 fn bare(metadata: &mut ObjectMeta) -> ObjectMeta {
     let all = std::mem::take(metadata);
-    ObjectMeta {
-        name: all.name,
-        namespace: all.namespace,
-        uid: all.uid,
-        resource_version: all.resource_version,
-        ..ObjectMeta::default()
-    }
+    ObjectMeta { name: all.name, namespace: all.namespace, ..ObjectMeta::default() }
 }
 
 /// Labels (advertisements select by them), the annotations that a plan reads, type, class, traffic policy, addresses.
@@ -132,13 +126,15 @@ fn trim_service(service: &mut Service) {
         annotations.retain(|key, _| read.contains(&key.as_str()));
         annotations
     });
+    // Events name it.
+    let uid = service.metadata.uid.take();
     let metadata = bare(&mut service.metadata);
     let spec = service.spec.take().unwrap_or_default();
     let load_balancer = spec.type_.as_deref() == Some("LoadBalancer");
     service.spec = Some(ServiceSpec {
         type_: spec.type_,
         load_balancer_class: spec.load_balancer_class,
-        external_traffic_policy: spec.external_traffic_policy,
+        external_traffic_policy: spec.external_traffic_policy.filter(|policy| policy == "Local"),
         ..ServiceSpec::default()
     });
     let status = service.status.take().and_then(|status| status.load_balancer).filter(|_| load_balancer);
@@ -150,6 +146,7 @@ fn trim_service(service: &mut Service) {
     service.metadata = ObjectMeta {
         labels: labels.filter(|_| load_balancer),
         annotations: annotations.filter(|annotations| load_balancer && !annotations.is_empty()),
+        uid: uid.filter(|_| load_balancer),
         ..metadata
     };
 }
