@@ -42,7 +42,7 @@ pub struct Snapshot {
     pub nodes: BTreeMap<NodeName, Arc<Node>>,
     /// The members that are alive; `None`: there is no membership, every Node counts (spec §6.1).
     pub members: Option<BTreeSet<NodeName>>,
-    /// The node that the plan is for.
+    /// The node that the plan is for; an empty name: for none, by somebody who only wants to know.
     pub own: NodeName,
     /// Its interfaces.
     pub own_interfaces: BTreeSet<String>,

@@ -6,10 +6,10 @@
 //!
 //! | range | subject | table |
 //! |---|---|---|
-//! | LB00xx | the program itself: manifests, state, configuration as a whole | `reason/system.rs`, from LB0031 `reason/flags.rs` |
+//! | LB00xx | the program itself: manifests, state, configuration as a whole | `reason/system.rs`, from LB0020 `reason/cluster.rs`, from LB0031 `reason/flags.rs` |
 //! | LB004x | the webhooks | `reason/webhooks.rs` |
 //! | LB10xx | a Service has no address | `reason/pending.rs`, from LB1008 `reason/refused.rs` |
-//! | LB11xx | an address is not announced | `reason/announce.rs`, from LB1111 `reason/wire.rs` |
+//! | LB11xx | an address is not announced | `reason/announce.rs`, from LB1111 `reason/wire.rs`, from LB1130 `reason/reporting.rs` |
 //! | LB12xx | what the wire says | `reason/wire.rs` |
 //! | LB20xx | annotations on Services | `reason/annotations.rs` |
 //! | LB40xx | pools | `reason/config.rs` |
@@ -28,11 +28,13 @@ use serde::{Deserialize, Serialize};
 mod advertise;
 mod annotations;
 mod announce;
+mod cluster;
 mod config;
 mod flags;
 mod peers;
 mod pending;
 mod refused;
+mod reporting;
 mod system;
 #[cfg(test)]
 mod tests;
@@ -87,6 +89,12 @@ codes! {
     NodeNameTaken = 13,
     /// Another host seals its datagrams with another secret; the two do not hear each other.
     SecretMismatch = 14,
+    /// The API server does not serve one of our kinds: its CRD is not installed.
+    KindMissing = 20,
+    /// The API server refuses what we must read or write.
+    AccessDenied = 21,
+    /// The API server does not answer, or not with what was asked for.
+    ApiServerAway = 22,
     /// A flag or variable that is unknown, or whose value makes no sense.
     FlagInvalid = 31,
     /// A flag or variable that is accepted and does nothing.
@@ -169,6 +177,10 @@ codes! {
     AddressInUse = 1118,
     /// The interface's kernel would answer for the bound address on its own.
     ArpIgnoreUnset = 1119,
+    /// No speaker runs at all.
+    NoSpeaker = 1130,
+    /// A node is to announce the address and does not report that it does.
+    AnnouncerSilent = 1131,
 
     /// An annotation that looks like ours and is not.
     UnknownAnnotation = 2001,
@@ -237,12 +249,14 @@ pub struct Explanation {
 /// The tables of texts, in the order of their codes.
 const TABLES: &[&[Explanation]] = &[
     system::TABLE,
+    cluster::TABLE,
     flags::TABLE,
     webhooks::TABLE,
     pending::TABLE,
     refused::TABLE,
     announce::TABLE,
     wire::TABLE,
+    reporting::TABLE,
     annotations::TABLE,
     config::TABLE,
     advertise::TABLE,

@@ -1,12 +1,52 @@
 //! The controller: watch → rules::service → write status. One replica leads; every replica serves webhooks.
+//!
+//! ```text
+//! Services ────────► book (who has which address) ──► queue ──► services/status
+//! configuration ───► book, findings ────────────────► events, pool status, ConfigurationState
+//! what speakers say► reports (who announces, else why not) ──► conditions, NotAnnounced
+//! ```
+//!
+//! Whoever gains the lead reads everything anew and decides only then (decision D17). A replica without the lead keeps
+//! the configuration read, so that it is ready to serve webhooks (decision D20), and nothing else.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use anyhow::Context as _;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{Api, Client};
 use tokio::sync::watch;
 
+use crate::k8s::events::Events;
+use crate::k8s::lease::{Candidate, Lead};
+use crate::k8s::stores::{Configuration, Watches};
+use crate::k8s::{self, memberlist_secret};
 use crate::metrics::Metrics;
 use crate::tls;
+
+mod book;
+mod findings;
+mod lead;
+mod output;
+mod pools;
+mod queue;
+mod reports;
+#[cfg(test)]
+mod tests;
+mod trim;
+mod wanted;
+mod webhooks;
+
+use lead::{Ended, Leader, Surroundings};
+
+/// The lease that the leading replica holds, in our namespace.
+pub const LEASE: &str = "metallb-controller";
+/// How long a stop may take until the lease is given back.
+const RELEASE_LIMIT: Duration = Duration::from_millis(700);
+/// Who gains the lead within this time begins as leader.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
 
 /// What the command line says (spec §8.6).
 #[derive(Clone, Debug)]
@@ -68,8 +108,108 @@ pub async fn run(
     settings: Settings,
     metrics: Arc<Metrics>,
     ready: watch::Sender<bool>,
-    stop: watch::Receiver<bool>,
+    mut stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    drop((settings, metrics, ready, stop));
-    anyhow::bail!("not written yet")
+    let client = k8s::connect(settings.kubeconfig.as_deref(), "metallb-controller").await?;
+    if settings.webhook_mode == WebhookMode::OnlyWebhook {
+        return webhooks::run_alone(&client, &settings, ready, stop).await;
+    }
+    if let Some(secret) = settings.ml_secret_name.as_deref().filter(|name| !name.is_empty()) {
+        let ensure = memberlist_secret::ensure(&client, &settings.namespace, secret, settings.deployment.as_deref());
+        tokio::select! {
+            result = ensure => result.context("the memberlist Secret")?,
+            _ = stop.wait_for(|stop| *stop) => return Ok(()),
+        }
+    }
+    let owner = own_pod(&client, &settings).await;
+    let identity = match &owner {
+        Some(owner) => owner.uid.clone(),
+        None => format!("{:032x}", rand::random::<u128>()),
+    };
+    let (release, released) = watch::channel(false);
+    let (candidate, leads) = Candidate::new(&client, &settings.namespace, LEASE, identity);
+    let lease = tokio::spawn(candidate.run(released));
+    let events = Events::start(client.clone(), "metallb-controller", None);
+    let around = Surroundings { client, settings, metrics, events, owner };
+    let result = if around.settings.webhook_mode == WebhookMode::Disabled {
+        serve(&around, leads, &ready, &mut stop).await;
+        Ok(())
+    } else {
+        let (allocating, allocates) = watch::channel(false);
+        let hooks = webhooks::run_beside(&around, leads.clone(), allocates, ready, stop.clone());
+        let allocation = async {
+            serve(&around, leads, &allocating, &mut stop).await;
+            anyhow::Ok(())
+        };
+        tokio::try_join!(allocation, hooks).map(drop)
+    };
+    release.send_replace(true);
+    let _ = tokio::time::timeout(RELEASE_LIMIT, lease).await;
+    result
+}
+
+/// Leads whenever it is our turn, until it is time to stop.
+async fn serve(
+    around: &Surroundings,
+    mut leads: watch::Receiver<Option<Lead>>,
+    ready: &watch::Sender<bool>,
+    stop: &mut watch::Receiver<bool>,
+) {
+    loop {
+        let lead = tokio::select! {
+            lead = gained(&mut leads, around, ready) => lead,
+            _ = stop.wait_for(|stop| *stop) => return,
+        };
+        let leader = Leader::new(around.clone(), lead.term, leads.clone());
+        if leader.run(ready, stop).await == Ended::Stopped {
+            return;
+        }
+    }
+}
+
+/// Waits for the lead. Who waits longer keeps the configuration read meanwhile.
+async fn gained(leads: &mut watch::Receiver<Option<Lead>>, around: &Surroundings, ready: &watch::Sender<bool>) -> Lead {
+    if let Ok(lead) = tokio::time::timeout(FIRST_LOOK, lead(leads)).await {
+        return lead;
+    }
+    let mut watches = Watches::default();
+    let _stores = Configuration::follow(&mut watches, &around.client, &around.settings.namespace);
+    tokio::select! {
+        lead = lead(leads) => return lead,
+        () = watches.synced() => {
+            ready.send_if_modified(|ready| !std::mem::replace(ready, true));
+        }
+    }
+    lead(leads).await
+}
+
+async fn lead(leads: &mut watch::Receiver<Option<Lead>>) -> Lead {
+    loop {
+        if let Some(lead) = *leads.borrow_and_update() {
+            return lead;
+        }
+        if leads.changed().await.is_err() {
+            // The candidate is gone: the process is stopping.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Our own Pod, as owner of what we make. Without one everything works, and its name is said once.
+async fn own_pod(client: &Client, settings: &Settings) -> Option<OwnerReference> {
+    let name = settings.pod_name.as_deref().filter(|name| !name.is_empty())?;
+    let pods = Api::<Pod>::namespaced(client.clone(), &settings.namespace);
+    match pods.get_metadata(name).await {
+        Ok(pod) => Some(OwnerReference {
+            api_version: "v1".to_owned(),
+            kind: "Pod".to_owned(),
+            name: name.to_owned(),
+            uid: pod.metadata.uid.unwrap_or_default(),
+            ..OwnerReference::default()
+        }),
+        Err(error) => {
+            tracing::warn!(op = "startup", pod = name, %error, "--pod-name: cannot read this pod; what we make has no owner");
+            None
+        }
+    }
 }

@@ -14,7 +14,11 @@ use anyhow::Context as _;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
+pub mod configuration_state;
 pub mod events;
+pub mod lease;
+pub mod memberlist_secret;
+pub mod service_status;
 pub mod stores;
 pub mod webhook;
 

@@ -2,7 +2,7 @@
 
 #![expect(clippy::duplicated_attributes, reason = "several columns have the same type")]
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -86,4 +86,8 @@ pub struct IPAddressPoolStatus {
     #[serde(default, rename = "availableIPv6")]
     #[schemars(!default)]
     pub available_ipv6: i64,
+    /// Whether an older pool has some of its addresses (`Conflict`), and whether anybody announces them (`Advertised`).
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
 }

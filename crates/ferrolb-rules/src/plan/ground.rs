@@ -38,8 +38,10 @@ pub(super) struct Ground {
 
 impl Ground {
     pub(super) fn new(snapshot: &Snapshot) -> Self {
+        // Whoever plans without being a node himself (the controller, to say why) has no name.
+        let own = Some(&snapshot.own).filter(|own| !own.as_str().is_empty());
         let names: BTreeSet<&NodeName> =
-            snapshot.nodes.keys().chain(snapshot.members.iter().flatten()).chain([&snapshot.own]).collect();
+            snapshot.nodes.keys().chain(snapshot.members.iter().flatten()).chain(own).collect();
         let nodes: Vec<NodeName> = names.into_iter().cloned().collect();
         let judge = |name: &NodeName, labels: bool| {
             let node = snapshot.nodes.get(name).map(|node| &**node);

@@ -11,13 +11,16 @@ use crate::config;
 
 /// Numbers from the first to the last, and the table that has their texts.
 const RANGES: &[(u16, u16, &[Explanation])] = &[
-    (1, 30, system::TABLE),
+    (1, 19, system::TABLE),
+    (20, 30, cluster::TABLE),
     (31, 39, flags::TABLE),
     (40, 49, webhooks::TABLE),
     (1001, 1007, pending::TABLE),
     (1008, 1099, refused::TABLE),
     (1101, 1110, announce::TABLE),
-    (1111, 1299, wire::TABLE),
+    (1111, 1129, wire::TABLE),
+    (1130, 1199, reporting::TABLE),
+    (1200, 1299, wire::TABLE),
     (2001, 2999, annotations::TABLE),
     (4001, 4099, super::config::TABLE),
     (4101, 4299, advertise::TABLE),

@@ -1,14 +1,33 @@
 //! Events on objects, as core/v1 Events (spec §4.10, §5.5): what people see in `kubectl describe` and `get events`.
 //!
-//! Whoever has something to say hands it over and goes on; a task writes. The same thing said again about the same
-//! object only counts up. When the API server is slow or away, what waits is bounded: the oldest is dropped.
+//! Whoever has something to say hands it over and goes on; a task writes, one at a time and never while
+//! [held back](Events::hold). The same thing said again about the same object only counts up. Nobody can make an object
+//! noisy: 25 Events at once, then one every five minutes, as upstream's client does. When the API server is slow or
+//! away, what waits is bounded: the oldest is dropped.
 
-use k8s_openapi::api::core::v1::ObjectReference;
-use kube::Client;
-use tokio::sync::mpsc;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::{Event as CoreEvent, EventSource, ObjectReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use tokio::sync::Notify;
 
 /// Events that may wait to be written.
-const QUEUE: usize = 4096;
+const QUEUE: usize = 16_384;
+/// How long an Event is counted up instead of written anew.
+const AGGREGATION_INTERVAL: Duration = Duration::from_secs(600);
+/// Events about one object that may come at once.
+const BURST: u32 = 25;
+/// After which time one more may.
+const REFILL_INTERVAL: Duration = Duration::from_secs(300);
+/// An Event that cannot be written within this is dropped: there is always a newer one.
+const WRITE_LIMIT: Duration = Duration::from_secs(10);
+/// What is remembered about Events written, at most.
+const REMEMBERED: usize = 4096;
 
 /// Something to say about an object.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,27 +45,231 @@ pub struct Event {
 /// Where to hand events to; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Events {
-    queue: mpsc::Sender<Event>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    news: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    queue: VecDeque<Event>,
+    held: bool,
+    dropped: u64,
 }
 
 impl Events {
     /// Starts the task. `component` is the source that people see (`metallb-controller`, `metallb-speaker`), `host` the
     /// node it runs on, if known.
     pub fn start(client: Client, component: &'static str, host: Option<String>) -> Self {
-        let (queue, events) = mpsc::channel(QUEUE);
-        tokio::spawn(write(client, component, host, events));
-        Self { queue }
+        let shared = Arc::<Shared>::default();
+        tokio::spawn(write(client, EventSource { component: Some(component.to_owned()), host }, shared.clone()));
+        Self { shared }
     }
 
     /// Says something. Never waits.
     pub fn publish(&self, event: Event) {
-        if let Err(error) = self.queue.try_send(event) {
-            tracing::warn!(op = "event", %error, "an event is dropped: too many wait");
+        let mut waiting = self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.queue.len() >= QUEUE {
+            waiting.queue.pop_front();
+            if waiting.dropped == 0 {
+                tracing::warn!(op = "event", "too many events wait: the oldest are dropped");
+            }
+            waiting.dropped += 1;
+        }
+        waiting.queue.push_back(event);
+        drop(waiting);
+        self.shared.news.notify_one();
+    }
+
+    /// Writes nothing as long as `held`: what matters more comes first.
+    pub fn hold(&self, held: bool) {
+        let mut waiting = self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut waiting.held, held) && !held {
+            self.shared.news.notify_one();
         }
     }
 }
 
-async fn write(client: Client, component: &'static str, host: Option<String>, mut events: mpsc::Receiver<Event>) {
-    drop((client, component, host));
-    while events.recv().await.is_some() {}
+impl Shared {
+    fn take(&self) -> Option<Event> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.held {
+            return None;
+        }
+        let event = waiting.queue.pop_front();
+        if event.is_none() {
+            waiting.queue = VecDeque::new();
+            waiting.dropped = 0;
+        }
+        event
+    }
+}
+
+async fn write(client: Client, source: EventSource, shared: Arc<Shared>) {
+    let mut memory = Memory::default();
+    let mut failing = false;
+    loop {
+        let Some(event) = shared.take() else {
+            shared.news.notified().await;
+            continue;
+        };
+        let Some(step) = memory.step(&event, Instant::now()) else { continue };
+        let written = tokio::time::timeout(WRITE_LIMIT, carry_out(&client, &source, &event, &step)).await;
+        match written.map_err(anyhow::Error::from).and_then(|result| result.map_err(anyhow::Error::from)) {
+            Ok(name) => {
+                failing = false;
+                memory.written(&event, name, Instant::now());
+            }
+            Err(error) if !std::mem::replace(&mut failing, true) => {
+                tracing::warn!(op = "event", %error, reason = event.reason, "an event cannot be written");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// How an Event is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    Create,
+    /// The one of this name is counted up to this number.
+    Count {
+        name: String,
+        count: i32,
+    },
+}
+
+type About = (Option<String>, Option<String>, Option<String>);
+type Key = (About, String, String);
+
+/// What was written lately.
+#[derive(Debug, Default)]
+struct Memory {
+    written: HashMap<Key, (String, i32, Instant)>,
+    budget: HashMap<About, (u32, Instant)>,
+}
+
+impl Memory {
+    fn key(event: &Event) -> Key {
+        let about = &event.about;
+        let object = (about.kind.clone(), about.namespace.clone(), about.name.clone());
+        (object, event.reason.clone(), event.message.clone())
+    }
+
+    /// What to do with an Event; nothing if its object has said too much.
+    fn step(&mut self, event: &Event, now: Instant) -> Option<Step> {
+        let key = Self::key(event);
+        let (left, since) = self.budget.get(&key.0).copied().unwrap_or((BURST, now));
+        let refilled = now.saturating_duration_since(since).as_secs() / REFILL_INTERVAL.as_secs();
+        let left = left.saturating_add(u32::try_from(refilled).unwrap_or(BURST)).min(BURST);
+        let left = left.checked_sub(1)?;
+        self.budget.insert(key.0.clone(), (left, if refilled > 0 || left + 1 == BURST { now } else { since }));
+        let fresh = |at: &Instant| now.saturating_duration_since(*at) < AGGREGATION_INTERVAL;
+        match self.written.get(&key) {
+            Some((name, count, at)) if fresh(at) => Some(Step::Count { name: name.clone(), count: count + 1 }),
+            _ => Some(Step::Create),
+        }
+    }
+
+    fn written(&mut self, event: &Event, name: String, now: Instant) {
+        let key = Self::key(event);
+        let count = self.written.get(&key).filter(|(old, ..)| *old == name).map_or(1, |(_, count, _)| count + 1);
+        if self.written.len() >= REMEMBERED {
+            self.written = HashMap::new();
+            self.budget = HashMap::new();
+        }
+        self.written.insert(key, (name, count, now));
+    }
+}
+
+/// Writes, and returns the name.
+async fn carry_out(client: &Client, source: &EventSource, event: &Event, step: &Step) -> Result<String, kube::Error> {
+    let namespace = event.about.namespace.as_deref().filter(|namespace| !namespace.is_empty()).unwrap_or("default");
+    let api = Api::<CoreEvent>::namespaced(client.clone(), namespace);
+    let now = Time(Timestamp::now());
+    if let Step::Count { name, count } = step {
+        let patch = serde_json::json!({"count": count, "lastTimestamp": now});
+        match api.patch_metadata(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+            Ok(_) => return Ok(name.clone()),
+            // It was deleted meanwhile.
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let about = event.about.name.as_deref().unwrap_or("unknown");
+    let name = format!("{about}.{:016x}", rand::random::<u64>());
+    let body = CoreEvent {
+        metadata: ObjectMeta {
+            name: Some(name.clone()),
+            namespace: Some(namespace.to_owned()),
+            ..ObjectMeta::default()
+        },
+        involved_object: event.about.clone(),
+        type_: Some(if event.warning { "Warning" } else { "Normal" }.to_owned()),
+        reason: Some(event.reason.clone()),
+        message: Some(event.message.chars().take(1024).collect()),
+        source: Some(source.clone()),
+        first_timestamp: Some(now.clone()),
+        last_timestamp: Some(now),
+        count: Some(1),
+        reporting_component: source.component.clone(),
+        reporting_instance: source.host.clone(),
+        ..CoreEvent::default()
+    };
+    api.create(&PostParams::default(), &body).await?;
+    Ok(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(message: &str) -> Event {
+        let about = ObjectReference {
+            kind: Some("Service".to_owned()),
+            namespace: Some("default".to_owned()),
+            name: Some("web".to_owned()),
+            ..ObjectReference::default()
+        };
+        Event { about, warning: false, reason: "IPAllocated".to_owned(), message: message.to_owned() }
+    }
+
+    #[test]
+    fn the_same_event_counts_up_within_ten_minutes_and_is_written_anew_after_that() {
+        let (mut memory, start) = (Memory::default(), Instant::now());
+        assert_eq!(memory.step(&event("a"), start), Some(Step::Create));
+        memory.written(&event("a"), "web.1".to_owned(), start);
+        let count = |count| Some(Step::Count { name: "web.1".to_owned(), count });
+        assert_eq!(memory.step(&event("a"), start), count(2));
+        memory.written(&event("a"), "web.1".to_owned(), start);
+        assert_eq!(memory.step(&event("a"), start), count(3));
+        assert_eq!(memory.step(&event("b"), start), Some(Step::Create));
+        assert_eq!(memory.step(&event("a"), start + AGGREGATION_INTERVAL), Some(Step::Create));
+    }
+
+    #[test]
+    fn one_object_gets_a_burst_of_events_and_then_one_every_five_minutes() {
+        let (mut memory, start) = (Memory::default(), Instant::now());
+        let allowed = (0..100).filter(|number| memory.step(&event(&number.to_string()), start).is_some()).count();
+        assert_eq!(allowed, 25);
+        let later = start + REFILL_INTERVAL;
+        let allowed = (0..100).filter(|number| memory.step(&event(&number.to_string()), later).is_some()).count();
+        assert_eq!(allowed, 1);
+    }
+
+    #[test]
+    fn what_is_held_back_waits_and_when_too_much_waits_the_oldest_is_dropped() {
+        let events = Events { shared: Arc::default() };
+        events.hold(true);
+        for number in 0..=QUEUE {
+            events.publish(event(&number.to_string()));
+        }
+        assert_eq!(events.shared.take(), None);
+        events.hold(false);
+        assert_eq!(events.shared.take(), Some(event("1")));
+    }
 }

@@ -2,23 +2,27 @@
 //!
 //! A store hands out `Arc`s: an object that did not change is the same `Arc` as before, so that whoever compares
 //! pointers looks only at what changed. A watch that breaks is begun again with a growing delay, and meanwhile the
-//! store keeps what it had: an API server that is away disturbs nothing.
+//! store keeps what it had: an API server that is away disturbs nothing. Until a kind has been listed once the delay
+//! stays short, because a kind that is not served yet may be a second later: any order of installation converges.
 
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use ferrolb_rules::api;
 use ferrolb_rules::config::Resources;
-use futures::StreamExt as _;
+use ferrolb_rules::reason::Code;
+use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::{Namespace, Node};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::reflector::{self, Store};
-use kube::runtime::watcher::{self, watcher};
+use kube::runtime::utils::Backoff;
+use kube::runtime::watcher::{self, DefaultBackoff, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 /// Follows kinds; dropping it stops that.
@@ -51,33 +55,66 @@ impl Watches {
         let (changes, pending) = (self.changes.clone(), self.pending.clone());
         pending.fetch_add(1, Ordering::AcqRel);
         self.tasks.spawn(async move {
-            let objects = watcher(api, config).default_backoff().modify(move |object: &mut K| {
-                object.managed_fields_mut().clear();
-                trim(object);
-            });
+            let listed = Arc::new(AtomicBool::new(false));
+            let objects = patient(api, config, trim, listed.clone());
             let mut events = std::pin::pin!(reflector::reflector(writer, objects));
-            let mut listed = false;
+            let mut narrator = Narrator::of::<K>();
             while let Some(event) = events.next().await {
+                narrator.narrate(&event);
                 match event {
                     Ok(watcher::Event::InitDone) => {
-                        if !listed {
-                            listed = true;
+                        if !listed.swap(true, Ordering::AcqRel) {
                             pending.fetch_sub(1, Ordering::AcqRel);
                         }
                         changes.send_modify(|count| *count = count.wrapping_add(1));
                     }
-                    Ok(watcher::Event::Apply(_) | watcher::Event::Delete(_)) if listed => {
+                    Ok(watcher::Event::Apply(_) | watcher::Event::Delete(_)) if listed.load(Ordering::Acquire) => {
                         changes.send_modify(|count| *count = count.wrapping_add(1));
                     }
-                    Ok(_) => {}
-                    Err(error) => {
-                        let kind = K::kind(&K::DynamicType::default()).into_owned();
-                        tracing::warn!(op = "watch", kind, %error, "watching is interrupted; what is known stays in force");
-                    }
+                    Ok(_) | Err(_) => {}
                 }
             }
         });
         store
+    }
+
+    /// Follows a kind for somebody who keeps its objects himself: every change is sent on, in order, as `wrap` makes it.
+    /// A kind fed this way is synced when its [`Change::Listed`] has arrived; [`Self::are_synced`] does not count it.
+    pub fn feed<K, T>(&mut self, api: Api<K>, trim: fn(&mut K), sender: mpsc::Sender<T>, wrap: fn(Change<K>) -> T)
+    where
+        K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+        K::DynamicType: Default + Eq + Hash + Clone + Unpin + Send + Sync,
+        T: Send + 'static,
+    {
+        self.tasks.spawn(async move {
+            let listed = Arc::new(AtomicBool::new(false));
+            let mut events = std::pin::pin!(patient(api, watcher::Config::default(), trim, listed.clone()));
+            let mut narrator = Narrator::of::<K>();
+            let mut list = Vec::new();
+            while let Some(event) = events.next().await {
+                narrator.narrate(&event);
+                let change = match event {
+                    Ok(watcher::Event::Init) => {
+                        list = Vec::new();
+                        continue;
+                    }
+                    Ok(watcher::Event::InitApply(object)) => {
+                        list.push(Arc::new(object));
+                        continue;
+                    }
+                    Ok(watcher::Event::InitDone) => {
+                        listed.store(true, Ordering::Release);
+                        Change::Listed(std::mem::take(&mut list))
+                    }
+                    Ok(watcher::Event::Apply(object)) => Change::Applied(Arc::new(object)),
+                    Ok(watcher::Event::Delete(object)) => Change::Deleted(Arc::new(object)),
+                    Err(_) => continue,
+                };
+                if sender.send(wrap(change)).await.is_err() {
+                    return;
+                }
+            }
+        });
     }
 
     /// Whether every kind followed has been listed once.
@@ -97,6 +134,127 @@ impl Watches {
     /// Returns when something changed since the last call.
     pub async fn changed(&mut self) {
         let _ = self.seen.changed().await;
+    }
+}
+
+/// What happened to the objects of a kind that is [fed](Watches::feed).
+#[derive(Debug)]
+pub enum Change<K> {
+    /// These are all of them: at the start, and whenever the watch had to begin anew.
+    Listed(Vec<Arc<K>>),
+    /// It is new, or different.
+    Applied(Arc<K>),
+    /// It is gone.
+    Deleted(Arc<K>),
+}
+
+fn patient<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    trim: fn(&mut K),
+    listed: Arc<AtomicBool>,
+) -> impl Stream<Item = watcher::Result<watcher::Event<K>>>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    watcher(api, config).backoff(Patience::new(listed)).modify(move |object: &mut K| {
+        object.managed_fields_mut().clear();
+        trim(object);
+    })
+}
+
+/// How long to wait before a watch is begun again: briefly as long as the kind was never listed.
+struct Patience {
+    listed: Arc<AtomicBool>,
+    brief: Duration,
+    usual: DefaultBackoff,
+}
+
+/// The first and the longest delay while a kind was never listed.
+const BRIEF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(1500));
+
+impl Patience {
+    fn new(listed: Arc<AtomicBool>) -> Self {
+        Self { listed, brief: BRIEF.0, usual: DefaultBackoff::default() }
+    }
+}
+
+impl Iterator for Patience {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        if self.listed.load(Ordering::Acquire) {
+            return self.usual.next();
+        }
+        let delay = self.brief;
+        self.brief = delay.saturating_mul(2).min(BRIEF.1);
+        Some(delay)
+    }
+}
+
+impl Backoff for Patience {
+    fn reset(&mut self) {
+        self.brief = BRIEF.0;
+        self.usual.reset();
+    }
+}
+
+/// Says once that a watch is interrupted and why, and once that it goes on.
+struct Narrator {
+    kind: String,
+    said: Option<Code>,
+}
+
+impl Narrator {
+    fn of<K: Resource>() -> Self
+    where
+        K::DynamicType: Default,
+    {
+        Self { kind: K::kind(&K::DynamicType::default()).into_owned(), said: None }
+    }
+
+    fn narrate<K>(&mut self, event: &watcher::Result<watcher::Event<K>>) {
+        // A watch that begins anew says `Init` before it has heard anything.
+        if matches!(event, Ok(watcher::Event::Init | watcher::Event::InitApply(_))) {
+            return;
+        }
+        let (kind, error) = (&self.kind, event.as_ref().err());
+        let code = error.map(code_of);
+        match (error, code) {
+            (Some(error), Some(Some(code))) if self.said != Some(code) => {
+                let (summary, fix) = (code.explanation().summary, code.explanation().fix);
+                tracing::warn!(op = "watch", kind, code = %code, error = brief(error), "{code} {kind}: {summary}; what is known stays in force, and it is tried again. Fix: {fix}");
+                self.said = Some(code);
+            }
+            (Some(error), _) => tracing::debug!(op = "watch", kind, %error, "the watch begins anew"),
+            (None, _) if self.said.take().is_some() => tracing::info!(op = "watch", kind, "{kind} can be read again"),
+            (None, _) => {}
+        }
+    }
+}
+
+/// The error without the whole answer of the API server.
+fn brief(error: &watcher::Error) -> String {
+    status_of(error).map_or_else(|| error.to_string(), |status| status.message.clone())
+}
+
+fn status_of(error: &watcher::Error) -> Option<&kube::core::Status> {
+    match error {
+        watcher::Error::WatchError(status) => Some(status),
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status)) => Some(status),
+        _ => None,
+    }
+}
+
+/// What an interrupted watch is called; none where it is part of the protocol (a version too old to go on from).
+fn code_of(error: &watcher::Error) -> Option<Code> {
+    match status_of(error).map(|status| status.code) {
+        Some(410) => None,
+        Some(404) => Some(Code::KindMissing),
+        Some(401 | 403) => Some(Code::AccessDenied),
+        _ => Some(Code::ApiServerAway),
     }
 }
 

@@ -1,0 +1,450 @@
+//! The leader's loop: what the watches bring goes into the book, what the book decides goes out.
+//!
+//! One task owns all state. Writes run beside it, a bounded number at once, each shorter than the lead lasts; their
+//! endings come back like everything else. Without the lead the loop stands still.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ferrolb_rules::api::{ConfigurationState, ServiceL2Status};
+use ferrolb_rules::config::{self, Invalid};
+use ferrolb_rules::names::ServiceKey;
+use ferrolb_rules::reason::{Finding, Severity};
+use ferrolb_rules::service::Options;
+use k8s_openapi::api::core::v1::{ObjectReference, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::jiff::Timestamp;
+use kube::runtime::reflector::Store;
+use kube::runtime::watcher;
+use kube::{Api, Client};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::book::{Book, Said};
+use super::findings::Findings;
+use super::output::{Output, Task};
+use super::pools;
+use super::queue::{Ending, Queue};
+use super::reports::Reports;
+use super::wanted::Distance;
+use super::{Settings, trim};
+use crate::k8s::configuration_state::Component;
+use crate::k8s::events::{Event, Events};
+use crate::k8s::lease::Lead;
+use crate::k8s::service_status::{self, ServiceStatusWrite, Written};
+use crate::k8s::stores::{Change, Configuration, Watches, by_name};
+use crate::metrics::Metrics;
+
+/// Writes of Service status under way at once: enough to keep an API server on two cores busy.
+const IN_FLIGHT: usize = 24;
+/// What the watches may bring before the loop has looked at it.
+const CHANGES: usize = 1024;
+/// Changes looked at in one turn.
+const TURN: usize = 4096;
+/// The configuration is looked at again this long after a change: one `kubectl apply` changes many objects.
+const CONFIGURATION_DELAY: Duration = Duration::from_millis(10);
+/// Between two looks at who announces.
+const REPORTS_INTERVAL: Duration = Duration::from_millis(250);
+/// How long a stop waits for writes that are under way.
+const DRAIN: Duration = Duration::from_millis(250);
+
+/// What the watches bring.
+#[derive(Debug)]
+enum Update {
+    Services(Change<Service>),
+    Slices(Change<EndpointSlice>),
+    L2(Change<ServiceL2Status>),
+}
+
+/// Why the loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// It was told to.
+    Stopped,
+    /// Somebody else may have led meanwhile: everything must be read anew.
+    Lost,
+}
+
+/// What the leader has from outside.
+#[derive(Clone)]
+pub(super) struct Surroundings {
+    pub(super) client: Client,
+    pub(super) settings: Settings,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) events: Events,
+    pub(super) owner: Option<OwnerReference>,
+}
+
+/// The leader.
+pub(super) struct Leader {
+    around: Surroundings,
+    term: i32,
+    leads: watch::Receiver<Option<Lead>>,
+    watches: Watches,
+    configuration: Configuration,
+    /// What only serves to say who announces: nothing waits for it.
+    evidence: Watches,
+    pods: Store<Pod>,
+    states: Store<ConfigurationState>,
+    updates: mpsc::Receiver<Update>,
+    book: Book,
+    queue: Queue,
+    writes: JoinSet<(ServiceKey, Written)>,
+    reports: Reports,
+    findings: Findings,
+    output: Output,
+    outcome: Option<Result<(), Invalid>>,
+    services_listed: bool,
+    configure_at: Option<Instant>,
+    reports_at: Option<Instant>,
+}
+
+impl Leader {
+    /// Begins to read everything.
+    pub(super) fn new(around: Surroundings, term: i32, leads: watch::Receiver<Option<Lead>>) -> Self {
+        let (sender, updates) = mpsc::channel(CHANGES);
+        let (client, namespace) = (&around.client, around.settings.namespace.as_str());
+        let (mut watches, mut evidence) = (Watches::default(), Watches::default());
+        let configuration = Configuration::follow(&mut watches, client, namespace);
+        watches.feed(Api::all(client.clone()), trim::service, sender.clone(), Update::Services);
+        evidence.feed(Api::all(client.clone()), trim::slice, sender.clone(), Update::Slices);
+        evidence.feed(Api::namespaced(client.clone(), namespace), trim::l2_status, sender, Update::L2);
+        let pods = evidence.follow(Api::namespaced(client.clone(), namespace), watcher::Config::default(), trim::pod);
+        let states = watches.follow(Api::namespaced(client.clone(), namespace), watcher::Config::default(), |_| ());
+        let options = Options { load_balancer_class: around.settings.lb_class.clone(), ..Options::default() };
+        Self {
+            term,
+            leads,
+            configuration,
+            watches,
+            evidence,
+            pods,
+            states,
+            updates,
+            book: Book::new(options),
+            queue: Queue::default(),
+            writes: JoinSet::new(),
+            reports: Reports::new(around.settings.lb_class.clone()),
+            findings: Findings::default(),
+            output: Output::new(
+                around.client.clone(),
+                namespace.to_owned(),
+                Component::controller(),
+                around.owner.clone(),
+            ),
+            outcome: None,
+            services_listed: false,
+            configure_at: None,
+            reports_at: None,
+            around,
+        }
+    }
+
+    /// Leads until it is told to stop or somebody else may have led.
+    pub(super) async fn run(mut self, ready: &watch::Sender<bool>, stop: &mut watch::Receiver<bool>) -> Ended {
+        loop {
+            let Some(lead) = *self.leads.borrow_and_update() else {
+                // The lead has lapsed. Nothing is decided until it is clear whether anybody else had it.
+                tokio::select! {
+                    _ = self.leads.changed() => continue,
+                    _ = stop.wait_for(|stop| *stop) => return self.drain().await,
+                }
+            };
+            if lead.term != self.term {
+                return Ended::Lost;
+            }
+            let deadline = self.next_deadline().map(tokio::time::Instant::from_std);
+            tokio::select! {
+                Some(update) = self.updates.recv() => self.take_in(update),
+                () = self.watches.changed() => self.configure_at = Some(Instant::now() + CONFIGURATION_DELAY),
+                () = self.evidence.changed() => {
+                    self.reports_at.get_or_insert(Instant::now() + REPORTS_INTERVAL);
+                }
+                Some(ended) = self.writes.join_next() => self.ended(ended),
+                Some(task) = self.output.ended() => self.task_ended(task),
+                () = sleep_until(deadline) => {}
+                _ = self.leads.changed() => {}
+                _ = stop.wait_for(|stop| *stop) => return self.drain().await,
+            }
+            for _ in 0..TURN {
+                let Ok(update) = self.updates.try_recv() else { break };
+                self.take_in(update);
+            }
+            while let Some(ended) = self.writes.try_join_next() {
+                self.ended(ended);
+            }
+            if self.services_listed && self.watches.are_synced() {
+                ready.send_if_modified(|ready| !std::mem::replace(ready, true));
+                self.turn(Instant::now());
+            }
+        }
+    }
+
+    /// What is under way may end; what is not is left to the next leader.
+    async fn drain(mut self) -> Ended {
+        let all = async { while self.writes.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(DRAIN, all).await;
+        Ended::Stopped
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let times = [
+            self.configure_at,
+            self.reports_at,
+            self.queue.next_deadline(),
+            self.findings.next_deadline(),
+            self.output.next_deadline(),
+        ];
+        times.into_iter().flatten().min()
+    }
+
+    fn take_in(&mut self, update: Update) {
+        match update {
+            Update::Services(change) => {
+                if matches!(change, Change::Listed(_)) && !std::mem::replace(&mut self.services_listed, true) {
+                    self.configure_at = Some(Instant::now());
+                }
+                self.around.metrics.updated();
+                for key in self.book.take_in(change, &mut self.queue) {
+                    self.consider(&key);
+                }
+            }
+            Update::Slices(change) => self.reports.take_in_slices(change),
+            Update::L2(change) => self.reports.take_in_l2(change),
+        }
+        self.reports_at.get_or_insert(Instant::now() + REPORTS_INTERVAL);
+    }
+
+    /// One turn: decide, and send out what was decided.
+    fn turn(&mut self, now: Instant) {
+        if self.configure_at.is_some_and(|at| at <= now) {
+            self.configure_at = None;
+            self.configure();
+            self.reports_at.get_or_insert(now);
+        }
+        for key in self.book.decide(&self.queue) {
+            self.consider(&key);
+        }
+        for said in self.book.take_said() {
+            self.say(said);
+        }
+        self.send(now);
+        let busy = self.queue.has_addresses();
+        self.around.events.hold(busy);
+        self.tell_findings(now);
+        if self.reports_at.is_some_and(|at| at <= now) && !busy {
+            self.look_at_reports(now);
+            self.send(now);
+        }
+        self.write_statuses(now);
+    }
+
+    fn configure(&mut self) {
+        self.around.metrics.updated();
+        let outcome = match config::parse(&self.configuration.resources()) {
+            Ok(config) => {
+                if self.book.config().is_none_or(|old| **old != config) {
+                    tracing::info!(
+                        op = "configure",
+                        event = "configLoaded",
+                        pools = config.pools.len(),
+                        "configuration loaded"
+                    );
+                    self.book.configure(Arc::new(config));
+                }
+                Ok(())
+            }
+            Err(invalid) => Err(invalid),
+        };
+        self.around.metrics.set_config(self.book.config().is_some(), outcome.is_err());
+        if let Err(invalid) = &outcome
+            && self.outcome.as_ref() != Some(&outcome)
+        {
+            self.around.metrics.update_failed();
+            let kept = match self.book.config() {
+                Some(_) => "the last good one stays in force",
+                None => "there is no earlier one, so nothing is handed out",
+            };
+            for finding in &invalid.0 {
+                tracing::error!(op = "configure", code = %finding.code, error = %finding, "failed to parse the configuration; {kept}");
+            }
+        }
+        self.outcome = Some(outcome);
+    }
+
+    /// Compares a Service with what it shall be, and wants it written if there is a difference.
+    fn consider(&mut self, key: &ServiceKey) {
+        let Some(service) = self.book.services.get(key) else { return };
+        let wanted = self.book.wanted(key, self.reports.announced(key));
+        match wanted.map_or(Distance::None, |wanted| wanted.distance(service)) {
+            Distance::None => self.queue.forget(key),
+            distance => self.queue.want(key, distance),
+        }
+    }
+
+    fn send(&mut self, now: Instant) {
+        let Some(limit) = self.leads.borrow().and_then(|lead| lead.time_left(now)) else { return };
+        while self.queue.under_way() < IN_FLIGHT
+            && let Some(key) = self.queue.next(now)
+        {
+            let Some(service) = self.book.services.get(&key) else {
+                self.queue.forget(&key);
+                continue;
+            };
+            let Some(wanted) = self.book.wanted(&key, self.reports.announced(&key)) else {
+                self.queue.forget(&key);
+                continue;
+            };
+            let distance = wanted.distance(service);
+            if distance == Distance::None {
+                self.queue.forget(&key);
+                continue;
+            }
+            self.queue.sent(&key, service.metadata.resource_version.as_deref().unwrap_or_default(), distance);
+            let (metadata, status) = wanted.apply(service, Timestamp::now());
+            let (write, client) = (ServiceStatusWrite::new(service, metadata, status), self.around.client.clone());
+            self.writes.spawn(async move { (key, service_status::write(&client, &write, limit).await) });
+        }
+    }
+
+    fn ended(&mut self, ended: Result<(ServiceKey, Written), tokio::task::JoinError>) {
+        let Ok((key, written)) = ended else { return };
+        let ending = match &written {
+            Written::Stored(_) => Ending::Stored,
+            Written::Conflict => Ending::Conflict,
+            Written::Gone => Ending::Gone,
+            Written::Failed(error) => {
+                self.around.metrics.update_failed();
+                tracing::warn!(op = "updateServiceStatus", service = %key, error = format!("{error:#}"), "failed to update service; it is tried again");
+                Ending::Failed
+            }
+        };
+        let version = self.book.services.get(&key).and_then(|service| service.metadata.resource_version.clone());
+        self.queue.ended(&key, ending, version.as_deref(), Instant::now());
+        // What the watch brought while the write was under way was not compared.
+        self.consider(&key);
+    }
+
+    fn look_at_reports(&mut self, now: Instant) {
+        self.reports_at = None;
+        let Some(config) = self.book.config().cloned() else { return };
+        let nodes = by_name(&self.configuration.nodes);
+        let (pods, states) = (self.pods.state(), self.states.state());
+        let passed = self.reports.pass(&mut self.book.services, &config, nodes, &pods, &states, now);
+        for key in &passed.changed {
+            self.consider(key);
+        }
+        for said in passed.said {
+            self.say(said);
+        }
+        self.reports_at = self.reports.next_deadline(now).map(|at| at.max(now + REPORTS_INTERVAL));
+    }
+
+    fn say(&self, said: Said) {
+        let Said { service, event } = said;
+        match event.reason {
+            "IPAllocated" => tracing::info!(event = "ipAllocated", %service, "{}", event.message),
+            "ClearAssignment" => tracing::info!(event = "clearAssignment", %service, "{}", event.message),
+            reason if event.warning => tracing::warn!(op = "setBalancer", reason, %service, "{}", event.message),
+            reason => tracing::info!(op = "setBalancer", reason, %service, "{}", event.message),
+        }
+        let uid = self.book.services.get(&service).and_then(|service| service.metadata.uid.clone());
+        let about = ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Service".to_owned()),
+            namespace: Some(service.namespace),
+            name: Some(service.name),
+            uid,
+            ..ObjectReference::default()
+        };
+        let Self { around, .. } = self;
+        around.events.publish(Event {
+            about,
+            warning: event.warning,
+            reason: event.reason.to_owned(),
+            message: event.message,
+        });
+    }
+
+    fn tell_findings(&mut self, now: Instant) {
+        let errors = match &self.outcome {
+            Some(Err(invalid)) => invalid.0.as_slice(),
+            _ => &[],
+        };
+        let notes = self.book.config().map(|config| config.findings.as_slice()).unwrap_or_default();
+        for finding in self.findings.hold(errors.iter().chain(notes), now) {
+            if let Some(about) = self.object_of(&finding) {
+                let event = Event {
+                    about,
+                    warning: finding.severity != Severity::Note,
+                    reason: finding.code.name().to_owned(),
+                    message: pools::words(&finding),
+                };
+                self.around.events.publish(event);
+            }
+            tracing::warn!(code = %finding.code, "{finding}");
+        }
+    }
+
+    /// The object that a finding is about, if it is one of the configuration.
+    fn object_of(&self, finding: &Finding) -> Option<ObjectReference> {
+        let mut parts = finding.object.splitn(3, '/');
+        let (kind, namespace, name) = (parts.next()?, parts.next()?, parts.next()?);
+        fn uid<K>(store: &Store<K>, namespace: &str, name: &str) -> Option<String>
+        where
+            K: kube::Resource<DynamicType = ()> + Clone + 'static,
+        {
+            let key = kube::runtime::reflector::ObjectRef::new(name).within(namespace);
+            store.get(&key)?.meta().uid.clone()
+        }
+        let uid = match kind {
+            "IPAddressPool" => uid(&self.configuration.pools, namespace, name),
+            "L2Advertisement" => uid(&self.configuration.l2_advertisements, namespace, name),
+            "Community" => uid(&self.configuration.communities, namespace, name),
+            _ => None,
+        }?;
+        Some(ObjectReference {
+            api_version: Some("metallb.io/v1beta1".to_owned()),
+            kind: Some(kind.to_owned()),
+            namespace: Some(namespace.to_owned()),
+            name: Some(name.to_owned()),
+            uid: Some(uid),
+            ..ObjectReference::default()
+        })
+    }
+
+    fn write_statuses(&mut self, now: Instant) {
+        let counters = self.book.counters();
+        self.output.set_pools(&counters, &self.around.metrics);
+        let Some(lead) = *self.leads.borrow() else { return };
+        let Some(limit) = lead.time_left(now) else { return };
+        if let Some(config) = self.book.config() {
+            let pools: BTreeMap<_, _> = by_name(&self.configuration.pools)
+                .into_iter()
+                .filter_map(|pool| Some((pool.metadata.name.clone()?, pool)))
+                .collect();
+            self.output.write_pools(&pools, &counters, config, limit, now);
+        }
+        if let Some(outcome) = &self.outcome {
+            let key = kube::runtime::reflector::ObjectRef::new(&self.output.component.name)
+                .within(&self.around.settings.namespace);
+            let stored = self.states.get(&key);
+            self.output.write_state(stored.as_deref(), outcome.as_ref().map(|()| ()), limit, now);
+        }
+    }
+
+    fn task_ended(&mut self, task: Task) {
+        if self.output.note(task, Instant::now()) {
+            self.around.metrics.update_failed();
+        }
+    }
+}
+
+async fn sleep_until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,296 @@
+//! Who announces each Service, by what speakers report; and where nobody does, why (decisions D12, D16).
+//!
+//! A ServiceL2Status of a node with a live speaker is the proof. The reason for silence comes from the same plan that
+//! speakers make, seen from no node. Silence becomes a condition after [`SETTLING`] and an event after [`PATIENCE`], so
+//! that the moment between two owners is not told as an outage.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ferrolb_rules::api::{ConfigurationState, ServiceL2Status, well_known};
+use ferrolb_rules::config::Config;
+use ferrolb_rules::names::{NodeName, ServiceKey};
+use ferrolb_rules::plan::{Options, Planner, ServicePlan, Snapshot};
+use ferrolb_rules::reason::{Code, Finding, Severity};
+use ferrolb_rules::service::Event;
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::book::Said;
+use super::wanted::{Announced, Verdict};
+use crate::k8s::stores::Change;
+
+/// Silence that lasted this long is a condition.
+const SETTLING: Duration = Duration::from_secs(2);
+/// Silence for the same reason that lasted this long is an event.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What speakers report, and what to make of it.
+#[derive(Debug, Default)]
+pub(super) struct Reports {
+    snapshot: Snapshot,
+    planner: Planner,
+    /// Per Service the nodes that report it, by the name of the object.
+    l2: BTreeMap<ServiceKey, BTreeMap<String, NodeName>>,
+    said: BTreeMap<ServiceKey, Verdict>,
+    silent: BTreeMap<ServiceKey, Silent>,
+}
+
+#[derive(Debug)]
+struct Silent {
+    since: Instant,
+    code: Code,
+    code_since: Instant,
+    told: bool,
+}
+
+/// What a pass changed.
+#[derive(Debug, Default)]
+pub(super) struct Passed {
+    /// Services whose condition is another one now.
+    pub(super) changed: Vec<ServiceKey>,
+    /// What to say.
+    pub(super) said: Vec<Said>,
+}
+
+impl Reports {
+    pub(super) fn new(load_balancer_class: Option<String>) -> Self {
+        let options = Options { announce_if_all_excluded: true, load_balancer_class, ..Options::default() };
+        Self { snapshot: Snapshot { options, ..Snapshot::default() }, ..Self::default() }
+    }
+
+    /// Takes in EndpointSlices.
+    pub(super) fn take_in_slices(&mut self, change: Change<EndpointSlice>) {
+        let endpoints = &mut self.snapshot.endpoints;
+        match change {
+            Change::Listed(slices) => {
+                let old: BTreeMap<_, _> = std::mem::take(endpoints)
+                    .into_values()
+                    .flatten()
+                    .map(|slice| ((slice.metadata.namespace.clone(), slice.metadata.name.clone()), slice))
+                    .collect();
+                for slice in slices {
+                    let Some(key) = service_of(&slice.metadata, well_known::SLICE_SERVICE_LABEL, None) else {
+                        continue;
+                    };
+                    let known = old.get(&(slice.metadata.namespace.clone(), slice.metadata.name.clone()));
+                    let same = known.filter(|old| old.metadata.resource_version == slice.metadata.resource_version);
+                    endpoints.entry(key).or_default().push(same.cloned().unwrap_or(slice));
+                }
+            }
+            Change::Applied(slice) => {
+                self.forget_slice(&slice);
+                if let Some(key) = service_of(&slice.metadata, well_known::SLICE_SERVICE_LABEL, None) {
+                    self.snapshot.endpoints.entry(key).or_default().push(slice);
+                }
+            }
+            Change::Deleted(slice) => self.forget_slice(&slice),
+        }
+    }
+
+    fn forget_slice(&mut self, slice: &EndpointSlice) {
+        let Some(key) = service_of(&slice.metadata, well_known::SLICE_SERVICE_LABEL, None) else { return };
+        if let Some(slices) = self.snapshot.endpoints.get_mut(&key) {
+            slices.retain(|old| old.metadata.name != slice.metadata.name);
+            if slices.is_empty() {
+                self.snapshot.endpoints.remove(&key);
+            }
+        }
+    }
+
+    /// Takes in what speakers report.
+    pub(super) fn take_in_l2(&mut self, change: Change<ServiceL2Status>) {
+        match change {
+            Change::Listed(reports) => {
+                self.l2.clear();
+                for report in reports {
+                    self.report(&report);
+                }
+            }
+            Change::Applied(report) => self.report(&report),
+            Change::Deleted(report) => self.forget(&report),
+        }
+    }
+
+    fn report(&mut self, report: &ServiceL2Status) {
+        let node = report.status.as_ref().map(|status| status.node.as_str()).unwrap_or_default();
+        let Some(key) = reported(report) else { return };
+        if node.is_empty() {
+            self.forget(report);
+        } else {
+            let name = report.metadata.name.clone().unwrap_or_default();
+            self.l2.entry(key).or_default().insert(name, NodeName::new(node));
+        }
+    }
+
+    fn forget(&mut self, report: &ServiceL2Status) {
+        let Some(key) = reported(report) else { return };
+        if let Some(nodes) = self.l2.get_mut(&key) {
+            nodes.remove(report.metadata.name.as_deref().unwrap_or_default());
+            if nodes.is_empty() {
+                self.l2.remove(&key);
+            }
+        }
+    }
+
+    /// The nodes with a live speaker: those of ready speaker Pods. Where speakers are not Pods, what they have written
+    /// must do.
+    fn members(&self, pods: &[Arc<Pod>], states: &[Arc<ConfigurationState>]) -> BTreeSet<NodeName> {
+        let mut speakers = pods.iter().filter(|pod| is_speaker(&pod.metadata)).peekable();
+        if speakers.peek().is_some() {
+            let ready = speakers.filter(|pod| is_ready(pod));
+            return ready.filter_map(|pod| pod.spec.as_ref()?.node_name.clone()).map(NodeName::new).collect();
+        }
+        let of_state = |state: &Arc<ConfigurationState>| {
+            state.metadata.name.as_ref()?.strip_prefix(well_known::SPEAKER_STATE_PREFIX).map(NodeName::new)
+        };
+        states.iter().filter_map(of_state).chain(self.l2.values().flat_map(BTreeMap::values).cloned()).collect()
+    }
+
+    /// Looks at every Service anew. `services` are those of the book; they are the same afterwards.
+    pub(super) fn pass(
+        &mut self,
+        services: &mut BTreeMap<ServiceKey, Arc<Service>>,
+        config: &Arc<Config>,
+        nodes: Vec<Arc<Node>>,
+        pods: &[Arc<Pod>],
+        states: &[Arc<ConfigurationState>],
+        now: Instant,
+    ) -> Passed {
+        let members = self.members(pods, states);
+        self.snapshot.config = config.clone();
+        let named = nodes.into_iter().filter_map(|node| Some((NodeName::new(node.metadata.name.clone()?), node)));
+        self.snapshot.nodes = named.collect();
+        self.snapshot.members = Some(members);
+        std::mem::swap(&mut self.snapshot.services, services);
+        let plan = self.planner.plan(&self.snapshot);
+        std::mem::swap(&mut self.snapshot.services, services);
+        let mut passed = Passed::default();
+        for plan in &plan.services {
+            self.judge(plan, now, &mut passed);
+        }
+        self.said.retain(|key, _| services.contains_key(key));
+        self.silent.retain(|key, _| services.contains_key(key));
+        passed
+    }
+
+    fn judge(&mut self, plan: &ServicePlan, now: Instant, passed: &mut Passed) {
+        let key = &plan.service;
+        let nothing_to_announce = matches!(
+            plan.code(),
+            Some(Code::NotLoadBalancer | Code::OtherClass | Code::NoAddress | Code::InvalidAddress)
+        );
+        if nothing_to_announce {
+            self.said.remove(key);
+            self.silent.remove(key);
+            return;
+        }
+        let alive = self.snapshot.members.as_ref();
+        let nodes: BTreeSet<&NodeName> = self.l2.get(key).into_iter().flat_map(BTreeMap::values).collect();
+        let nodes: Vec<&str> = nodes
+            .into_iter()
+            .filter(|node| alive.is_none_or(|alive| alive.contains(*node)))
+            .map(NodeName::as_str)
+            .collect();
+        let verdict = if nodes.is_empty() {
+            match self.silence(plan, now, passed) {
+                Some(verdict) => verdict,
+                None => return,
+            }
+        } else {
+            self.silent.remove(key);
+            let message = format!("announced by {}", nodes.join(" and "));
+            match plan.warnings().first() {
+                Some(warning) => Verdict::yes_but(&message, warning),
+                None => Verdict::yes("Announced", message),
+            }
+        };
+        if self.said.get(key) != Some(&verdict) {
+            self.said.insert(key.clone(), verdict);
+            passed.changed.push(key.clone());
+        }
+    }
+
+    /// Nobody announces it. Returns what to say, once it has lasted.
+    fn silence(&mut self, plan: &ServicePlan, now: Instant, passed: &mut Passed) -> Option<Verdict> {
+        let key = &plan.service;
+        let finding = why(plan, self.snapshot.members.as_ref().is_none_or(BTreeSet::is_empty));
+        let silent = self.silent.entry(key.clone()).or_insert(Silent {
+            since: now,
+            code: finding.code,
+            code_since: now,
+            told: false,
+        });
+        if silent.code != finding.code {
+            (silent.code, silent.code_since, silent.told) = (finding.code, now, false);
+        }
+        if !silent.told && now.saturating_duration_since(silent.code_since) >= PATIENCE {
+            silent.told = true;
+            let message = format!("{}: {}. {} ({})", finding.code.name(), finding.message, finding.fix, finding.code);
+            let event = Event { warning: true, reason: "NotAnnounced", message };
+            passed.said.push(Said { service: key.clone(), event });
+        }
+        (now.saturating_duration_since(silent.since) >= SETTLING).then(|| Verdict::no(&finding))
+    }
+
+    /// What is known about a Service.
+    pub(super) fn announced(&self, key: &ServiceKey) -> Announced {
+        self.said.get(key).map_or(Announced::Unknown, |verdict| Announced::Said(verdict.clone()))
+    }
+
+    /// When to look again although nothing happened.
+    pub(super) fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        let times = self.silent.values().flat_map(|silent| {
+            let patience = (!silent.told).then_some(silent.code_since + PATIENCE);
+            [Some(silent.since + SETTLING).filter(|at| *at > now), patience].into_iter().flatten()
+        });
+        times.min()
+    }
+}
+
+/// Why nobody announces a Service that has an address.
+fn why(plan: &ServicePlan, nobody_lives: bool) -> Finding {
+    let object = format!("Service/{}", plan.service);
+    match plan.finding() {
+        // What lies in the configuration or at the endpoints is true whether or not anybody lives.
+        Some(finding) if !(nobody_lives && finding.code == Code::NoCandidate) => finding,
+        _ if nobody_lives => {
+            Finding::new(Code::NoSpeaker, Severity::Error, object, "no speaker is running and ready".to_owned())
+        }
+        _ => {
+            let node = plan.owner.as_ref().map(NodeName::as_str).unwrap_or_default();
+            let message = format!("{node} is elected and does not report that it announces it");
+            Finding::new(Code::AnnouncerSilent, Severity::Error, object, message)
+        }
+    }
+}
+
+fn service_of(metadata: &ObjectMeta, name: &str, namespace: Option<&str>) -> Option<ServiceKey> {
+    let labels = metadata.labels.as_ref()?;
+    let namespace = match namespace {
+        Some(label) => labels.get(label)?.clone(),
+        None => metadata.namespace.clone()?,
+    };
+    Some(ServiceKey::new(namespace, labels.get(name)?))
+}
+
+fn reported(report: &ServiceL2Status) -> Option<ServiceKey> {
+    report.metadata.labels.as_ref()?.get(well_known::NODE_LABEL)?;
+    service_of(&report.metadata, well_known::SERVICE_NAME_LABEL, Some(well_known::SERVICE_NAMESPACE_LABEL))
+}
+
+/// The labels of the chart, or those of the manifests.
+fn is_speaker(metadata: &ObjectMeta) -> bool {
+    let label = |key: &str| metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
+    let chart = label("app.kubernetes.io/name") == Some("metallb")
+        && label("app.kubernetes.io/component") == Some(well_known::SPEAKER);
+    chart || (label("app") == Some("metallb") && label("component") == Some(well_known::SPEAKER))
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref()).into_iter().flatten();
+    let mut ready = conditions.filter(|condition| condition.type_ == "Ready");
+    pod.metadata.deletion_timestamp.is_none() && ready.any(|condition| condition.status == "True")
+}

@@ -1,0 +1,90 @@
+//! What is kept of objects: with ten thousand of each, every field counts.
+
+use ferrolb_rules::annotations;
+use ferrolb_rules::api::{ServiceL2Status, well_known};
+use ferrolb_rules::service::{is_load_balancer, status_ips};
+use k8s_openapi::api::core::v1::{Pod, PodSpec, Service, ServiceSpec};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+/// Metadata of a Service that we may write to is kept whole, since it is written back. Of others only the name is.
+pub(super) fn service(service: &mut Service) {
+    let ours = is_load_balancer(service)
+        || annotations::allocated_from(service).is_some()
+        || status_ips(service).next().is_some();
+    let Some(spec) = service.spec.take() else { return };
+    if !ours {
+        service.metadata = named(std::mem::take(&mut service.metadata));
+        service.status = None;
+        service.spec = Some(ServiceSpec { type_: spec.type_, ..ServiceSpec::default() });
+        return;
+    }
+    let mut ports = spec.ports;
+    for port in ports.iter_mut().flatten() {
+        (port.name, port.app_protocol, port.target_port, port.node_port) = (None, None, None, None);
+    }
+    let local = spec.external_traffic_policy.as_deref() == Some("Local");
+    service.spec = Some(ServiceSpec {
+        type_: spec.type_,
+        load_balancer_class: spec.load_balancer_class,
+        load_balancer_ip: spec.load_balancer_ip,
+        cluster_ip: spec.cluster_ip,
+        cluster_ips: spec.cluster_ips,
+        ip_families: spec.ip_families,
+        ip_family_policy: spec.ip_family_policy,
+        external_traffic_policy: spec.external_traffic_policy,
+        // Only with Local does the selector decide anything (spec §4.6).
+        selector: spec.selector.filter(|_| local),
+        ports,
+        ..ServiceSpec::default()
+    });
+}
+
+/// Which nodes have endpoints that serve: not their addresses, and no node twice.
+pub(super) fn slice(slice: &mut EndpointSlice) {
+    let labels = slice.metadata.labels.take();
+    let service = labels.and_then(|mut labels| labels.remove_entry(well_known::SLICE_SERVICE_LABEL));
+    slice.metadata = named(std::mem::take(&mut slice.metadata));
+    slice.metadata.labels = service.map(|entry| [entry].into());
+    slice.ports = None;
+    let mut kept: Vec<Endpoint> = Vec::new();
+    for endpoint in std::mem::take(&mut slice.endpoints) {
+        let short = Endpoint { node_name: endpoint.node_name, conditions: endpoint.conditions, ..Endpoint::default() };
+        if !kept.contains(&short) {
+            kept.push(short);
+        }
+    }
+    kept.shrink_to_fit();
+    slice.endpoints = kept;
+}
+
+/// The node, and which Service it is about.
+pub(super) fn l2_status(report: &mut ServiceL2Status) {
+    let labels = report.metadata.labels.take();
+    report.metadata = named(std::mem::take(&mut report.metadata));
+    report.metadata.labels = labels;
+}
+
+/// Where it runs, what it is, and whether it is ready.
+pub(super) fn pod(pod: &mut Pod) {
+    let labels = pod.metadata.labels.take();
+    let deletion = pod.metadata.deletion_timestamp.take();
+    pod.metadata = named(std::mem::take(&mut pod.metadata));
+    (pod.metadata.labels, pod.metadata.deletion_timestamp) = (labels, deletion);
+    let node_name = pod.spec.take().and_then(|spec| spec.node_name);
+    pod.spec = Some(PodSpec { node_name, ..PodSpec::default() });
+    if let Some(status) = pod.status.take() {
+        let mut conditions = status.conditions.unwrap_or_default();
+        conditions.retain(|condition| condition.type_ == "Ready");
+        pod.status.get_or_insert_default().conditions = Some(conditions);
+    }
+}
+
+fn named(metadata: ObjectMeta) -> ObjectMeta {
+    ObjectMeta {
+        name: metadata.name,
+        namespace: metadata.namespace,
+        resource_version: metadata.resource_version,
+        ..ObjectMeta::default()
+    }
+}
