@@ -22,7 +22,6 @@ use tokio::sync::watch;
 use crate::k8s::events::Events;
 use crate::k8s::lease::{Candidate, Lead};
 use crate::k8s::stores::{Configuration, Watches};
-use crate::k8s::webhook::Webhooks;
 use crate::k8s::{self, memberlist_secret};
 use crate::metrics::Metrics;
 use crate::tls;
@@ -38,6 +37,7 @@ mod reports;
 mod tests;
 mod trim;
 mod wanted;
+mod webhooks;
 
 use lead::{Ended, Leader, Surroundings};
 
@@ -111,6 +111,9 @@ pub async fn run(
     mut stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let client = k8s::connect(settings.kubeconfig.as_deref(), "metallb-controller").await?;
+    if settings.webhook_mode == WebhookMode::OnlyWebhook {
+        return webhooks::run_alone(&client, &settings, ready, stop).await;
+    }
     if let Some(secret) = settings.ml_secret_name.as_deref().filter(|name| !name.is_empty()) {
         let ensure = memberlist_secret::ensure(&client, &settings.namespace, secret, settings.deployment.as_deref());
         tokio::select! {
@@ -126,79 +129,23 @@ pub async fn run(
     let (release, released) = watch::channel(false);
     let (candidate, leads) = Candidate::new(&client, &settings.namespace, LEASE, identity);
     let lease = tokio::spawn(candidate.run(released));
-    let synced = watch::Sender::new(settings.webhook_mode == WebhookMode::OnlyWebhook);
-    let serving = watch::Sender::new(settings.webhook_mode == WebhookMode::Disabled);
-    tokio::spawn(both(synced.subscribe(), serving.subscribe(), ready));
-    let webhooks = serve_webhooks(&client, &settings, leads.clone(), serving, stop.clone());
-    tokio::pin!(webhooks);
-    let allocates = settings.webhook_mode != WebhookMode::OnlyWebhook;
     let events = Events::start(client.clone(), "metallb-controller", None);
-    let around = Surroundings { client: client.clone(), settings: settings.clone(), metrics, events, owner };
-    let allocate = async {
-        if allocates {
-            serve(&around, leads, &synced, &mut stop).await;
-        } else {
-            let _ = stop.wait_for(|stop| *stop).await;
-        }
-    };
-    let outcome = tokio::select! {
-        // Only a port that is taken ends them before they are told to.
-        outcome = &mut webhooks => outcome,
-        () = allocate => webhooks.await,
+    let around = Surroundings { client, settings, metrics, events, owner };
+    let result = if around.settings.webhook_mode == WebhookMode::Disabled {
+        serve(&around, leads, &ready, &mut stop).await;
+        Ok(())
+    } else {
+        let (allocating, allocates) = watch::channel(false);
+        let hooks = webhooks::run_beside(&around, leads.clone(), allocates, ready, stop.clone());
+        let allocation = async {
+            serve(&around, leads, &allocating, &mut stop).await;
+            anyhow::Ok(())
+        };
+        tokio::try_join!(allocation, hooks).map(drop)
     };
     release.send_replace(true);
     let _ = tokio::time::timeout(RELEASE_LIMIT, lease).await;
-    outcome
-}
-
-/// Every replica serves webhooks, and one that leads keeps their certificates. Ends when told to stop; without webhooks,
-/// at once then.
-async fn serve_webhooks(
-    client: &Client,
-    settings: &Settings,
-    mut leads: watch::Receiver<Option<Lead>>,
-    serving: watch::Sender<bool>,
-    mut stop: watch::Receiver<bool>,
-) -> anyhow::Result<()> {
-    if settings.webhook_mode == WebhookMode::Disabled {
-        let _ = stop.wait_for(|stop| *stop).await;
-        return Ok(());
-    }
-    let mut watches = Watches::default();
-    let stores = Configuration::follow(&mut watches, client, &settings.namespace);
-    let leading = watch::Sender::new(false);
-    let webhooks = Webhooks::new(
-        client.clone(),
-        settings.namespace.clone(),
-        settings.webhook.clone(),
-        stores,
-        leading.subscribe(),
-    );
-    let follow_lead = async {
-        loop {
-            leading.send_replace(leads.borrow_and_update().is_some());
-            if leads.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
-    };
-    tokio::select! {
-        outcome = webhooks.of_deployment(settings.deployment.clone()).run(serving, stop) => outcome,
-        () = follow_lead => Ok(()),
-    }
-}
-
-/// Ready means both: everything is read, and webhooks are served (decision D20).
-async fn both(mut synced: watch::Receiver<bool>, mut serving: watch::Receiver<bool>, ready: watch::Sender<bool>) {
-    loop {
-        let now = *synced.borrow_and_update() && *serving.borrow_and_update();
-        ready.send_if_modified(|ready| std::mem::replace(ready, now) != now);
-        tokio::select! {
-            Ok(()) = synced.changed() => {}
-            Ok(()) = serving.changed() => {}
-            else => return,
-        }
-    }
+    result
 }
 
 /// Leads whenever it is our turn, until it is time to stop.

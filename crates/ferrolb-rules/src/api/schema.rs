@@ -120,41 +120,42 @@ pub(super) fn graceful_restart_immutable() -> Value {
 /// D1: such pools are refused with no pod of ours running). Whatever upstream takes is taken. What regular expressions
 /// cannot tell (the syntax of IPv6, the order of its ends) is for [`crate::config`] to say.
 ///
-/// The limits are there because an API server counts what a rule may cost at worst before it accepts it.
+/// The limits are there because an API server counts what a rule may cost at worst before it accepts it. Upstream
+/// has none; nobody writes two thousand entries into one pool, or longer ones.
 pub(super) fn addresses(_: &mut SchemaGenerator) -> Schema {
-    let octet = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])";
-    let v4 = format!(r"({octet}\\.){{3}}{octet}");
     let wanted = "write a CIDR such as 192.168.1.0/24 or a range such as 192.168.1.200-192.168.1.220";
-    let range = format!(r"self.matches('^\\s*{v4}\\s*-\\s*{v4}\\s*$')");
-    let end = |side: usize, octet: usize| format!("int(self.split('-')[{side}].trim().split('.')[{octet}])");
+    let v4 = "([0-9]{1,3}\\\\.){3}[0-9]{1,3}";
+    let range = format!("self.matches('^\\\\s*{v4}\\\\s*-\\\\s*{v4}\\\\s*$')");
     let number = |side: usize| {
-        let terms = [(0, 16_777_216), (1, 65_536), (2, 256), (3, 1)];
-        terms.map(|(octet, weight)| format!("{} * {weight}", end(side, octet))).join(" + ")
+        let octets = [(0, 16_777_216), (1, 65_536), (2, 256), (3, 1)];
+        octets
+            .map(|(at, weight)| format!("int(self.split('-')[{side}].trim().split('.')[{at}]) * {weight}"))
+            .join(" + ")
     };
-    let mapped = "self.matches('[fF]{4}:')";
+    let families = "self.split('-')[0].contains(':') == self.split('-')[1].contains(':')";
     json_schema!({
         "type": "array",
-        "maxItems": 16384,
+        "maxItems": 2048,
         "items": {
             "type": "string",
-            "maxLength": 128,
+            "maxLength": 100,
             "x-kubernetes-validations": [
                 rule(
-                    r"self.matches('^\\s*[0-9a-fA-F:.]+\\s*(/[0-9]+|-\\s*[0-9a-fA-F:.]+)\\s*$')",
+                    "self.matches('^\\\\s*[0-9a-fA-F:.]+\\\\s*(/[0-9]+|-\\\\s*[0-9a-fA-F:.]+)\\\\s*$')",
                     &format!("LB4002: {wanted}; a single address is written 192.168.1.5/32"),
                 ),
                 rule(
-                    &format!(
-                        r"self.contains(':') || self.matches('^\\s*{v4}\\s*(-\\s*{v4}|/0*([0-9]|[12][0-9]|3[0-2]))\\s*$')"
-                    ),
-                    "LB4002: IPv4 addresses are four numbers up to 255, prefix lengths go up to 32, and both ends of a range \
-                     are written in full: 192.168.1.200-192.168.1.220",
+                    &format!("self.contains(':') || self.matches('^\\\\s*{v4}\\\\s*(/|-\\\\s*{v4}\\\\s*$)')"),
+                    "LB4002: an IPv4 address is four numbers with dots, and both ends of a range are written in full: \
+                     192.168.1.200-192.168.1.220",
                 ),
                 rule(
-                    &format!(
-                        "{mapped} || !self.contains('-') || \
-                         self.split('-')[0].contains(':') == self.split('-')[1].contains(':')"
-                    ),
+                    "self.contains(':') || \
+                     !self.matches('25[6-9]|2[6-9][0-9]|[3-9][0-9][0-9]|/0*(3[3-9]|[4-9][0-9]|[1-9][0-9][0-9])')",
+                    "LB4002: the numbers of an IPv4 address go up to 255, and its prefix length up to 32",
+                ),
+                rule(
+                    &format!("self.matches('[fF]{{4}}:') || !self.contains('-') || {families}"),
                     "LB4002: one end of the range is IPv4 and the other IPv6; write one entry for each family",
                 ),
                 rule(

@@ -36,6 +36,7 @@ use self::certificates::{Data, Due};
 use self::serve::Served;
 use self::trust::{FIELD_MANAGER, Targets};
 use crate::controller::WebhookSettings;
+use crate::http;
 use crate::k8s::stores::{Configuration, Watches};
 
 mod certificates;
@@ -91,7 +92,7 @@ impl Webhooks {
         let port = self.settings.port;
         let listener = listen(port).with_context(|| format!("{}: port {port} of the webhooks", Code::PortNotFree))?;
         let routes = serve::routes(&self.namespace, &self.stores);
-        let server = serve::serve(listener, TlsAcceptor::from(Arc::new(tls)), routes, stop.clone());
+        let server = http::serve(listener, Some(TlsAcceptor::from(Arc::new(tls))), routes, stop.clone());
         let (stores, certificate) = (self.stores.clone(), watch::Sender::new(false));
         let announce = async {
             serve::synced(&stores).await;
