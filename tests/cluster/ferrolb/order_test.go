@@ -30,7 +30,7 @@ func inOrder(t *testing.T, order []int) {
 	s := &system{Cluster: c, binary: binary(t), secrets: t.TempDir(), speakers: map[string]*cluster.Process{}}
 	// Accounts and rights are what the programs run as; without them there is no process to start.
 	c.ApplyFile(t, root+"deploy/metallb.yaml")
-	c.Kubectl(t, "delete", "-n", namespace, "deployment/metallb-controller", "daemonset/metallb-speaker", "--cascade=foreground", "--timeout=60s")
+	s.noPods(t)
 	late := map[string]string{}
 	steps := []struct {
 		name string

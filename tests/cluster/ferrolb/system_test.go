@@ -51,11 +51,15 @@ func prepare(t testing.TB, c *cluster.Cluster) *system {
 	t.Helper()
 	s := &system{Cluster: c, binary: binary(t), secrets: t.TempDir(), speakers: map[string]*cluster.Process{}}
 	c.ApplyFile(t, root+"deploy/crds.yaml", root+"deploy/metallb.yaml")
-	for _, kind := range []string{"deployment/metallb-controller", "daemonset/metallb-speaker"} {
-		// At the API level nobody runs pods; what would be in them is started below.
-		c.Kubectl(t, "delete", "-n", namespace, kind, "--cascade=foreground", "--timeout=60s")
-	}
+	s.noPods(t)
 	return s
+}
+
+// noPods keeps the workloads and takes their pods away: at the API level nobody runs pods, and what would be in them is started by the test.
+func (s *system) noPods(t testing.TB) {
+	t.Helper()
+	s.Kubectl(t, "scale", "-n", namespace, "deployment/metallb-controller", "--replicas=0")
+	s.Kubectl(t, "patch", "-n", namespace, "daemonset/metallb-speaker", "-p", `{"spec":{"template":{"spec":{"nodeSelector":{"nowhere":"yes"}}}}}`)
 }
 
 // start brings up a cluster with FerroLB in it.
@@ -72,7 +76,7 @@ func start(t testing.TB, nodes int) *system {
 // startController starts the controller in the control plane's network.
 func (s *system) startController(t testing.TB, more ...string) {
 	t.Helper()
-	args := append([]string{"controller", "--namespace=" + namespace, "--ml-secret-name=metallb-memberlist", "--webhook-mode=disabled", "--port=0"}, more...)
+	args := append([]string{"controller", "--namespace=" + namespace, "--ml-secret-name=metallb-memberlist", "--deployment=metallb-controller", "--webhook-mode=disabled", "--port=0"}, more...)
 	s.controller = s.ControlPlane().Run(t, cluster.Program{ServiceAccount: controllerAccount, Path: s.binary, Args: args})
 }
 
