@@ -143,7 +143,7 @@ impl Webhooks {
         let only = watcher::Config::default().fields(&format!("metadata.name={}", self.settings.secret));
         let api = Api::<Secret>::namespaced(self.client.clone(), &self.namespace);
         let secret = secrets.follow(api, only, |_| ());
-        let targets = Targets::follow(&mut watched, &self.client);
+        let mut targets = Targets::follow(&mut watched, &self.client);
         let mut shown = Data::new();
         let mut retry = FIRST_RETRY;
         loop {
@@ -155,7 +155,8 @@ impl Webhooks {
                     shown.clone_from(&data);
                 }
                 let leads = *leads.borrow_and_update();
-                if leads && let Err((code, error)) = self.tend(&secret, &data, &targets, watched.are_synced()).await {
+                if leads && let Err((code, error)) = self.tend(&secret, &data, &mut targets, watched.are_synced()).await
+                {
                     tracing::warn!(op = "webhook", %code, error = format!("{error:#}"), "tried again");
                     next = Instant::now() + retry;
                     retry = (retry * 2).min(LAST_RETRY);
@@ -182,7 +183,7 @@ impl Webhooks {
         &self,
         secret: &Store<Secret>,
         data: &Data,
-        targets: &Targets,
+        targets: &mut Targets,
         targets_known: bool,
     ) -> Result<(), (Code, anyhow::Error)> {
         let bundle = data.get("ca.crt").cloned().unwrap_or_default();

@@ -4,16 +4,19 @@
 //! applies manifests sees nothing of its own changed. What is not there is left out, and what is being deleted is left
 //! alone; a watch tells when that changes.
 
-use k8s_openapi::ByteString;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use ferrolb_rules::api::well_known::WEBHOOK_CONFIGURATION;
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::{ByteString, ClusterResourceScope};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::runtime::reflector::Store;
 use kube::runtime::watcher;
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-
-use ferrolb_rules::api::well_known::WEBHOOK_CONFIGURATION;
 
 use crate::k8s::stores::Watches;
 
@@ -26,6 +29,8 @@ const BGP_PEERS: &str = "bgppeers.metallb.io";
 pub(super) struct Targets {
     configuration: Store<ValidatingWebhookConfiguration>,
     definition: Store<CustomResourceDefinition>,
+    /// By name, the version that was told last. While a store still has that one, our change is on its way to us.
+    told: BTreeMap<&'static str, Option<String>>,
 }
 
 impl Targets {
@@ -43,6 +48,7 @@ impl Targets {
                     crd.metadata.annotations = None;
                 },
             ),
+            told: BTreeMap::new(),
         }
     }
 
@@ -57,20 +63,47 @@ impl Targets {
     ///
     /// # Errors
     /// The API server refuses one of the two changes; the other one is tried all the same.
-    pub(super) async fn tell(&self, client: &Client, bundle: &[u8]) -> anyhow::Result<()> {
+    pub(super) async fn tell(&mut self, client: &Client, bundle: &[u8]) -> anyhow::Result<()> {
+        let configuration = self.configuration.state().first().cloned();
+        let definition = self.definition.state().first().cloned();
+        let first = match configuration {
+            Some(found) => {
+                self.apply(client, WEBHOOK_CONFIGURATION, &*found, missing_in_webhooks(&found, bundle)).await
+            }
+            None => Ok(()),
+        };
+        let second = match definition {
+            Some(found) => self.apply(client, BGP_PEERS, &*found, missing_in_definition(&found, bundle)).await,
+            None => Ok(()),
+        };
+        first.and(second)
+    }
+
+    /// Applies what is missing in an object, once per version of it.
+    async fn apply<K>(
+        &mut self,
+        client: &Client,
+        name: &'static str,
+        found: &K,
+        missing: Option<Value>,
+    ) -> anyhow::Result<()>
+    where
+        K: Resource<Scope = ClusterResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    {
+        let version = found.resource_version();
+        let Some(patch) = missing.filter(|_| self.told.get(name) != Some(&version)) else { return Ok(()) };
         let how = PatchParams::apply(FIELD_MANAGER).force();
-        let mut result = Ok(());
-        if let Some(patch) = self.configuration.state().first().and_then(|found| missing_in_webhooks(found, bundle)) {
-            let api = Api::<ValidatingWebhookConfiguration>::all(client.clone());
-            let told = api.patch(WEBHOOK_CONFIGURATION, &how, &Patch::Apply(&patch)).await;
-            result = said(told, "ValidatingWebhookConfiguration", WEBHOOK_CONFIGURATION);
+        let kind = K::kind(&()).into_owned();
+        match Api::<K>::all(client.clone()).patch(name, &how, &Patch::Apply(&patch)).await {
+            Ok(_) => {
+                self.told.insert(name, version);
+                tracing::info!(op = "webhook", kind, name, "the API server knows the webhooks' certificate authority");
+                Ok(())
+            }
+            // It went away in between; the watch says when it is back.
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => Err(anyhow::Error::new(error).context(format!("caBundle of {kind} {name}"))),
         }
-        if let Some(patch) = self.definition.state().first().and_then(|found| missing_in_definition(found, bundle)) {
-            let api = Api::<CustomResourceDefinition>::all(client.clone());
-            let told = api.patch(BGP_PEERS, &how, &Patch::Apply(&patch)).await;
-            result = result.and(said(told, "CustomResourceDefinition", BGP_PEERS));
-        }
-        result
     }
 
     /// Removes the webhook configuration, if it is one that we have filled in.
@@ -89,18 +122,6 @@ impl Targets {
         Api::<ValidatingWebhookConfiguration>::all(client.clone()).delete(WEBHOOK_CONFIGURATION, &params).await?;
         tracing::info!(op = "webhook", name = WEBHOOK_CONFIGURATION, "removed, because what it calls is being removed");
         Ok(())
-    }
-}
-
-fn said<K>(told: kube::Result<K>, kind: &'static str, name: &'static str) -> anyhow::Result<()> {
-    match told {
-        Ok(_) => {
-            tracing::info!(op = "webhook", kind, name, "the API server knows the webhooks' certificate authority");
-            Ok(())
-        }
-        // It went away in between; the watch says when it is back.
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        Err(error) => Err(anyhow::Error::new(error).context(format!("caBundle of {kind} {name}"))),
     }
 }
 
@@ -132,4 +153,64 @@ fn missing_in_definition(found: &CustomResourceDefinition, bundle: &[u8]) -> Opt
             "spec": {"conversion": {"webhook": {"clientConfig": {"caBundle": wanted}}}},
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of what is applied to whom.
+
+    use super::*;
+
+    fn configuration(bundles: &[Option<&str>]) -> ValidatingWebhookConfiguration {
+        let webhook = |(index, bundle): (usize, &Option<&str>)| {
+            json!({
+                "name": format!("w{index}"), "admissionReviewVersions": ["v1"], "sideEffects": "None",
+                "clientConfig": {"caBundle": bundle.map(|text| ByteString(text.as_bytes().to_vec()))},
+            })
+        };
+        let webhooks: Vec<_> = bundles.iter().enumerate().map(webhook).collect();
+        serde_json::from_value(json!({"metadata": {"name": WEBHOOK_CONFIGURATION}, "webhooks": webhooks})).unwrap()
+    }
+
+    fn definition(conversion: &Value) -> CustomResourceDefinition {
+        serde_json::from_value(json!({
+            "metadata": {"name": BGP_PEERS},
+            "spec": {
+                "group": "metallb.io", "scope": "Namespaced", "versions": [], "conversion": conversion,
+                "names": {"kind": "BGPPeer", "plural": "bgppeers"},
+            },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn one_webhook_without_the_bundle_has_all_of_them_applied_and_nothing_else() {
+        let patch = missing_in_webhooks(&configuration(&[Some("new"), Some("old"), None]), b"new").unwrap();
+        let webhooks = patch["webhooks"].as_array().unwrap();
+        assert_eq!(webhooks.len(), 3, "a webhook that is left out would lose what we own in it");
+        for (index, webhook) in webhooks.iter().enumerate() {
+            assert_eq!(*webhook, json!({"name": format!("w{index}"), "clientConfig": {"caBundle": "bmV3"}}));
+        }
+        assert!(missing_in_webhooks(&configuration(&[Some("new"), Some("new")]), b"new").is_none());
+        assert!(missing_in_webhooks(&configuration(&[]), b"new").is_none());
+    }
+
+    #[test]
+    fn what_is_being_deleted_is_left_alone() {
+        let mut going = configuration(&[None]);
+        let time: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time =
+            serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+        going.metadata.deletion_timestamp = Some(time.clone());
+        assert!(missing_in_webhooks(&going, b"new").is_none());
+        let mut going = definition(&json!({"strategy": "Webhook", "webhook": {"conversionReviewVersions": ["v1"]}}));
+        assert!(missing_in_definition(&going, b"new").is_some());
+        going.metadata.deletion_timestamp = Some(time);
+        assert!(missing_in_definition(&going, b"new").is_none());
+    }
+
+    #[test]
+    fn a_definition_that_nothing_converts_is_not_made_to() {
+        assert!(missing_in_definition(&definition(&json!({"strategy": "None"})), b"new").is_none());
+        assert!(missing_in_definition(&definition(&Value::Null), b"new").is_none());
+    }
 }
