@@ -74,7 +74,7 @@ func TestWhatIsNotServedSaysWhyWithACode(t *testing.T) {
 	s.ApplyFile(t, gitops+"manifests/metallb-config")
 	s.service(t, "pooled", "")
 	s.awaitOwner(t, "192.168.1.200")
-	s.Kubectl(t, "create", "-f", gitops+"services/pool-by-annotation.yaml")
+	s.ApplyFile(t, gitops+"services/pool-by-annotation.yaml")
 	s.awaitText(t, []string{"AllocationFailed", `unknown pool "production-pool"`}, "describe", "svc", "by-pool")
 	cluster.Eventually(t, 20*time.Second, "the condition has the code", func() bool {
 		status, _, message := condition(s.object(t, "svc", "by-pool"), "metallb.io/Allocated")
