@@ -36,7 +36,9 @@ fn filter(level: &str) -> Result<Targets, UnknownLevel> {
         other => return Err(UnknownLevel(other.to_owned())),
     };
     // LevelFilter orders by how much is let through.
-    Ok(Targets::new().with_default(ours.min(LevelFilter::WARN)).with_target("ferrolb", ours))
+    let libraries = Targets::new().with_default(ours.min(LevelFilter::WARN)).with_target("ferrolb", ours);
+    // What goes wrong between us and the API server is said once and with a code by us; the client says it every time.
+    Ok(["kube_client", "kube_runtime"].iter().fold(libraries, |all, name| all.with_target(*name, LevelFilter::OFF)))
 }
 
 /// Logs from here on, for the whole process.
@@ -215,9 +217,10 @@ mod tests {
             tracing::warn!("w");
             tracing::error!("e");
             tracing::info!(target: "kube_client", "library");
-            tracing::warn!(target: "kube_client", "library");
+            tracing::warn!(target: "hyper", "library");
+            tracing::error!(target: "kube_client", "said by us with a code");
         };
-        for (level, lines) in [("all", 7), ("debug", 5), ("info", 4), ("warn", 3), ("error", 1), ("none", 0)] {
+        for (level, lines) in [("all", 8), ("debug", 5), ("info", 4), ("warn", 3), ("error", 1), ("none", 0)] {
             assert_eq!(logged(level, say).lines().count(), lines, "{level}");
         }
         assert!(logged("all", || tracing::trace!("t")).contains("\"level\":\"debug\""));

@@ -1,0 +1,226 @@
+package ferrolb_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	cluster "ferrolb.io/tests/cluster"
+)
+
+// staticBinary is what goes into the image: FERROLB_STATIC_BIN, else what the release build for musl left.
+func staticBinary(t testing.TB) string {
+	t.Helper()
+	path := os.Getenv("FERROLB_STATIC_BIN")
+	if path == "" {
+		path = root + "target/x86_64-unknown-linux-musl/release/ferrolb"
+	}
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(absolute); err != nil {
+		t.Fatalf("there is no static FerroLB: %v; run cargo build --release --target x86_64-unknown-linux-musl -p ferrolb, or name another by FERROLB_STATIC_BIN", err)
+	}
+	return absolute
+}
+
+const backend = `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+      - name: web
+        image: ` + cluster.WebImage + `
+        imagePullPolicy: Never
+        readinessProbe: {httpGet: {port: 8080, path: /}, periodSeconds: 1}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {type: LoadBalancer, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+`
+
+// One cluster of real nodes for all of it: our pods, our image, kube-proxy's own rules, a laptop outside.
+func TestOnRealNodes(t *testing.T) {
+	c := cluster.StartNodes(t, cluster.Options{Nodes: 3})
+	s := &system{Cluster: c, binary: binary(t), secrets: t.TempDir(), speakers: map[string]*cluster.Process{}}
+	s.Apply(t, backend)
+	s.Kubectl(t, "rollout", "status", "deployment/web", "--timeout=90s")
+	if err := c.Install(t.Context(), staticBinary(t)); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("from applying the manifests to the first answer", func(t *testing.T) { firstAnswer(t, s) })
+	t.Run("the page comes through the address, kube-proxy and a pod", func(t *testing.T) { page(t, s) })
+	t.Run("the user's own commands answer", func(t *testing.T) { usersCommands(t, s) })
+	t.Run("good and bad objects are told apart", func(t *testing.T) { admission(t, s) })
+	t.Run("both versions of a peer are served and explained", func(t *testing.T) { versions(t, s) })
+	t.Run("a rollout of the speakers loses no request", func(t *testing.T) { rollout(t, s) })
+}
+
+func firstAnswer(t *testing.T, s *system) {
+	began := time.Now()
+	s.ApplyFile(t, root+"deploy/crds.yaml", root+"deploy/metallb.yaml", root+"deploy/admission-policy.yaml")
+	for !s.tryApply(t, pool+"---"+advertisement) {
+		time.Sleep(50 * time.Millisecond)
+	}
+	for len(s.Laptop().ARP(t, "192.168.1.200")) == 0 {
+		if time.Since(began) > 90*time.Second {
+			t.Fatalf("nobody answers:\n%s\n%s", s.Kubectl(t, "get", "pods", "-A", "-o", "wide"), s.Kubectl(t, "get", "events", "-n", namespace))
+		}
+	}
+	t.Logf("%.1f s from applying the manifests to the first answer", time.Since(began).Seconds())
+	s.Kubectl(t, "wait", "--for=condition=Available", "deployment/metallb-controller", "-n", namespace, "--timeout=60s")
+	s.Kubectl(t, "rollout", "status", "daemonset/metallb-speaker", "-n", namespace, "--timeout=60s")
+	s.awaitOwner(t, "192.168.1.200")
+}
+
+func page(t *testing.T, s *system) {
+	body, err := s.Laptop().Get(t.Context(), "http://192.168.1.200/")
+	if err != nil || body == "" {
+		t.Errorf("%q, %v", body, err)
+	}
+}
+
+// usersCommands are those of the first user's own runbook.
+func usersCommands(t *testing.T, s *system) {
+	for _, command := range []struct {
+		line   string
+		wanted []string
+	}{
+		{"get pods -n metallb-system -o wide", []string{"metallb-controller-", "metallb-speaker-", "Running", "node-a", "node-b", "node-c"}},
+		{"get ipaddresspool -n metallb-system", []string{"default-pool", "192.168.1.200-192.168.1.220"}},
+		{"get ipaddresspool -n metallb-system -o yaml", []string{"assignedIPv4: 1", "availableIPv4: 20"}},
+		{"get l2advertisement -n metallb-system -o yaml", []string{"name: default-advertisement"}},
+		{"get svc --all-namespaces -o wide", []string{"LoadBalancer", "192.168.1.200"}},
+		{"logs -n metallb-system deployment/metallb-controller", []string{`"event":"ipAllocated"`, "192.168.1.200"}},
+		{"logs -n metallb-system daemonset/metallb-speaker", []string{`"msg":"metallb-speaker starting`}},
+		{"describe svc web", []string{"IPAllocated", "nodeAssigned", "192.168.1.200"}},
+		{"describe ipaddresspool default-pool -n metallb-system", []string{"Advertised", "Assigned IPv4"}},
+		{"get events -n metallb-system --sort-by=.lastTimestamp", []string{"metallb-speaker"}},
+	} {
+		s.awaitText(t, command.wanted, strings.Fields(command.line)...)
+	}
+	s.Kubectl(t, "create", "service", "loadbalancer", "test-lb", "--tcp=80:80")
+	s.awaitAddress(t, "default", "test-lb", "192.168.1.201")
+	s.awaitText(t, []string{"IPAllocated"}, "describe", "svc", "test-lb")
+	s.Kubectl(t, "delete", "service", "test-lb")
+}
+
+// admission applies every file of testdata as its first lines say.
+func admission(t *testing.T, s *system) {
+	files, err := filepath.Glob("../testdata/*.yaml")
+	if err != nil || len(files) < 40 {
+		t.Fatalf("%d files of cases: %v", len(files), err)
+	}
+	s.awaitWebhook(t)
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".yaml"), func(t *testing.T) { s.admit(t, file) })
+	}
+}
+
+func (s *system) admit(t *testing.T, file string) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := map[string]string{}
+	for _, line := range strings.Split(string(text), "\n") {
+		if key, value, ok := strings.Cut(strings.TrimPrefix(line, "# "), ": "); ok && strings.HasPrefix(line, "# ") {
+			said[key] = strings.TrimSpace(value)
+		}
+	}
+	absolute, _ := filepath.Abs(file)
+	kubectl := func(args ...string) (string, error) {
+		// Warnings come on standard error.
+		line := s.Assets["kubectl"] + " --kubeconfig=" + s.Kubeconfig() + " " + strings.Join(args, " ") + " 2>&1"
+		return s.Laptop().Output(context.Background(), "sh", "-c", line)
+	}
+	out, err := kubectl("create", "--dry-run=server", "-f", absolute)
+	if err != nil {
+		out += err.Error()
+	}
+	created := said["expect"] == "created"
+	if created != (err == nil) || !created && !strings.Contains(out, said["expect"]) {
+		t.Errorf("expected %q: %s", said["expect"], out)
+	}
+	switch warning := said["warning"]; {
+	case warning == "none" && strings.Contains(out, "Warning:"):
+		t.Errorf("a warning out of nothing: %s", out)
+	case warning != "" && warning != "none" && !strings.Contains(out, warning):
+		t.Errorf("no warning %q: %s", warning, out)
+	}
+}
+
+// awaitWebhook waits until the API server gets an answer from our webhook, and its certificate is trusted.
+func (s *system) awaitWebhook(t testing.TB) {
+	t.Helper()
+	cluster.Eventually(t, 60*time.Second, "the webhook is asked", func() bool {
+		configuration := s.object(t, "validatingwebhookconfiguration", "metallb-webhook-configuration")
+		bundle, _ := at(configuration, "webhooks", 0, "clientConfig", "caBundle").(string)
+		return bundle != "" && !s.tryApply(t, strings.Replace(pool, "namespace: metallb-system", "namespace: default", 1))
+	})
+}
+
+func versions(t *testing.T, s *system) {
+	s.Apply(t, `
+apiVersion: metallb.io/v1beta2
+kind: BGPPeer
+metadata: {name: router, namespace: metallb-system}
+spec: {myASN: 64512, peerASN: 64513, peerAddress: 192.168.1.1, holdTime: 90s, vrf: red}
+`)
+	old := s.object(t, "bgppeers.v1beta1.metallb.io", "-n", namespace, "router")
+	if at(old, "spec", "peerAddress") != "192.168.1.1" || at(old, "spec", "vrf") != nil {
+		t.Errorf("as v1beta1: %v", old["spec"])
+	}
+	if out := s.Kubectl(t, "explain", "bgppeer.spec.holdTime"); !strings.Contains(out, "DESCRIPTION") || strings.Contains(out, "<empty>") {
+		t.Errorf("kubectl explain says\n%s", out)
+	}
+	if out := s.Kubectl(t, "get", "bgppeers", "-n", namespace); !strings.Contains(out, "ADDRESS") || !strings.Contains(out, "64513") {
+		t.Errorf("the columns of peers:\n%s", out)
+	}
+	s.Kubectl(t, "delete", "bgppeer", "-n", namespace, "router")
+}
+
+// rollout replaces every speaker while the laptop asks for the page, each time on a new connection.
+func rollout(t *testing.T, s *system) {
+	// What was owned before may move once when the new speaker meets the others; requests must not notice.
+	ctx, stop := context.WithCancel(t.Context())
+	var failures []string
+	asked := 0
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			limited, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+			if _, err := s.Laptop().Get(limited, "http://192.168.1.200/"); err != nil {
+				failures = append(failures, time.Now().Format("15:04:05.000 ")+err.Error())
+			}
+			cancel()
+			asked++
+			time.Sleep(20 * time.Millisecond)
+		}
+	}()
+	s.Kubectl(t, "rollout", "restart", "daemonset/metallb-speaker", "-n", namespace)
+	s.Kubectl(t, "rollout", "status", "daemonset/metallb-speaker", "-n", namespace, "--timeout=120s")
+	time.Sleep(3 * time.Second)
+	stop()
+	<-done
+	t.Logf("%d requests during the rollout, %d failed", asked, len(failures))
+	if len(failures) > 0 {
+		t.Errorf("failed: %s", strings.Join(slices.Compact(failures), "\n"))
+	}
+	if asked < 100 {
+		t.Errorf("only %d requests", asked)
+	}
+}
