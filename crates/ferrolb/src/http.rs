@@ -3,6 +3,8 @@
 //! One loop accepts; every connection has a bounded handshake, a bounded wait for a request and a bounded life, and
 //! there is a bounded number of them. Whoever connects and says nothing costs a place for a while, and nothing else.
 
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use axum::routing::get;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -29,6 +32,8 @@ pub use metrics::MetricsEndpoint;
 
 /// Connections served at a time per listener; more wait in the kernel.
 const CONNECTIONS: usize = 128;
+/// Connections that the kernel holds for us until we accept them.
+const BACKLOG: i32 = 256;
 /// From connect to the end of the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection may wait for its next request.
@@ -61,6 +66,32 @@ async fn readiness(State(health): State<Health>) -> (StatusCode, String) {
         (StatusCode::OK, "ok".to_owned())
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: waiting for {}\n", health.waits_for))
+    }
+}
+
+/// Listens on every address of both families, as Go's `:port` does; on IPv4 alone where the kernel has no IPv6.
+///
+/// # Errors
+/// The kernel's: the port is taken, or may not be used.
+pub fn listen_everywhere(port: u16) -> io::Result<TcpListener> {
+    let everywhere = |address: SocketAddr| {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        if address.is_ipv6() {
+            // Whatever net.ipv6.bindv6only says.
+            socket.set_only_v6(false)?;
+        }
+        // A port whose last connections are still being closed is free.
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        TcpListener::from_std(socket.into())
+    };
+    match everywhere((Ipv6Addr::UNSPECIFIED, port).into()) {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)) => {
+            everywhere((Ipv4Addr::UNSPECIFIED, port).into())
+        }
+        result => result,
     }
 }
 

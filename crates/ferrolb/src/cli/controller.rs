@@ -60,7 +60,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
         let settings = settings(args)?;
         let process = Process {
             name: "metallb-controller",
-            health_address: "0.0.0.0",
+            health_is_local: false,
             waits_for: "the first list of every kind, and the webhooks where they are served",
             summary: summary(&settings),
             notes: Vec::new(),

@@ -6,6 +6,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -173,8 +174,8 @@ fn frr_environment(is_set: impl Fn(&str) -> bool) -> Option<String> {
 pub(super) struct Process {
     /// `metallb-controller` or `metallb-speaker`, as the API server's audit log shows us.
     pub(super) name: &'static str,
-    /// Where /healthz and /readyz listen.
-    pub(super) health_address: &'static str,
+    /// Whether /healthz and /readyz are for this node only.
+    pub(super) health_is_local: bool,
     /// What readiness waits for, in words.
     pub(super) waits_for: &'static str,
     /// One line saying what this start will do.
@@ -222,12 +223,12 @@ where
     let (close, closing) = watch::channel(false);
     let mut servers = JoinSet::new();
     if shared.health_probe_port > 0 {
-        let listener = listen(process.health_address, shared.health_probe_port, "--health-probe-port").await?;
+        let listener = listen(process.health_is_local, shared.health_probe_port, "--health-probe-port")?;
         let health = Health { ready: is_ready, waits_for: process.waits_for };
         servers.spawn(http::serve(listener, None, health.routes(), closing.clone()));
     }
     if shared.port > 0 {
-        let listener = listen("0.0.0.0", shared.port, "--port").await?;
+        let listener = listen(false, shared.port, "--port")?;
         let client = k8s::connect(shared.kubeconfig().as_deref(), process.name).await?;
         let endpoint = http::MetricsEndpoint {
             metrics: Arc::clone(&metrics),
@@ -258,17 +259,18 @@ fn announce_start(shared: &Shared, process: &Process, tls: &tls::Options) -> any
     Ok(())
 }
 
-async fn listen(address: &str, port: u16, flag: &str) -> anyhow::Result<TcpListener> {
-    match TcpListener::bind((address, port)).await {
-        Ok(listener) => Ok(listener),
-        Err(error) => {
-            let fix = format!("free it, or choose another with {flag}");
-            Err(coded(
-                Code::PortNotFree,
-                &format!("cannot listen on port {port} ({flag}) at {address}: {error}; {fix}"),
-            ))
-        }
-    }
+/// Listens on all addresses, or on 127.0.0.1 only.
+fn listen(is_local: bool, port: u16, flag: &str) -> anyhow::Result<TcpListener> {
+    let local = || {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener)
+    };
+    let result = if is_local { local() } else { http::listen_everywhere(port) };
+    result.map_err(|error| {
+        let fix = format!("free it, or choose another with {flag}");
+        coded(Code::PortNotFree, &format!("cannot listen on port {port} ({flag}): {error}; {fix}"))
+    })
 }
 
 /// Says stop at the first SIGTERM or SIGINT.
@@ -328,8 +330,10 @@ mod tests {
     async fn a_taken_port_is_an_error_that_names_port_and_flag() {
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = taken.local_addr().unwrap().port();
-        let error = listen("127.0.0.1", port, "--health-probe-port").await.unwrap_err().to_string();
-        assert!(error.contains(&format!("port {port} (--health-probe-port) at 127.0.0.1: ")), "{error}");
-        assert!(error.ends_with("(LB0033 PortNotFree)"), "{error}");
+        for is_local in [true, false] {
+            let error = listen(is_local, port, "--health-probe-port").unwrap_err().to_string();
+            assert!(error.starts_with(&format!("cannot listen on port {port} (--health-probe-port): ")), "{error}");
+            assert!(error.ends_with("(LB0033 PortNotFree)"), "{error}");
+        }
     }
 }

@@ -86,7 +86,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
         let settings = settings(args)?;
         let process = Process {
             name: "metallb-speaker",
-            health_address: "127.0.0.1",
+            health_is_local: true,
             waits_for: "the first list of every kind, or a plan kept from before",
             summary: summary(&settings),
             notes: args.unused.notes(),

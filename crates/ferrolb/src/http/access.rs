@@ -118,6 +118,7 @@ impl Reviewer {
         let reviews: Api<K> = Api::all(self.client.clone());
         match timeout(REVIEW_TIMEOUT, reviews.create(&PostParams::default(), &review)).await {
             Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(kube::Error::Api(status))) => Err(format!("{}: {}", K::kind(&()), status.message)),
             Ok(Err(error)) => Err(format!("{}: {error}", K::kind(&()))),
             Err(_) => Err(format!("{}: no answer within {} s", K::kind(&()), REVIEW_TIMEOUT.as_secs())),
         }

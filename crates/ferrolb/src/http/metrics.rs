@@ -60,15 +60,29 @@ impl MetricsEndpoint {
         let config = self.tls.server_config(Arc::clone(&certificate) as _, &["h2", "http/1.1"]);
         let acceptor = TlsAcceptor::from(Arc::new(config.context("TLS for the metrics")?));
         let routes = routes(self.metrics, self.client);
+        let given = self.cert_dir.clone();
         let directories = self.cert_dir.into_iter().chain([default_directory()]).collect();
         servers.spawn(async move {
             let files = Files { directories, shown: None };
+            warn_if_missing(given.as_deref()).await;
             tokio::join!(
                 serve(listener, Some(acceptor), routes, closing.clone()),
                 follow(files, &certificate, closing)
             );
         });
         Ok(())
+    }
+}
+
+/// Says that a directory was given and has no certificate: who scrapes would otherwise wonder about the one shown.
+async fn warn_if_missing(given: Option<&Path>) {
+    let Some(given) = given else { return };
+    if read(given).await.is_none() {
+        let directory = given.display();
+        tracing::warn!(
+            op = "metrics",
+            "no tls.crt and tls.key in {directory} yet; until then another certificate is used"
+        );
     }
 }
 

@@ -65,6 +65,23 @@ async fn a_connection_that_says_nothing_does_not_keep_the_server_from_stopping()
     timeout(Duration::from_secs(30), server).await.expect("stopped in the end").unwrap();
 }
 
+#[tokio::test]
+async fn listening_everywhere_serves_both_families_and_a_taken_port_is_an_error() {
+    let listener = listen_everywhere(0).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (close, closing) = watch::channel(false);
+    let (_ready, is_ready) = watch::channel(true);
+    let health = Health { ready: is_ready, waits_for: "" };
+    let server = tokio::spawn(serve(listener, None, health.routes(), closing));
+    assert_eq!(plain_get(port, "/readyz").await.0, 200);
+    if std::net::TcpListener::bind("[::1]:0").is_ok() {
+        TcpStream::connect(("::1", port)).await.expect("over IPv6 as well");
+    }
+    assert_eq!(listen_everywhere(port).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    close.send_replace(true);
+    server.await.unwrap();
+}
+
 /// What the stand-in for the API server was asked.
 #[derive(Clone, Default)]
 struct Asked {
