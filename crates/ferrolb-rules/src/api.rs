@@ -1,6 +1,6 @@
 //! The kinds of API group `metallb.io`, exactly as upstream has them (spec §1), as Rust types.
 //!
-//! The CRD YAML is generated from these types ([`crds`]) and kept true by a snapshot test. Only types live here: what
+//! The CRD YAML is generated from these types ([`crds()`]) and kept true by a snapshot test. Only types live here: what
 //! they mean is decided in [`crate::config`]. A type refuses only what an API server would refuse, so that whatever a
 //! cluster holds can be read and complained about in words.
 //!

@@ -91,9 +91,8 @@ impl AddressRange {
     }
 
     fn parse_ends(text: &str, start: &str, end: &str) -> Result<Self, RangeError> {
-        let parse = |part: &str| {
-            part.parse::<IpAddr>().map_err(|_| RangeError::InvalidEnd(text.to_owned(), part.to_owned()))
-        };
+        let parse =
+            |part: &str| part.parse::<IpAddr>().map_err(|_| RangeError::InvalidEnd(text.to_owned(), part.to_owned()));
         Self::between(text, parse(start)?, parse(end)?)
     }
 
