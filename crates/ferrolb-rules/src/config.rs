@@ -115,6 +115,13 @@ pub struct L2Advertisement {
 #[error("failed to parse the configuration: {}", .0.first().map(ToString::to_string).unwrap_or_default())]
 pub struct Invalid(pub Vec<Finding>);
 
+impl Invalid {
+    /// All of them in one line.
+    pub fn causes(&self) -> String {
+        self.0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    }
+}
+
 /// Parses and validates.
 ///
 /// # Errors

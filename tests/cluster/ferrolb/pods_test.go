@@ -32,23 +32,23 @@ func staticBinary(t testing.TB) string {
 const backend = `
 apiVersion: apps/v1
 kind: Deployment
-metadata: {name: web}
+metadata: {name: page}
 spec:
   replicas: 3
-  selector: {matchLabels: {app: web}}
+  selector: {matchLabels: {app: page}}
   template:
-    metadata: {labels: {app: web}}
+    metadata: {labels: {app: page}}
     spec:
       containers:
-      - name: web
+      - name: page
         image: ` + cluster.WebImage + `
         imagePullPolicy: Never
         readinessProbe: {httpGet: {port: 8080, path: /}, periodSeconds: 1}
 ---
 apiVersion: v1
 kind: Service
-metadata: {name: web}
-spec: {type: LoadBalancer, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+metadata: {name: page}
+spec: {type: LoadBalancer, selector: {app: page}, ports: [{port: 80, targetPort: 8080}]}
 `
 
 // One cluster of real nodes for all of it: our pods, our image, kube-proxy's own rules, a laptop outside.
@@ -56,7 +56,7 @@ func TestOnRealNodes(t *testing.T) {
 	c := cluster.StartNodes(t, cluster.Options{Nodes: 3})
 	s := &system{Cluster: c, binary: binary(t), secrets: t.TempDir(), speakers: map[string]*cluster.Process{}}
 	s.Apply(t, backend)
-	s.Kubectl(t, "rollout", "status", "deployment/web", "--timeout=90s")
+	s.Kubectl(t, "rollout", "status", "deployment/page", "--timeout=90s")
 	if err := c.Install(t.Context(), staticBinary(t)); err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func TestOnRealNodes(t *testing.T) {
 func firstAnswer(t *testing.T, s *system) {
 	began := time.Now()
 	s.ApplyFile(t, root+"deploy/crds.yaml", root+"deploy/metallb.yaml", root+"deploy/admission-policy.yaml")
-	for !s.tryApply(t, pool+"---"+advertisement) {
+	for !s.tryApply(t, pool+"---"+advertisement+"spec: {ipAddressPools: [default-pool]}\n") {
 		time.Sleep(50 * time.Millisecond)
 	}
 	for len(s.Laptop().ARP(t, "192.168.1.200")) == 0 {
@@ -105,8 +105,8 @@ func usersCommands(t *testing.T, s *system) {
 		{"get svc --all-namespaces -o wide", []string{"LoadBalancer", "192.168.1.200"}},
 		{"logs -n metallb-system deployment/metallb-controller", []string{`"event":"ipAllocated"`, "192.168.1.200"}},
 		{"logs -n metallb-system daemonset/metallb-speaker", []string{`"msg":"metallb-speaker starting`}},
-		{"describe svc web", []string{"IPAllocated", "nodeAssigned", "192.168.1.200"}},
-		{"describe ipaddresspool default-pool -n metallb-system", []string{"Advertised", "Assigned IPv4"}},
+		{"describe svc page", []string{"IPAllocated", "nodeAssigned", "192.168.1.200"}},
+		{"describe ipaddresspool default-pool -n metallb-system", []string{"Advertised", "assignedIPv4", "by L2Advertisement default-advertisement"}},
 		{"get events -n metallb-system --sort-by=.lastTimestamp", []string{"metallb-speaker"}},
 	} {
 		s.awaitText(t, command.wanted, strings.Fields(command.line)...)
@@ -146,7 +146,9 @@ func (s *system) admit(t *testing.T, file string) {
 		line := s.Assets["kubectl"] + " --kubeconfig=" + s.Kubeconfig() + " " + strings.Join(args, " ") + " 2>&1"
 		return s.Laptop().Output(context.Background(), "sh", "-c", line)
 	}
-	out, err := kubectl("create", "--dry-run=server", "-f", absolute)
+	out, err := kubectl("create", "-f", absolute)
+	// Some of it may be there although the rest was refused.
+	defer func() { _, _ = kubectl("delete", "--ignore-not-found", "--wait", "-f", absolute) }()
 	if err != nil {
 		out += err.Error()
 	}

@@ -194,7 +194,7 @@ impl Output {
         now: Instant,
     ) {
         let before = stored.and_then(|state| state.status.as_ref());
-        let cause = outcome.err().map(ToString::to_string);
+        let cause = outcome.err().map(Invalid::causes);
         let status = self.component.status(cause.as_deref().map_or(Ok(()), Err), before, Timestamp::now());
         let version = stored.and_then(|state| state.metadata.resource_version.as_deref());
         if before == Some(&status) || !self.may_write(&None, version, now) {

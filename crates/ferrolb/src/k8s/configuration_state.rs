@@ -138,7 +138,7 @@ mod tests {
         let component = Component::controller();
         let cause = |object: &str| Finding::new(Code::PoolEmpty, Severity::Error, object, "no prefixes");
         let invalid = Invalid(vec![cause("IPAddressPool/m/a"), cause("IPAddressPool/m/b")]);
-        let bad = component.status(Err(&invalid.to_string()), None, at(1));
+        let bad = component.status(Err(&invalid.causes()), None, at(1));
         assert_eq!(bad.result, Some(ConfigurationResult::Invalid));
         assert!(
             bad.error_summary.starts_with("configuration error: LB4001 IPAddressPool/m/a"),

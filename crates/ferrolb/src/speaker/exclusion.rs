@@ -74,7 +74,7 @@ mod tests {
         assert!(read(&path).unwrap().is_none());
         fs::write(&path, "announcedInterfacesToExclude: ['a(']\n").unwrap();
         let error = format!("{:#}", read(&path).unwrap_err());
-        assert!(error.contains("LB0023") && error.contains("a(") && error.contains("excludel2.yaml"), "{error}");
+        assert!(error.contains("LB0026") && error.contains("a(") && error.contains("excludel2.yaml"), "{error}");
         fs::write(&path, "announcedInterfacesToExclude: {a: b}\n").unwrap();
         assert!(read(&path).is_err());
     }
