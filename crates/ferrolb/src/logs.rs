@@ -47,7 +47,11 @@ fn filter(level: &str) -> Result<Targets, UnknownLevel> {
 /// [`UnknownLevel`].
 pub fn start(level: &str) -> Result<(), UnknownLevel> {
     let filter = filter(level)?;
-    let lines = tracing_subscriber::fmt::layer().with_ansi(false).event_format(Lines { now: OffsetDateTime::now_utc });
+    // A line that cannot be written is lost; to complain about it on a closed standard error would panic.
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(false)
+        .log_internal_errors(false)
+        .event_format(Lines { now: OffsetDateTime::now_utc });
     // Logging twice would be a mistake of the program, and one that does no harm.
     let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
     Ok(())

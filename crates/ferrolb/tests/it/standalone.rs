@@ -87,6 +87,13 @@ impl Site {
     }
 
     fn start_with_secret(&self, host: usize, secret: &Path) -> Process {
+        let (mut command, socket, own) = self.command(host, secret);
+        command.stderr(fs::File::create(own.join("log")).unwrap());
+        self.run(host, command, socket)
+    }
+
+    /// The command line, the socket in it, and the host's own directory.
+    fn command(&self, host: usize, secret: &Path) -> (Command, PathBuf, PathBuf) {
         let own = self.files.path().join(name_of(host));
         fs::create_dir_all(&own).unwrap();
         let socket = own.join("ferrolb.sock");
@@ -95,7 +102,10 @@ impl Site {
         command.arg("--manifests").arg(self.manifests()).arg("--state-dir").arg(own.join("state"));
         command.arg("--socket").arg(&socket).arg("--secret-file").arg(secret);
         command.stdin(Stdio::null()).stdout(Stdio::null());
-        command.stderr(fs::File::create(own.join("log")).unwrap());
+        (command, socket, own)
+    }
+
+    fn run(&self, host: usize, mut command: Command, socket: PathBuf) -> Process {
         let child = self.hosts[host].run(move || command.spawn().unwrap());
         let process = Process { child, socket };
         eventually("the program answers", || process.try_state().is_some());
@@ -316,4 +326,19 @@ fn status_comes_in_every_format_and_its_exit_code_tells() {
     let nobody = Command::new(FERROLB).args(["status", "--socket"]).arg(socket).output().unwrap();
     assert_eq!(nobody.status.code(), Some(2));
     assert!(String::from_utf8(nobody.stderr).unwrap().contains("is `ferrolb standalone` running"));
+}
+
+#[test]
+fn a_reader_of_the_log_that_goes_away_takes_nothing_with_it() {
+    let site = Site::new(1);
+    site.write("web.yaml", &service("web", ""));
+    let (mut command, socket, _) = site.command(0, &site.files.path().join("secret"));
+    command.stderr(Stdio::piped());
+    let mut process = site.run(0, command, socket);
+    process.await_announced("web");
+    drop(process.child.stderr.take());
+    // Every change is worth a line, which nobody can read any more.
+    site.write("later.yaml", &service("later", ""));
+    assert_eq!(process.await_announced("later")["addresses"], json!(["192.168.1.201"]));
+    assert_eq!(site.client.arping("192.168.1.200").len(), 1);
 }
