@@ -6,6 +6,7 @@ mod loader;
 mod names;
 mod object;
 mod read;
+mod service_rules;
 #[cfg(test)]
 mod tests;
 mod tree;

@@ -200,6 +200,12 @@ fn a_broken_file_is_named_with_its_line_and_disturbs_nothing() {
     assert!(finding["location"]["line"].as_u64().unwrap() >= 3, "{finding}");
     assert_eq!(process.service("web")["state"], "announced");
     assert_eq!(process.status("json").status.code(), Some(1), "a finding is worth an exit code");
+    // Half a file can be whole YAML: a Service that ends before its spec.
+    site.write("web.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n");
+    eventually("the missing spec is found", || {
+        process.finding("LB0004").is_some_and(|finding| finding["field"] == "spec")
+    });
+    assert_eq!(process.service("web")["state"], "announced");
     // Not even a restart loses what the file said when it was good.
     process.end(Signal::SIGKILL);
     let process = site.start(0);

@@ -5,6 +5,7 @@ use ferrolb_rules::reason::{Code, Finding, Location, Severity};
 
 use super::names::{label_fault, nearest, subdomain_fault};
 use super::object::{Kind, Object};
+use super::service_rules;
 use super::tree::{self, Node, Place, Value};
 use super::typed::{Misfit, Unknown};
 
@@ -227,6 +228,15 @@ impl Reader<'_> {
             }
             Ok(mut object) => {
                 if !self.has_good_names(kind, &object, &node, title) {
+                    return;
+                }
+                if let Object::Service(service) = &object
+                    && let Some((field, message)) = service_rules::wrong(service)
+                {
+                    let place = node.get("spec").map_or(node.place, |spec| spec.place);
+                    let fix = format!("correct {field}; the file is read again as soon as it changes");
+                    let finding = Finding::new(Code::ManifestInvalid, Severity::Error, title, message);
+                    self.push(finding.at_field(field).with_fix(fix), place);
                     return;
                 }
                 if kind.namespaced() && object.metadata().namespace.as_deref().unwrap_or_default().is_empty() {

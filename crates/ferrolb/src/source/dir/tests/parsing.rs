@@ -279,8 +279,8 @@ fn lists_json_comments_empty_documents_and_byte_order_marks_are_read() {
     assert_eq!(read(&list).objects.len(), 2);
     let place = &read(&list).objects[1].location;
     assert_eq!((place.line, place.column), (11, 3));
-    let typed =
-        "apiVersion: v1\nkind: ServiceList\nmetadata: {}\nitems: [{metadata: {name: a}}, {metadata: {name: b}}]";
+    let typed = "apiVersion: v1\nkind: ServiceList\nmetadata: {}\n\
+                 items: [{metadata: {name: a}, spec: {}}, {metadata: {name: b}, spec: {}}]";
     assert_eq!(read(typed).objects.len(), 2);
     let nested = format!("{{apiVersion: v1, kind: List, items: [{typed}]}}", typed = "{apiVersion: v1, kind: List}");
     assert_eq!(read(&nested).objects.len(), 0);
