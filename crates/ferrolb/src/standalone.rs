@@ -22,7 +22,8 @@ use ferrolb_rules::reason::{Code, Finding, Severity};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::drive::l2::{L2, Wanted, Wire};
+use crate::drive::answers;
+use crate::drive::l2::{L2, Wire};
 use crate::drive::membership::{self, addresses_of};
 use crate::source::{self, Loaded, Loader};
 use crate::state::{PeerState, State};
@@ -31,6 +32,7 @@ mod bound;
 mod decide;
 mod group;
 mod health;
+mod interfaces;
 mod narrate;
 mod peers;
 mod report;
@@ -208,7 +210,7 @@ impl Host {
             live: live.clone(),
             allocates: allocates.clone(),
             unhealthy: self.sick(&unhealthy),
-            interfaces: wire.interfaces.iter().map(|interface| interface.name.clone()).collect(),
+            interfaces: self.able(&wire),
             unix_seconds: unix_seconds(),
         };
         let before = self.decider.table().clone();
@@ -265,27 +267,26 @@ impl Host {
         sick
     }
 
+    /// Per live host that tells, the interfaces that can announce there.
+    fn able(&self, wire: &Wire) -> BTreeMap<NodeName, BTreeSet<String>> {
+        let others = self.peers.documents().filter(|(host, _)| self.peers.document(host).is_some());
+        let told = others.filter_map(|(host, document)| Some((host.clone(), document.interfaces.as_deref()?)));
+        let own = (self.own.clone(), wire.interfaces.as_slice());
+        told.chain([own]).map(|(host, list)| (host, interfaces::able(list))).collect()
+    }
+
     /// Does what was decided.
     fn act(&mut self, decision: &Decision, wire: &Wire, unhealthy: &BTreeSet<ServiceKey>, findings: &mut Vec<Finding>) {
-        let wanted: Wanted =
-            decision.plan.announce.iter().map(|(address, one)| (*address, one.interfaces.clone())).collect();
         // Bound before it is announced, unbound after it is let go: traffic that comes finds the address.
         findings.extend(self.bound.set(decide::to_bind(decision), wire));
-        self.l2.announce(wanted);
+        self.l2.announce(answers::wanted(&decision.plan.announce));
         self.health.set(&decide::checks(decision));
-        for (interface, why) in &wire.failures {
-            let message = format!("cannot answer on {interface}: {why}");
-            findings.push(Finding::new(
-                Code::InterfaceMissing,
-                Severity::Error,
-                format!("interface/{interface}"),
-                message,
-            ));
-        }
+        findings.extend(interfaces::findings(&self.own, self.settings.interfaces.as_ref(), wire));
         let document = HostDocument {
             table: self.decider.table().clone(),
             announced: wire.announced.clone(),
             unhealthy: unhealthy.clone(),
+            interfaces: Some(wire.interfaces.clone()),
         };
         if self.published.as_ref() != Some(&document) {
             self.group.publish(document.emit());
@@ -315,11 +316,12 @@ impl Host {
             own: &self.own,
             decision,
             announced: &announced,
+            able: &self.able(wire),
             peers: self.peer_states(allocates, live),
             interfaces: wire.interfaces.clone(),
             findings,
         });
-        self.narrator.narrate(&self.own, decision, &state);
+        self.narrator.narrate(&self.own, decision, wire, &state);
         self.state.send_replace(Arc::new(state));
     }
 

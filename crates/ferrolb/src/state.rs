@@ -137,6 +137,9 @@ pub struct InterfaceState {
     pub name: String,
     /// Its present MAC address.
     pub mac: MacAddr,
+    /// Whether it has a carrier; without one nothing that it says is heard.
+    #[serde(default)]
+    pub carrier: bool,
     /// Whether ARP requests are answered on it.
     pub arp: bool,
     /// Whether neighbour solicitations are answered on it.

@@ -29,8 +29,8 @@ pub(super) struct Judgement {
     pub(super) preferences: BTreeMap<usize, i32>,
     /// On which interfaces this node would announce; `None` means all.
     pub(super) interfaces: Option<BTreeSet<String>>,
-    /// Whether this node has none of the interfaces that it would announce on.
-    pub(super) interface_missing: bool,
+    /// The nodes that have none of the interfaces that they would announce on, with these interfaces.
+    pub(super) missing: BTreeMap<usize, BTreeSet<String>>,
 }
 
 impl Judgement {
@@ -97,11 +97,12 @@ fn node_by_node(
     ground: &Ground,
 ) -> Judgement {
     let sick = |name: &NodeName| ground.unhealthy.get(name).is_some_and(|services| services.contains(key));
+    let selected = |index| matching.iter().any(|advertisement| ground.selects(advertisement, index));
     judgement.nodes = (ground.nodes.iter().enumerate())
         .map(|(index, name)| {
             if let Some(code) = ground.node_code(index) {
                 Some(code)
-            } else if !matching.iter().any(|advertisement| ground.selects(advertisement, index)) {
+            } else if !selected(index) {
                 Some(Code::NodeNotSelected)
             } else if matches!(endpoints, Endpoints::On(nodes) if !nodes.contains(name.as_str())) {
                 Some(Code::NoLocalEndpoints)
@@ -119,17 +120,29 @@ fn node_by_node(
         }
     }
     judgement.interfaces = interfaces(matching, &ground.own);
-    judgement.interface_missing =
-        judgement.interfaces.as_ref().is_some_and(|wanted| wanted.is_disjoint(&ground.own_interfaces));
+    let missing = ground.interfaces.iter().filter_map(|(node, has)| {
+        let wanted = interfaces(matching, node).filter(|wanted| wanted.is_disjoint(has))?;
+        Some((ground.index(node)?, wanted))
+    });
+    judgement.missing = missing.collect();
     if judgement.nodes.iter().all(Option::is_some) {
-        judgement.code = Some(one_reason(&judgement.nodes));
+        judgement.code = Some(one_reason(&judgement.nodes, selected));
     }
     judgement
 }
 
-/// Where all nodes say the same, that is the reason; otherwise it is that no node is left.
-fn one_reason(nodes: &[Option<Code>]) -> Code {
-    let reasons: BTreeSet<Code> = nodes.iter().flatten().copied().filter(|code| *code != Code::NodeNotAlive).collect();
+/// Where all nodes that are selected say the same, that is the reason; otherwise it is that no node is left. The dead
+/// count only where there is nobody else, and are not all of the nodes.
+fn one_reason(nodes: &[Option<Code>], selected: impl Fn(usize) -> bool) -> Code {
+    let any_selected = (0..nodes.len()).any(&selected);
+    let counts = |index: &usize| !any_selected || selected(*index);
+    let codes = |of: &dyn Fn(&usize) -> bool| -> BTreeSet<Code> {
+        (0..nodes.len()).filter(of).filter_map(|index| nodes.get(index).copied().flatten()).collect()
+    };
+    let mut reasons = codes(&counts);
+    if reasons.len() > 1 || codes(&|_| true).len() == 1 {
+        reasons.remove(&Code::NodeNotAlive);
+    }
     match reasons.first() {
         Some(only) if reasons.len() == 1 => *only,
         _ => Code::NoCandidate,
@@ -149,11 +162,11 @@ fn pool_of<'a>(service: &Service, addresses: &[IpAddr], ground: &'a Ground) -> O
     recorded.or_else(|| pools.values().filter(has_all).find(hands_out)).or_else(|| pools.values().find(has_all))
 }
 
-/// This node's interfaces for a Service: the union over the advertisements that select this node (spec §6.3).
-fn interfaces(matching: &[&Arc<L2Advertisement>], own: &NodeName) -> Option<BTreeSet<String>> {
+/// A node's interfaces for a Service: the union over the advertisements that select the node (spec §6.3).
+fn interfaces(matching: &[&Arc<L2Advertisement>], node: &NodeName) -> Option<BTreeSet<String>> {
     let mut union = BTreeSet::new();
     let mut selected = false;
-    for advertisement in matching.iter().filter(|advertisement| advertisement.nodes.contains(own)) {
+    for advertisement in matching.iter().filter(|advertisement| advertisement.nodes.contains(node)) {
         selected = true;
         union.extend(advertisement.interfaces.as_ref()?.iter().cloned());
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::ValueEnum;
 use comfy_table::{Table, presets};
+use ferrolb_rules::reason::Severity;
 
 use super::{Verdict, print};
 use crate::state::{Progress, ReasonState, ServiceState, State};
@@ -81,14 +82,20 @@ pub fn screen(state: &State) -> String {
     pools(state, &mut out);
     peers(state, &mut out);
     findings(state, &mut out);
-    let troubled = state.services.iter().filter(|service| service.state != Progress::Announced).count();
-    let verdict = match (state.ok, troubled) {
-        (true, _) => "fine: nothing to do".to_owned(),
-        (false, 0) => "the Services are served; see the findings above".to_owned(),
-        (false, n) => format!("{n} of {} Services are not served; each says why above", state.services.len()),
-    };
-    let _ = writeln!(out, "{verdict}");
+    let _ = writeln!(out, "{}", verdict(state));
     out
+}
+
+/// The last line: what to make of it all.
+fn verdict(state: &State) -> String {
+    let troubled = state.services.iter().filter(|service| service.state != Progress::Announced).count();
+    let noteworthy = state.findings.iter().any(|finding| finding.severity != Severity::Note);
+    match (troubled, noteworthy) {
+        (0, false) => "fine: nothing to do".to_owned(),
+        (0, true) if state.services.is_empty() => "see the findings above".to_owned(),
+        (0, true) => "the Services are served; see the findings above".to_owned(),
+        (troubled, _) => format!("{troubled} of {} Services are not served; each says why above", state.services.len()),
+    }
 }
 
 fn table(header: &[&str]) -> Table {
@@ -139,6 +146,7 @@ fn shown(service: &ServiceState) -> impl Iterator<Item = &ReasonState> {
 fn progress(service: &ServiceState) -> String {
     match service.state {
         Progress::Pending => "pending",
+        Progress::Allocated if service.node.is_some() => "allocated, announced in part",
         Progress::Allocated => "allocated, NOT announced",
         Progress::Announced => "announced",
     }

@@ -155,8 +155,7 @@ impl Membership {
         self.document = Some(document);
     }
 
-    /// Returns when something changed; never where it does not run.
-    pub async fn changed(&mut self) {
+    async fn changed(&mut self) {
         let Some(running) = &mut self.running else { return std::future::pending().await };
         tokio::select! {
             Ok(()) = running.members.changed() => {}
@@ -167,11 +166,25 @@ impl Membership {
         }
     }
 
-    /// Says goodbye.
-    pub async fn leave(self) {
+    async fn leave(self) {
         if let Some(running) = self.running {
             running.liveness.leave().await;
         }
+    }
+}
+
+/// Returns when something changed; never where there is no membership.
+pub async fn changed(membership: &mut Option<Membership>) {
+    match membership {
+        Some(membership) => membership.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Says goodbye, where somebody would hear it.
+pub async fn leave(membership: Option<Membership>) {
+    if let Some(membership) = membership {
+        membership.leave().await;
     }
 }
 

@@ -100,8 +100,9 @@ impl Decider {
             nodes: inputs.nodes,
             members: inputs.members,
             own: self.own.clone(),
-            own_interfaces: inputs.interfaces,
+            interfaces: BTreeMap::from([(self.own.clone(), inputs.interfaces)]),
             unhealthy: BTreeMap::new(),
+            without_interface: BTreeSet::new(),
             options: self.options.clone(),
         });
         let announced = plan.services.iter().filter(|service| service.owner.is_some() && service.code().is_none());

@@ -1,7 +1,8 @@
 //! What hosts tell one another, and who of them allocates.
 //!
-//! Each host publishes one document, whole: the table of assignments as it knows it, what it really announces, and
-//! which Services fail their health check there. Membership carries it; nothing here needs an answer.
+//! Each host publishes one document, whole: the table of assignments as it knows it, what it really announces, which
+//! Services fail their health check there, and on which interfaces it can announce. Membership carries it; nothing here
+//! needs an answer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -11,6 +12,8 @@ use ferrolb_proto::ethernet::MacAddr;
 use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::table::Table;
 use serde::{Deserialize, Serialize};
+
+use crate::state::InterfaceState;
 
 /// How long a starting host listens for others before it believes to be alone: two rounds of joining and a bit.
 const LISTEN_INTERVAL: Duration = Duration::from_millis(2500);
@@ -26,6 +29,9 @@ pub(super) struct HostDocument {
     pub(super) announced: BTreeMap<IpAddr, Vec<(String, MacAddr)>>,
     /// The Services whose health check fails there.
     pub(super) unhealthy: BTreeSet<ServiceKey>,
+    /// Its interfaces that answer; none told by an older version, which knows of no such thing.
+    #[serde(default)]
+    pub(super) interfaces: Option<Vec<InterfaceState>>,
 }
 
 impl HostDocument {
@@ -209,7 +215,10 @@ mod tests {
         let mut document = HostDocument::default();
         document.announced.insert("10.0.0.1".parse().unwrap(), vec![("eth0".to_owned(), MacAddr([2, 0, 0, 0, 0, 1]))]);
         document.unhealthy.insert(ServiceKey::new("default", "x"));
+        document.interfaces = Some(vec![InterfaceState { name: "eth0".to_owned(), ..InterfaceState::default() }]);
         assert_eq!(HostDocument::parse(&document.emit()).unwrap(), document);
+        let older = br#"{"table": {"version": {}, "entries": {}, "first_seen": {}}, "announced": {}, "unhealthy": []}"#;
+        assert_eq!(HostDocument::parse(older).map(|document| document.interfaces).unwrap_or_default(), None);
         assert!(HostDocument::parse(b"{").is_err());
     }
 }

@@ -13,7 +13,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use tokio::sync::{mpsc, watch};
 
 use super::counts::Counts;
-use super::links::{Choice, Links, Usable};
+use super::links::{Choice, Links, Unfit, Usable};
 use super::responder::Responder;
 use super::{Frames, Shared, Wanted, Wire};
 use crate::net::netlink::{self, Change, Monitor};
@@ -42,6 +42,7 @@ pub(super) struct Run {
     announcements: Announcements,
     counts: Counts,
     failures: BTreeMap<String, String>,
+    unfit: BTreeMap<String, Unfit>,
     /// When a frame was answered last.
     served_at: Instant,
 }
@@ -74,6 +75,7 @@ impl Run {
             announcements: Announcements::new(Instant::now()),
             counts: Counts::new(frames),
             failures: BTreeMap::new(),
+            unfit: BTreeMap::new(),
             served_at: Instant::now(),
         };
         run.read_everything()?;
@@ -183,7 +185,9 @@ impl Run {
     fn follow_links(&mut self) -> bool {
         let usable = self.links.usable();
         let gone: Vec<u32> = self.responders.keys().filter(|index| !usable.contains_key(index)).copied().collect();
-        let mut changed = !gone.is_empty();
+        let unfit = self.links.unfit();
+        let mut changed = !gone.is_empty() || unfit != self.unfit;
+        self.unfit = unfit;
         for index in gone {
             self.responders.remove(&index);
             for address in self.assigned.remove(&index).unwrap_or_default() {
@@ -291,12 +295,13 @@ impl Run {
     }
 
     fn publish(&self) {
-        let mut wire = Wire { failures: self.failures.clone(), ..Wire::default() };
+        let mut wire = Wire { failures: self.failures.clone(), unfit: self.unfit.clone(), ..Wire::default() };
         for responder in self.responders.values() {
             let usable = &responder.usable;
             wire.interfaces.push(InterfaceState {
                 name: usable.name.clone(),
                 mac: usable.mac,
+                carrier: usable.running,
                 arp: responder.arp.is_some(),
                 ndp: responder.ndp.is_some(),
             });

@@ -17,7 +17,7 @@ const MAX_TEXT: usize = 400;
 
 /// The YAML parser calls itself for each level, with tens of kilobytes a level in a debug build; a common thread's
 /// stack would not do for the nesting that is allowed.
-const STACK: usize = 32 << 20;
+pub(super) const STACK: usize = 32 << 20;
 
 /// The label that ties an EndpointSlice to its Service.
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
@@ -63,7 +63,8 @@ pub fn parse(file: &str, text: &[u8], namespace: &str) -> Parsed {
     Parsed { objects: Vec::new(), findings: vec![finding] }
 }
 
-fn parse_here(file: &str, text: &[u8], namespace: &str) -> Parsed {
+/// The same on this thread, whose stack must be large enough.
+pub(super) fn parse_here(file: &str, text: &[u8], namespace: &str) -> Parsed {
     let mut reader = Reader { file, namespace, parsed: Parsed::default(), dropped: 0 };
     match decode(text) {
         Err((place, message)) => {

@@ -32,6 +32,9 @@ fn word(field: &str, value: Option<&str>, valid: &[&str]) -> Option<(String, Str
 }
 
 fn ports(spec: &ServiceSpec) -> Option<(String, String)> {
+    if spec.type_.as_deref() == Some("LoadBalancer") && spec.ports.as_ref().is_none_or(Vec::is_empty) {
+        return Some(("spec.ports".to_owned(), "a Service of type LoadBalancer has at least one port".to_owned()));
+    }
     let mut seen = BTreeSet::new();
     spec.ports.iter().flatten().enumerate().find_map(|(index, port)| {
         let field = format!("spec.ports[{index}]");
@@ -63,8 +66,9 @@ mod tests {
     fn what_a_cluster_takes_is_right() {
         for spec in [
             "spec: {type: LoadBalancer, ports: [{port: 80}, {port: 80, protocol: UDP}]}",
-            "spec: {type: LoadBalancer, externalTrafficPolicy: Local, ipFamilies: [IPv6, IPv4], ipFamilyPolicy: RequireDualStack}",
+            "spec: {type: LoadBalancer, externalTrafficPolicy: Local, ipFamilies: [IPv6, IPv4], ipFamilyPolicy: RequireDualStack, ports: [{port: 80}]}",
             "spec: {}",
+            "spec: {type: ExternalName, externalName: example.org}",
         ] {
             assert_eq!(wrong_in(spec), None, "{spec}");
         }
@@ -78,6 +82,8 @@ mod tests {
             ("spec: {externalTrafficPolicy: local}", "spec.externalTrafficPolicy"),
             ("spec: {ipFamilyPolicy: DualStack}", "spec.ipFamilyPolicy"),
             ("spec: {ipFamilies: [IPv4, IPv5]}", "spec.ipFamilies[1]"),
+            ("spec: {type: LoadBalancer}", "spec.ports"),
+            ("spec: {type: LoadBalancer, ports: []}", "spec.ports"),
             ("spec: {ports: [{port: 80}, {port: 0}]}", "spec.ports[1].port"),
             ("spec: {ports: [{port: 99999}]}", "spec.ports[0].port"),
             ("spec: {ports: [{port: 80, protocol: XXX}]}", "spec.ports[0].protocol"),

@@ -16,7 +16,7 @@ fn manifests_are_found_in_order_of_path_and_other_files_are_not_looked_at() {
     scene
         .write("b.yaml", pool("b"))
         .write("a/z.yml", pool("a"))
-        .write("c.json", "{apiVersion: v1, kind: Namespace, metadata: {name: n}}")
+        .write("c.json", "{apiVersion: v1, kind: Namespace, metadata: {name: \"n\"}}")
         .write("notes.txt", "{{{")
         .write("pool.yaml~", "{{{")
         .write(".hidden.yaml", "{{{")
