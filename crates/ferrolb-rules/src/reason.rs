@@ -90,6 +90,8 @@ codes! {
     NodeNameTaken = 13,
     /// Another host seals its datagrams with another secret; the two do not hear each other.
     SecretMismatch = 14,
+    /// Membership cannot listen: the address is not this host's, or the port is taken.
+    MembershipDeaf = 15,
     /// The API server does not serve one of our kinds: its CRD is not installed.
     KindMissing = 20,
     /// The API server refuses what we must read or write.

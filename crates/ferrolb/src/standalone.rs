@@ -44,7 +44,8 @@ use decide::{Decider, Decision, Inputs};
 use group::Group;
 use health::HealthChecks;
 use narrate::Narrator;
-use peers::{Allocates, HostDocument, Peers};
+pub use peers::HostDocument;
+use peers::{Allocates, Peers};
 use store::{Store, StoreError};
 
 /// How long to wait before trying again what the machine refused: saving, binding a port.
@@ -133,19 +134,21 @@ impl Host {
     async fn start(settings: Settings) -> anyhow::Result<Self> {
         let own = NodeName::new(settings.node_name.clone());
         let secret = settings.secret_file.as_deref().map(read_secret).transpose()?;
-        let store = Store::open(&settings.state_dir).context("the state directory cannot be used (--state-dir)")?;
+        let store = Store::open(&settings.state_dir).map_err(|error| unusable(&error))?;
         let (table, start_finding) = match store.table() {
             Ok(table) => (table, None),
             Err(error @ StoreError::Damaged { .. }) => {
                 let finding = Finding::new(Code::StateUnusable, Severity::Warning, "state", error.to_string());
                 (ferrolb_rules::table::Table::default(), Some(finding))
             }
-            Err(error) => return Err(error).context("the saved assignments cannot be read (--state-dir)"),
+            Err(error) => return Err(unusable(&error)),
         };
         let bound = Bound::start(store.bound_path());
         let socket = socket::StatusSocket::bind(&settings.socket)
             .with_context(|| format!("--socket {}", settings.socket.display()))?;
-        let l2 = L2::start(settings.interfaces.clone())?;
+        let mut l2 = L2::start(settings.interfaces.clone())?;
+        // There are no metrics here: without a receiver nothing is counted, and nothing piles up.
+        drop(l2.frames());
         let loader = Loader::new(settings.manifests.clone(), settings.namespace.clone(), Some(store.manifests_path()));
         let manifests = source::watch(loader).await;
         let health = HealthChecks::new();
@@ -356,6 +359,11 @@ fn read_secret(path: &Path) -> anyhow::Result<Vec<u8>> {
     membership::read_secret(path).with_context(|| {
         format!("--secret-file {}; write one for example by: openssl rand -base64 32 > {0}", path.display())
     })
+}
+
+/// The error of a program that does not start without its state.
+fn unusable(error: &StoreError) -> anyhow::Error {
+    anyhow::anyhow!("--state-dir: {}", Finding::new(Code::StateUnusable, Severity::Error, "state", error.to_string()))
 }
 
 fn unix_seconds() -> i64 {

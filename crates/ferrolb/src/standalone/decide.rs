@@ -244,7 +244,8 @@ impl Decider {
                 Allocates::Other(host) => format!("host {host} allocates and has not told its choice yet"),
                 Allocates::Listening => "this host has just started and still listens for the others".to_owned(),
             };
-            Some(Finding::new(Code::NoAllocator, Severity::Note, format!("Service/{key}"), whom))
+            let fix = "wait ten seconds; if it stays, read the log of the host that has the ROLE in `ferrolb status`";
+            Some(Finding::new(Code::NoAllocator, Severity::Note, format!("Service/{key}"), whom).with_fix(fix))
         };
         outcomes
             .iter()

@@ -22,21 +22,21 @@ const DOCUMENT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What one host tells the others.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct HostDocument {
+pub struct HostDocument {
     /// The assignments as this host knows them.
-    pub(super) table: Table,
+    pub table: Table,
     /// What it answers for, with the interface and the MAC address it answers with.
-    pub(super) announced: BTreeMap<IpAddr, Vec<(String, MacAddr)>>,
+    pub announced: BTreeMap<IpAddr, Vec<(String, MacAddr)>>,
     /// The Services whose health check fails there.
-    pub(super) unhealthy: BTreeSet<ServiceKey>,
+    pub unhealthy: BTreeSet<ServiceKey>,
     /// Its interfaces that answer; none told by an older version, which knows of no such thing.
     #[serde(default)]
-    pub(super) interfaces: Option<Vec<InterfaceState>>,
+    pub interfaces: Option<Vec<InterfaceState>>,
 }
 
 impl HostDocument {
     /// The bytes that membership carries.
-    pub(super) fn emit(&self) -> Vec<u8> {
+    pub fn emit(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
@@ -44,7 +44,7 @@ impl HostDocument {
     ///
     /// # Errors
     /// It is of another version, or damaged.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(bytes)
     }
 }
@@ -217,8 +217,8 @@ mod tests {
         document.unhealthy.insert(ServiceKey::new("default", "x"));
         document.interfaces = Some(vec![InterfaceState { name: "eth0".to_owned(), ..InterfaceState::default() }]);
         assert_eq!(HostDocument::parse(&document.emit()).unwrap(), document);
-        let older = br#"{"table": {"version": {}, "entries": {}, "first_seen": {}}, "announced": {}, "unhealthy": []}"#;
-        assert_eq!(HostDocument::parse(older).map(|document| document.interfaces).unwrap_or_default(), None);
+        let older = br#"{"table": {"version": {}, "entries": []}, "announced": {}, "unhealthy": []}"#;
+        assert_eq!(HostDocument::parse(older).unwrap().interfaces, None);
         assert!(HostDocument::parse(b"{").is_err());
     }
 }

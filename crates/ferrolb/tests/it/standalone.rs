@@ -407,6 +407,21 @@ fn a_service_of_another_class_is_left_alone_and_said_so_in_one_line() {
 }
 
 #[test]
+fn a_state_directory_that_cannot_be_used_is_refused_once_with_a_code() {
+    let site = Site::new(1);
+    let file = site.files.path().join("file");
+    fs::write(&file, "not a directory").unwrap();
+    let mut command = Command::new(FERROLB);
+    command.args(["standalone", "--node-name", "a", "--manifests"]).arg(site.manifests());
+    command.arg("--socket").arg(site.files.path().join("s")).arg("--state-dir").arg(file.join("state"));
+    let output = site.hosts[0].run(move || command.output().unwrap());
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("LB0003") && text.contains("--state-dir"), "{text}");
+    assert_eq!(text.matches("os error").count(), 1, "{text}");
+}
+
+#[test]
 fn status_comes_in_every_format_and_its_exit_code_tells() {
     let site = Site::new(1);
     site.write("web.yaml", &service("web", ""));

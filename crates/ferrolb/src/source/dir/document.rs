@@ -53,13 +53,15 @@ pub fn parse(file: &str, text: &[u8], namespace: &str) -> Parsed {
         let builder = std::thread::Builder::new().name("manifest".to_owned()).stack_size(STACK);
         builder.spawn_scoped(scope, || parse_here(file, text, namespace)).map(|thread| thread.join().ok())
     });
-    let why = match parsed {
+    let (why, fix) = match parsed {
         Ok(Some(parsed)) => return parsed,
-        Ok(None) => "reading it ended early; please report this as a bug, with the file".to_owned(),
-        Err(error) => format!("no thread can be started to read it: {error}"),
+        Ok(None) => ("reading it ended early".to_owned(), "please report this as a bug, with the file"),
+        Err(error) => {
+            (format!("no thread can be started to read it: {error}"), "give the program more memory and threads")
+        }
     };
     let location = Location { file: file.to_owned(), line: 1, column: 1 };
-    let finding = Finding::new(Code::ManifestUnreadable, Severity::Error, file, why).at(location);
+    let finding = Finding::new(Code::ManifestUnreadable, Severity::Error, file, why).with_fix(fix).at(location);
     Parsed { objects: Vec::new(), findings: vec![finding] }
 }
 
@@ -68,7 +70,8 @@ pub(super) fn parse_here(file: &str, text: &[u8], namespace: &str) -> Parsed {
     let mut reader = Reader { file, namespace, parsed: Parsed::default(), dropped: 0 };
     match decode(text) {
         Err((place, message)) => {
-            reader.push(Finding::new(Code::ManifestUnreadable, Severity::Error, file, message), place);
+            let finding = Finding::new(Code::ManifestUnreadable, Severity::Error, file, message);
+            reader.push(finding.with_fix("save the file as plain UTF-8 text; `file FILE` says what it is now"), place);
         }
         Ok(text) => match tree::documents(text) {
             Err(error) => {
