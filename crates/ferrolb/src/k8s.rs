@@ -17,6 +17,7 @@ use kube::{Client, Config};
 pub mod configuration_state;
 pub mod events;
 pub mod lease;
+pub mod malformed;
 pub mod memberlist_secret;
 pub mod service_status;
 pub mod stores;

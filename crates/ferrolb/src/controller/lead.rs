@@ -3,15 +3,15 @@
 //! One task owns all state. Writes run beside it, a bounded number at once, each shorter than the lead lasts; their
 //! endings come back like everything else. Without the lead the loop stands still.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ferrolb_rules::api::{ConfigurationState, ServiceL2Status};
 use ferrolb_rules::config::{self, Invalid};
 use ferrolb_rules::names::ServiceKey;
-use ferrolb_rules::reason::{Finding, Severity};
-use ferrolb_rules::service::Options;
+use ferrolb_rules::reason::{Code, Finding, Severity};
+use ferrolb_rules::service::{self, Options};
 use k8s_openapi::api::core::v1::{ObjectReference, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -92,6 +92,8 @@ pub(super) struct Leader {
     book: Book,
     queue: Queue,
     writes: JoinSet<(ServiceKey, Written)>,
+    /// Services whose status we were not let write the last time.
+    denied: BTreeSet<ServiceKey>,
     reports: Reports,
     findings: Findings,
     output: Output,
@@ -126,6 +128,7 @@ impl Leader {
             book: Book::new(options),
             queue: Queue::default(),
             writes: JoinSet::new(),
+            denied: BTreeSet::new(),
             reports: Reports::new(around.settings.lb_class.clone()),
             findings: Findings::default(),
             output: Output::new(
@@ -309,12 +312,30 @@ impl Leader {
         }
     }
 
+    /// The API server does not let us write: it is said once, on the Service as well.
+    fn denied(&mut self, service: &ServiceKey, error: &str) {
+        self.around.metrics.update_failed();
+        if self.denied.insert(service.clone()) {
+            let (code, explanation) = (Code::AccessDenied, Code::AccessDenied.explanation());
+            let message = format!("{error}; it is tried again. {} ({code})", explanation.fix);
+            let event = service::Event { warning: true, reason: code.name(), message };
+            self.say(Said { service: service.clone(), event });
+        }
+    }
+
     fn ended(&mut self, ended: Result<(ServiceKey, Written), tokio::task::JoinError>) {
         let Ok((key, written)) = ended else { return };
         let ending = match &written {
-            Written::Stored(_) => Ending::Stored,
+            Written::Stored(_) => {
+                self.denied.remove(&key);
+                Ending::Stored
+            }
             Written::Conflict => Ending::Conflict,
             Written::Gone => Ending::Gone,
+            Written::Denied(error) => {
+                self.denied(&key, error);
+                Ending::Failed
+            }
             Written::Failed(error) => {
                 self.around.metrics.update_failed();
                 tracing::warn!(op = "updateServiceStatus", service = %key, error = format!("{error:#}"), "failed to update service; it is tried again");

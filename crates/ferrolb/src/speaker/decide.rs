@@ -217,6 +217,7 @@ fn same(a: &Resources, b: &Resources) -> bool {
         && all(&a.communities, &b.communities)
         && all(&a.namespaces, &b.namespaces)
         && all(&a.nodes, &b.nodes)
+        && a.malformed == b.malformed
 }
 
 /// What counts at the moment.
