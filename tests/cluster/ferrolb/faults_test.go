@@ -77,10 +77,7 @@ func TestStormsOfRefusalsAreSatOutAndNotFanned(t *testing.T) {
 		if asked := s.server.Hits() - hits; asked == 0 || asked > 400 {
 			t.Errorf("three programs asked %d times in 4 s of %d", asked, storm.Status)
 		}
-		if storm.Status == http.StatusInternalServerError {
-			// The others are asked again in silence first, as they wish.
-			s.controller.WaitForLog(t, "LB0022", time.Second)
-		}
+		s.controller.WaitForLog(t, "LB0022", time.Second)
 		s.server.Set(calm)
 		s.awaitServed(t, created, 15*time.Second)
 	}

@@ -104,12 +104,18 @@ func (s *system) startSpeaker(t testing.TB, node string, more ...string) {
 		}
 		return os.WriteFile(key, secret.Data["secretkey"], 0o600) == nil
 	})
+	s.speakers[node] = s.speaker(t, node, more...)
+}
+
+// speaker starts a node's speaker, whether or not there is a membership secret.
+func (s *system) speaker(t testing.TB, node string, more ...string) *cluster.Process {
+	t.Helper()
 	state := filepath.Join(s.secrets, "state-"+node)
 	args := append([]string{
 		"speaker", "--namespace=" + namespace, "--node-name=" + node, "--port=0", "--ml-secret-key-path=" + s.secrets,
 		"--ml-labels=app.kubernetes.io/name=metallb,app.kubernetes.io/component=speaker", "--ml-bindport=7946", "--state-dir=" + state,
 	}, more...)
-	s.speakers[node] = s.Node(node).Run(t, cluster.Program{ServiceAccount: speakerAccount, Server: s.server, Path: s.binary, Args: args})
+	return s.Node(node).Run(t, cluster.Program{ServiceAccount: speakerAccount, Server: s.server, Path: s.binary, Args: args})
 }
 
 // service is a LoadBalancer Service with an endpoint on every node.

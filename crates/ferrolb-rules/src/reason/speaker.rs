@@ -63,6 +63,9 @@ that clients do not lose the address before there is another one.
 After a minute the new configuration counts all the same, and the address is no longer announced.
 If it comes to that, the controller does not run, or the Service is none that it looks after.
 
+Two seconds are all that a configuration waits that still has the address and no advertisement for
+it: an advertisement that is replaced, or renamed with its pool, is gone for a moment only.
+
 See it: `kubectl get configurationstates -n metallb-system` shows Invalid for speakers meanwhile.
 
 What to do: see that the controller runs. To keep the address, keep it in a pool.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use ferrolb_rules::api::{ConfigurationState, ServiceL2Status};
 use ferrolb_rules::config::{self, Invalid};
 use ferrolb_rules::names::ServiceKey;
-use ferrolb_rules::reason::{Code, Finding, Severity};
+use ferrolb_rules::reason::{Code, Severity};
 use ferrolb_rules::service::{self, Options};
 use k8s_openapi::api::core::v1::{ObjectReference, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -396,7 +396,7 @@ impl Leader {
         };
         let notes = self.book.config().map(|config| config.findings.as_slice()).unwrap_or_default();
         for finding in self.findings.hold(errors.iter().chain(notes), now) {
-            if let Some(about) = self.object_of(&finding) {
+            if let Some(about) = self.configuration.reference(&finding.object) {
                 let event = Event {
                     about,
                     warning: finding.severity != Severity::Note,
@@ -407,33 +407,6 @@ impl Leader {
             }
             tracing::warn!(code = %finding.code, "{finding}");
         }
-    }
-
-    /// The object that a finding is about, if it is one of the configuration.
-    fn object_of(&self, finding: &Finding) -> Option<ObjectReference> {
-        let mut parts = finding.object.splitn(3, '/');
-        let (kind, namespace, name) = (parts.next()?, parts.next()?, parts.next()?);
-        fn uid<K>(store: &Store<K>, namespace: &str, name: &str) -> Option<String>
-        where
-            K: kube::Resource<DynamicType = ()> + Clone + 'static,
-        {
-            let key = kube::runtime::reflector::ObjectRef::new(name).within(namespace);
-            store.get(&key)?.meta().uid.clone()
-        }
-        let uid = match kind {
-            "IPAddressPool" => uid(&self.configuration.pools, namespace, name),
-            "L2Advertisement" => uid(&self.configuration.l2_advertisements, namespace, name),
-            "Community" => uid(&self.configuration.communities, namespace, name),
-            _ => None,
-        }?;
-        Some(ObjectReference {
-            api_version: Some("metallb.io/v1beta1".to_owned()),
-            kind: Some(kind.to_owned()),
-            namespace: Some(namespace.to_owned()),
-            name: Some(name.to_owned()),
-            uid: Some(uid),
-            ..ObjectReference::default()
-        })
     }
 
     fn write_statuses(&mut self, now: Instant) {

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ferrolb_rules::reason::{Code, Finding, Severity};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::core::DeserializeGuard;
 use kube::core::error_boundary::InvalidObject;
@@ -21,7 +22,7 @@ type Key = (String, String, String);
 /// Objects that do not fit, of all kinds; cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Malformed {
-    why: Arc<Mutex<BTreeMap<Key, String>>>,
+    why: Arc<Mutex<BTreeMap<Key, InvalidObject>>>,
 }
 
 impl Malformed {
@@ -30,7 +31,7 @@ impl Malformed {
     pub(super) fn sort<K>(
         &self,
         event: Event<DeserializeGuard<K>>,
-        listing: &mut Vec<(Key, String)>,
+        listing: &mut Vec<(Key, InvalidObject)>,
     ) -> Option<Event<K>>
     where
         K: Resource<DynamicType = ()>,
@@ -42,7 +43,7 @@ impl Malformed {
             }
             Event::InitApply(DeserializeGuard(Ok(object))) => Some(Event::InitApply(object)),
             Event::InitApply(DeserializeGuard(Err(invalid))) => {
-                listing.push((key::<K>(&invalid), invalid.error));
+                listing.push((key::<K>(&invalid), bare(invalid)));
                 None
             }
             Event::InitDone => {
@@ -59,7 +60,7 @@ impl Malformed {
             // The store keeps the object as it was; the finding says that this is not the newest.
             Event::Apply(DeserializeGuard(Err(invalid))) => {
                 let mut why = self.why.lock().unwrap_or_else(PoisonError::into_inner);
-                why.insert(key::<K>(&invalid), invalid.error);
+                why.insert(key::<K>(&invalid), bare(invalid));
                 None
             }
             Event::Delete(DeserializeGuard(Ok(object))) => {
@@ -81,19 +82,31 @@ impl Malformed {
         self.why.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
     }
 
+    /// The UID of an object that does not fit.
+    pub(super) fn uid(&self, kind: &str, namespace: &str, name: &str) -> Option<String> {
+        let key = (kind.to_owned(), namespace.to_owned(), name.to_owned());
+        self.why.lock().unwrap_or_else(PoisonError::into_inner).get(&key)?.metadata.uid.clone()
+    }
+
     /// What does not fit, in order of kind and name. Kinds that nothing is done with yet are worth a warning.
     pub fn findings(&self) -> Vec<Finding> {
         let why = self.why.lock().unwrap_or_else(PoisonError::into_inner);
-        let finding = |((kind, namespace, name), error): (&Key, &String)| {
+        let finding = |((kind, namespace, name), invalid): (&Key, &InvalidObject)| {
             let severity = match kind.as_str() {
                 "IPAddressPool" | "L2Advertisement" | "Community" => Severity::Error,
                 _ => Severity::Warning,
             };
-            let message = format!("it does not fit its kind: {error}");
+            let message = format!("it does not fit its kind: {}", invalid.error);
             Finding::new(Code::ObjectMalformed, severity, format!("{kind}/{namespace}/{name}"), message)
         };
         why.iter().map(finding).collect()
     }
+}
+
+/// Only what is read of it.
+fn bare(invalid: InvalidObject) -> InvalidObject {
+    let metadata = ObjectMeta { uid: invalid.metadata.uid, ..ObjectMeta::default() };
+    InvalidObject { metadata, error: invalid.error }
 }
 
 fn key<K: Resource<DynamicType = ()>>(invalid: &InvalidObject) -> Key {
