@@ -95,6 +95,11 @@ impl Plan {
     }
 }
 
+/// Whether any advertisement of a configuration is for a Service with the addresses of its status.
+pub fn is_advertised(service: &Service, config: &Config) -> bool {
+    judge::is_advertised(service, config)
+}
+
 /// Makes plans, and remembers what went into the last one.
 #[derive(Debug, Default)]
 pub struct Planner {

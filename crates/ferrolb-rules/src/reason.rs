@@ -106,6 +106,8 @@ codes! {
     ConfigurationHeld = 25,
     /// The file of interfaces to leave alone cannot be used.
     ExclusionInvalid = 26,
+    /// A stored object of ours does not fit its kind: it was stored under another definition.
+    ObjectMalformed = 27,
     /// A flag or variable that is unknown, or whose value makes no sense.
     FlagInvalid = 31,
     /// A flag or variable that is accepted and does nothing.

@@ -292,3 +292,26 @@ fn an_unchanged_service_keeps_its_plan_and_a_changed_one_does_not() {
     snapshot.services.remove(&key("x"));
     assert!(planner.plan(&snapshot).service(&key("x")).is_none());
 }
+
+#[test]
+fn while_a_pool_is_renamed_the_advertisement_of_the_new_one_is_for_its_addresses_too() {
+    let mut snapshot = snapshot(&[]);
+    assert_eq!(owner(&snapshot, "x"), Err(Code::NoAdvertisement));
+    let pools = || {
+        let both = ["p", "renamed"];
+        both.map(|name| pool(name, "addresses: [192.168.1.240/28]"))
+            .into_iter()
+            .chain([pool("z", "addresses: [10.0.0.0/8]")])
+    };
+    let with = |snapshot: &mut Snapshot, named: &str| {
+        let advertisement = l2("l2", &format!("ipAddressPools: [{named}]"));
+        let nodes = snapshot.nodes.values().cloned().collect();
+        snapshot.config = Arc::new(parse(pools().collect(), vec![advertisement], nodes).unwrap());
+    };
+    with(&mut snapshot, "renamed");
+    assert_eq!(owner(&snapshot, "x"), Ok("node-a".to_owned()));
+    // A pool that does not have the address lends it nothing.
+    with(&mut snapshot, "z");
+    assert_eq!(owner(&snapshot, "x"), Err(Code::NoAdvertisement));
+    assert!(!is_advertised(&snapshot.services[&key("x")], &snapshot.config));
+}

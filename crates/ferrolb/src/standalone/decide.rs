@@ -155,6 +155,7 @@ impl Decider {
     /// Parses the configuration; one that does not load leaves the last good one in force.
     fn configure(&mut self, objects: &Objects, ages: &BTreeMap<String, i64>) -> (Arc<Config>, Vec<Finding>) {
         let resources = config::Resources {
+            malformed: Vec::new(),
             pools: objects.pools.iter().map(|pool| aged(pool, ages)).collect(),
             l2_advertisements: objects.l2_advertisements.clone(),
             communities: objects.communities.clone(),
