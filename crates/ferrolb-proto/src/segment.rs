@@ -193,6 +193,8 @@ pub struct Segment {
     owner: Owner,
     phase: Phase,
     ready: bool,
+    /// A loop that answers for addresses does not turn.
+    stuck: bool,
     /// When a node was gone for us last.
     gone_at: BTreeMap<NodeId, Instant>,
     /// When we were called last, and when we had asked to be.
@@ -225,6 +227,7 @@ impl Segment {
             owner: Owner::new(own, mac, timing, &saved, now),
             phase: Phase::Learning(lesson),
             ready: false,
+            stuck: false,
             gone_at: BTreeMap::new(),
             called_at: now,
             expected_at: now,
@@ -241,7 +244,7 @@ impl Segment {
             Input::Plan(plan) => self.owner.plan(now, plan, &self.watch),
             Input::KernelAnswered { node, means } => self.watch.kernel_answered(now, node, means),
             Input::Ready(ready) => self.ready = ready,
-            Input::Responding(responding) => self.watch.responding(responding),
+            Input::Responding(responding) => self.stuck = !responding,
             Input::Restart => self.phase = Phase::Farewell(now + FAREWELL_INTERVAL),
             Input::Leave => {
                 self.owner.drain(now, &self.watch);
@@ -325,6 +328,8 @@ impl Segment {
         self.follow(now);
         let state = match self.phase {
             Phase::Learning(_) => State::Starting,
+            // A living timer beside a dead responder would be a lie: others stand in.
+            _ if self.stuck => State::Starting,
             Phase::Serving | Phase::Leaving(_) => State::Running,
             Phase::Farewell(_) | Phase::Over => State::Restarting,
         };
@@ -396,6 +401,7 @@ impl Segment {
             WatchOutput::Revived(node) => {
                 self.gone_at.insert(node, now);
                 self.send(node, Paths::BOTH, Body::HeldDead);
+                self.owner.reunited(now);
                 self.owner.tell_list(now, self.timing.interval * 3);
             }
         }

@@ -25,6 +25,7 @@ mod hear;
 mod offer;
 mod tell;
 
+use hear::Doubt;
 use offer::Offer;
 use tell::Teller;
 
@@ -112,8 +113,9 @@ struct Entry {
     /// Candidates, best first; `None`: not in the plan.
     candidates: Option<Arc<[NodeId]>>,
     claim: Option<Claim>,
-    /// When the claim was heard last, from anybody.
+    /// When the claim was heard last, from anybody, and from its owner.
     heard_at: Instant,
+    told_at: Option<Instant>,
     role: Role,
     /// Nobody has it since then.
     free_at: Instant,
@@ -131,6 +133,7 @@ impl Entry {
             candidates: None,
             claim: None,
             heard_at: now,
+            told_at: None,
             role: Role::Silent,
             free_at: now,
             quiet_at: now,
@@ -162,8 +165,8 @@ pub(super) struct Owner {
     due: BTreeSet<(Instant, IpAddr)>,
     /// Number and digest of the addresses of each owner.
     digests: BTreeMap<NodeId, (u32, u64)>,
-    /// Digests that differed, since when, and when we asked.
-    asked: BTreeMap<NodeId, (Instant, Option<Instant>)>,
+    /// Whose word is missing, or differs from what we know.
+    doubts: BTreeMap<NodeId, Doubt>,
     teller: Teller,
     outputs: VecDeque<Output>,
 }
@@ -185,7 +188,7 @@ impl Owner {
             entries: BTreeMap::new(),
             due: BTreeSet::new(),
             digests: BTreeMap::new(),
-            asked: BTreeMap::new(),
+            doubts: BTreeMap::new(),
             teller: Teller::default(),
             outputs: VecDeque::new(),
         };
@@ -254,6 +257,14 @@ impl Owner {
         }
     }
 
+    /// A node is heard again that was gone: what it claims may contest ours, and the second begins anew. [Rule 2]
+    pub(super) fn reunited(&mut self, now: Instant) {
+        let provisional = |claim: Claim| claim.owner == self.own && !claim.firm;
+        for entry in self.entries.values_mut().filter(|entry| entry.claim.is_some_and(provisional)) {
+            entry.quiet_at = now;
+        }
+    }
+
     pub(super) fn handle_timeout(&mut self, now: Instant, watch: &Watch) {
         while let Some((_, address)) = self.due.first().copied().filter(|(at, _)| *at <= now) {
             self.due.pop_first();
@@ -302,6 +313,7 @@ impl Owner {
     fn set_claim(&mut self, now: Instant, address: IpAddr, claim: Option<Claim>) {
         let Some(entry) = self.entries.get_mut(&address) else { return };
         entry.heard_at = now;
+        entry.told_at = None;
         let old = std::mem::replace(&mut entry.claim, claim);
         if old == claim {
             return;
@@ -400,7 +412,8 @@ impl Owner {
         if self.phase != Phase::Serving {
             return None;
         }
-        let mut live = candidates.iter().filter(|node| watch.is_up(**node));
+        // Who is about to start waits for its turn like the others: all start together, and one of them takes it.
+        let mut live = candidates.iter().filter(|node| watch.is_present(**node));
         let rank = u32::try_from(live.position(|node| *node == self.own)?).unwrap_or(u32::MAX);
         let at = since + self.timing.interval.saturating_mul(rank);
         if at > now {

@@ -83,18 +83,14 @@ impl Segment {
             }
             Body::Handover(stakes) => self.owner.offered(now, node, stakes, &self.watch),
             Body::Released(addresses) => self.owner.released(now, node, addresses, &self.watch),
-            Body::Silent { node: silent, .. } if *silent == self.own => {
-                if !self.watch.is_stuck() {
-                    self.watch.tell();
-                }
-            }
+            Body::Silent { node: silent, .. } if *silent == self.own => self.watch.tell(),
             Body::Silent { node: silent, kernel } => {
                 let delay = self.delay(self.timing.interval);
                 self.watch.silent(now, node, (*silent, *kernel), delay);
             }
             Body::HeldDead => self.held_dead(now, node, standing),
-            Body::Probe if !self.watch.is_stuck() => self.send(node, Paths::BOTH, Body::Here),
-            Body::Probe | Body::Here | Body::Response { .. } => {}
+            Body::Probe => self.send(node, Paths::BOTH, Body::Here),
+            Body::Here | Body::Response { .. } => {}
             Body::Query { .. } | Body::Challenge { .. } => self.stranger(now, node, &message.body),
         }
     }

@@ -156,8 +156,6 @@ pub(super) struct Watch {
     first_of: BTreeSet<NodeId>,
     /// Owners of addresses that we know of: they are judged though never heard.
     pub(super) owners: BTreeSet<NodeId>,
-    /// A responder of ours is stuck: we do not say that we live.
-    stuck: bool,
     outputs: VecDeque<Output>,
 }
 
@@ -183,7 +181,6 @@ impl Watch {
             check_at: now,
             first_of: BTreeSet::new(),
             owners: BTreeSet::new(),
-            stuck: false,
             outputs: VecDeque::new(),
         }
     }
@@ -207,15 +204,6 @@ impl Watch {
         }
     }
 
-    /// Whether every responder of ours does its work.
-    pub(super) fn responding(&mut self, responding: bool) {
-        self.stuck = !responding;
-    }
-
-    pub(super) fn is_stuck(&self) -> bool {
-        self.stuck
-    }
-
     /// Tells everybody that we live.
     pub(super) fn tell(&mut self) {
         self.outputs.push_back(Output::Tell(Body::Heartbeat(self.beat)));
@@ -234,9 +222,6 @@ impl Watch {
         peer.say_at = None;
         let was = peer.standing;
         self.stand(now, node);
-        if let (Standing::Gone { .. }, State::Starting | State::Running) = (was, self.state_of(node)) {
-            self.outputs.push_back(Output::Revived(node));
-        }
         if first || matches!(was, Standing::Gone { .. }) {
             self.choose_watchers();
         }
@@ -245,7 +230,9 @@ impl Watch {
     pub(super) fn heartbeat(&mut self, now: Instant, node: NodeId, beat: &Heartbeat, to_us: bool) {
         let Some(peer) = self.peers.get_mut(&node) else { return };
         peer.state = beat.state;
-        peer.ready = beat.ready;
+        if std::mem::replace(&mut peer.ready, beat.ready) != beat.ready {
+            self.outputs.push_back(Output::Changed(node));
+        }
         if to_us {
             peer.counts_on_us = beat.watch;
             peer.hears_us = Some(beat.heard_by);
@@ -284,6 +271,10 @@ impl Watch {
         }
         self.check_at = self.check_at.min(now + self.timing.interval);
         if std::mem::discriminant(&was) != std::mem::discriminant(&next) {
+            if let Standing::Gone { .. } = was {
+                // First: it begins the contest of provisional claims anew, before they are looked at.
+                self.outputs.push_back(Output::Revived(node));
+            }
             self.outputs.push_back(Output::Changed(node));
         }
     }
@@ -330,9 +321,6 @@ impl Watch {
 
     fn send_beats(&mut self, now: Instant) {
         self.beats += 1;
-        if self.stuck {
-            return;
-        }
         self.beat.members = u16::try_from(self.heard_count(now)).unwrap_or(u16::MAX);
         let watchers = self.watchers.iter().map(|node| (*node, true));
         let watched: Vec<NodeId> = self
@@ -396,6 +384,16 @@ impl Watch {
     /// Whether it could answer for an address now.
     pub(super) fn is_up(&self, node: NodeId) -> bool {
         node == self.own || self.standing(node) == Standing::Up
+    }
+
+    /// Whether its speaker runs or may soon.
+    pub(super) fn is_present(&self, node: NodeId) -> bool {
+        node == self.own || matches!(self.standing(node), Standing::Up | Standing::Down { .. })
+    }
+
+    /// When it was heard last.
+    pub(super) fn heard_at(&self, node: NodeId) -> Option<Instant> {
+        self.peers.get(&node).and_then(|peer| peer.heard_at)
     }
 
     /// Since when it is up and ready to be handed addresses.

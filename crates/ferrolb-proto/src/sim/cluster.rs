@@ -116,6 +116,8 @@ pub struct Cluster {
     pub udp_blocked: bool,
     cut: BTreeSet<(Number, Number)>,
     history: Vec<(Duration, Record)>,
+    records: bool,
+    recorded: Vec<Rc<[u8]>>,
     /// See there.
     pub figures: Figures,
 }
@@ -139,6 +141,8 @@ impl Cluster {
             udp_blocked: false,
             cut: BTreeSet::new(),
             history: Vec::new(),
+            records: false,
+            recorded: Vec::new(),
             figures: Figures::default(),
         };
         for number in 0..nodes {
@@ -362,6 +366,9 @@ impl Cluster {
         self.figures.sent += 1;
         self.figures.bytes += bytes.len() as u64;
         let bytes: Rc<[u8]> = bytes.into();
+        if self.records {
+            self.recorded.push(Rc::clone(&bytes));
+        }
         match to.map(|to| self.number(to)) {
             Some(Some(to)) => self.transmit(from, to, path, bytes),
             Some(None) => {}

@@ -112,7 +112,7 @@ pub fn judge(history: &[(Duration, Record)], from: Duration, end: Duration) -> F
         judge.take(*at, record, *at >= from);
     }
     for address in judge.answers.keys().copied().collect::<Vec<_>>() {
-        judge.close(end, address, true);
+        judge.close(end, address);
     }
     judge.findings.dual.retain(|span| span.from + span.lasted > from);
     judge.findings.gaps.retain(|span| span.from + span.lasted > from);
@@ -172,11 +172,13 @@ impl Judge {
         let last = self.last.get(&address).copied();
         if let Some((_, mac)) = live.first().filter(|_| live.iter().all(|(_, mac)| Some(*mac) != last)) {
             self.last.insert(address, *mac);
-            *self.findings.moves.entry(address).or_default() += usize::from(counts && last.is_some());
+            if counts && last.is_some() {
+                *self.findings.moves.entry(address).or_default() += 1;
+            }
         }
     }
 
-    fn close(&mut self, at: Duration, address: IpAddr, _counts: bool) {
+    fn close(&mut self, at: Duration, address: IpAddr) {
         for (since, spans) in [
             (self.dual_at.remove(&address), &mut self.findings.dual),
             (self.gap_at.remove(&address), &mut self.findings.gaps),

@@ -24,17 +24,31 @@ enum Verdict {
     /// We know better, and say so.
     Contradict,
     Ignore,
+    /// Another says so of a node that we hear ourselves: that node is asked.
+    Ask,
+}
+
+/// A node whose word is missing, or differs from what we know.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Doubt {
+    since: Instant,
+    asked_at: Option<Instant>,
+    /// When it last began to tell all that is its own.
+    list_at: Option<Instant>,
 }
 
 impl Owner {
     /// Somebody tells claims: its own, or another's.
     pub(in crate::segment) fn heard(&mut self, now: Instant, from: NodeId, claims: &Claims, watch: &Watch) {
         let direct = from == claims.owner;
+        if let Some(doubt) = self.doubts.get_mut(&from).filter(|_| direct && claims.nonce != 0) {
+            doubt.list_at = Some(now);
+        }
         for stake in &claims.stakes {
             let address = stake.address;
             let claim = Claim { owner: claims.owner, mac: MacAddr(claims.mac), epoch: stake.epoch, firm: stake.firm };
             self.entry(now, address);
-            match self.weigh(address, &claim, direct, watch) {
+            match self.weigh(now, address, &claim, direct, watch) {
                 Verdict::Believe => self.believe(now, address, claim, watch),
                 Verdict::Same => {
                     self.teller.forget_reminder(address);
@@ -43,13 +57,21 @@ impl Owner {
                     }
                 }
                 Verdict::Contradict => self.contradict(now, address),
+                Verdict::Ask => self.ask(now, claims.owner),
                 Verdict::Ignore => {}
+            }
+            if let Some(entry) = self.entries.get_mut(&address).filter(|entry| direct && entry.claim == Some(claim)) {
+                entry.told_at = Some(now);
             }
         }
     }
 
-    fn weigh(&self, address: IpAddr, claim: &Claim, direct: bool, watch: &Watch) -> Verdict {
-        let Some(known) = self.entries.get(&address).and_then(|entry| entry.claim) else { return Verdict::Believe };
+    fn weigh(&self, now: Instant, address: IpAddr, claim: &Claim, direct: bool, watch: &Watch) -> Verdict {
+        // What another says of a node that we hear may be old: that node knows better.
+        let hearsay = !direct && watch.is_up(claim.owner) && !self.is_mute(now, claim.owner, watch);
+        let Some(known) = self.entries.get(&address).and_then(|entry| entry.claim) else {
+            return if hearsay && claim.owner != self.own { Verdict::Ask } else { Verdict::Believe };
+        };
         if known == *claim {
             return Verdict::Same;
         }
@@ -75,6 +97,7 @@ impl Owner {
         }
         let known_is_mute = !alive(known.owner) || (known.owner == self.own && learning);
         match (better, direct) {
+            (true, _) if hearsay => Verdict::Ask,
             (true, _) => Verdict::Believe,
             (false, true) if known_is_mute => Verdict::Believe,
             (false, true) => Verdict::Contradict,
@@ -127,33 +150,46 @@ impl Owner {
     /// A node says how many addresses it has, and their digest: if we know something else, it is asked.
     pub(in crate::segment) fn compare(&mut self, now: Instant, node: NodeId, digest: (u32, u64), watch: &Watch) {
         if self.digests.get(&node).copied().unwrap_or_default() == digest {
-            self.asked.remove(&node);
+            self.doubts.remove(&node);
             return;
         }
-        let (since, asked_at) = self.asked.entry(node).or_insert((now, None));
-        let differs = now.saturating_duration_since(*since) >= DIFFER_INTERVAL;
-        let may = asked_at.is_none_or(|at| now.saturating_duration_since(at) >= ASK_INTERVAL);
-        if differs && may {
-            let before = asked_at.replace(now);
-            self.outputs.push_back(Output::Ask(node));
-            if let Some(before) = before {
-                self.forget_untold(now, node, before, watch);
-            }
+        let doubt = *self.doubts.entry(node).or_insert(Doubt { since: now, asked_at: None, list_at: None });
+        if now.saturating_duration_since(doubt.since) < DIFFER_INTERVAL {
+            return;
         }
+        if let (Some(asked_at), Some(list_at)) = (doubt.asked_at, doubt.list_at)
+            && now.saturating_duration_since(list_at) >= DIFFER_INTERVAL
+        {
+            self.forget_untold(now, node, asked_at, watch);
+        }
+        self.ask(now, node);
+    }
+
+    fn ask(&mut self, now: Instant, node: NodeId) {
+        let doubt = self.doubts.entry(node).or_insert(Doubt { since: now, asked_at: None, list_at: None });
+        if doubt.asked_at.is_none_or(|at| now.saturating_duration_since(at) >= ASK_INTERVAL) {
+            doubt.asked_at = Some(now);
+            doubt.list_at = None;
+            self.outputs.push_back(Output::Ask(node));
+        }
+    }
+
+    /// It was asked, and is not heard any more: what others say of it must do.
+    fn is_mute(&self, now: Instant, node: NodeId, watch: &Watch) -> bool {
+        let asked_at = self.doubts.get(&node).and_then(|doubt| doubt.asked_at);
+        let patience = self.timing.interval;
+        asked_at.is_some_and(|at| {
+            now.saturating_duration_since(at) >= patience && watch.heard_at(node).is_none_or(|heard| heard < at)
+        })
     }
 
     /// It was asked, and did not name these: they are not its own any more.
     fn forget_untold(&mut self, now: Instant, node: NodeId, since: Instant, watch: &Watch) {
-        let of_node = |claim: Option<Claim>| claim.is_some_and(|claim| claim.owner == node);
-        if !self.entries.values().any(|entry| of_node(entry.claim) && entry.heard_at >= since) {
-            return;
-        }
-        let untold: Vec<IpAddr> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| of_node(entry.claim) && entry.heard_at < since)
-            .map(|(address, _)| *address)
-            .collect();
+        let untold = |entry: &super::Entry| {
+            entry.claim.is_some_and(|claim| claim.owner == node) && entry.told_at.is_none_or(|at| at < since)
+        };
+        let untold: Vec<IpAddr> =
+            self.entries.iter().filter(|(_, entry)| untold(entry)).map(|(address, _)| *address).collect();
         self.released(now, node, &untold, watch);
     }
 }

@@ -35,7 +35,10 @@ impl Owner {
         let takers: Vec<NodeId> = if leaves {
             candidates.iter().copied().filter(|node| *node != self.own && watch.is_up(*node)).collect()
         } else {
-            self.better(now, address, &candidates, watch)
+            match self.better(address, &candidates, watch) {
+                Some((_, at)) if at > now => return Some(at),
+                better => better.map(|(node, _)| node).into_iter().collect(),
+            }
         };
         let mut offer = match entry.offer {
             Some(offer) if now < offer.next_at => return Some(offer.next_at),
@@ -73,16 +76,14 @@ impl Owner {
         self.outputs.push_back(Output::Send(to, Body::Handover(vec![stake])));
     }
 
-    /// Who would be preferred to us and has been back for long enough. Addresses go back one after the other.
-    fn better(&self, now: Instant, address: IpAddr, candidates: &[NodeId], watch: &Watch) -> Vec<NodeId> {
-        let Some(hold_down) = self.timing.return_interval else { return Vec::new() };
+    /// Who would be preferred to us, and when it will have been back for long enough. Addresses go back one after the
+    /// other.
+    fn better(&self, address: IpAddr, candidates: &[NodeId], watch: &Watch) -> Option<(NodeId, Instant)> {
+        let hold_down = self.timing.return_interval?;
         let count = u64::from(self.digest().0).max(100);
         let spread = Duration::from_millis(mix(number(address), 1) % (count * 10));
-        let best = candidates.iter().take_while(|node| **node != self.own).find(|node| watch.is_up(**node));
-        let back = best.filter(|node| {
-            watch.ready_at(**node).is_some_and(|at| now.saturating_duration_since(at) >= hold_down + spread)
-        });
-        back.copied().into_iter().collect()
+        let best = candidates.iter().take_while(|node| **node != self.own).find(|node| watch.is_up(**node))?;
+        Some((*best, watch.ready_at(*best)? + hold_down + spread))
     }
 
     /// Another offers us addresses.

@@ -138,6 +138,21 @@ impl Cluster {
         }
     }
 
+    /// Its loops that answer for addresses turn, or do not.
+    pub fn responding(&mut self, number: Number, responding: bool) {
+        self.call(number, Some(Input::Responding(responding)));
+    }
+
+    /// From now on everything that is sent is recorded, or nothing.
+    pub fn record_frames(&mut self, records: bool) {
+        self.records = records;
+    }
+
+    /// What was sent meanwhile.
+    pub fn recorded(&mut self) -> Vec<std::rc::Rc<[u8]>> {
+        std::mem::take(&mut self.recorded)
+    }
+
     /// Nothing passes from one to the other any more.
     pub fn cut(&mut self, from: Number, to: Number) {
         self.cut.insert((from, to));
@@ -171,6 +186,12 @@ impl Cluster {
     /// Somebody sends these bytes to a node.
     pub fn inject(&mut self, number: Number, path: crate::segment::frame::Path, bytes: &[u8]) {
         self.call(number, Some(Input::Datagram { path, bytes }));
+    }
+
+    /// Whether a speaker is there that does not get to run.
+    pub fn is_paused(&self, number: Number) -> bool {
+        let paused = |state| matches!(state, State::Stopped | State::Suspended { .. });
+        self.nodes.get(number).is_some_and(|node| paused(node.state))
     }
 
     /// Whether a speaker runs there.
