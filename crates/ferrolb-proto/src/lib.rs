@@ -21,4 +21,5 @@ pub mod ethernet;
 pub mod liveness;
 pub mod ndp;
 pub mod seal;
+pub mod segment;
 pub mod sim;
