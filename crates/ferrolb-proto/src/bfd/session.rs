@@ -33,7 +33,7 @@ pub enum Reach {
 pub struct Config {
     /// Our discriminator; no other session of this host has it. It never changes.
     pub discriminator: NonZeroU32,
-    /// How often we would send, once up.
+    /// How often we would send, once up; this and the next at least 1 ms.
     pub desired_min_tx: Duration,
     /// How often we can take packets.
     pub required_min_rx: Duration,
@@ -43,6 +43,19 @@ pub struct Config {
     pub passive: bool,
     /// How far away it may be.
     pub reach: Reach,
+}
+
+impl Config {
+    /// Zero means something else on the wire, and would have us send without a pause.
+    fn possible(self) -> Self {
+        let least = Duration::from_millis(1);
+        Self {
+            desired_min_tx: self.desired_min_tx.max(least),
+            required_min_rx: self.required_min_rx.max(least),
+            detect_multiplier: self.detect_multiplier.max(1),
+            ..self
+        }
+    }
 }
 
 /// What the session is told.
@@ -145,9 +158,8 @@ pub struct Session {
     detect_at: Option<Instant>,
 }
 
-/// At least 1: zero means "never" to the router.
 fn micros(interval: Duration) -> u32 {
-    u32::try_from(interval.as_micros()).unwrap_or(u32::MAX).max(1)
+    u32::try_from(interval.as_micros()).unwrap_or(u32::MAX)
 }
 
 /// Our intervals as a router has been told: desired transmit, required receive.
@@ -160,6 +172,7 @@ const fn timing(config: &Config) -> Timing {
 impl Session {
     /// A session that is down, and begins to send at once unless it is passive. `seed` is random and of no other use.
     pub fn new(config: Config, seed: u64, now: Instant) -> Self {
+        let config = config.possible();
         Self {
             config,
             rng: SmallRng::seed_from_u64(seed),
@@ -360,6 +373,7 @@ impl Session {
 
     /// RFC 5880 §6.8.3: while up, what makes us slower or less patient waits for the answer to a poll.
     fn configure(&mut self, now: Instant, config: Config) {
+        let config = config.possible();
         let old = std::mem::replace(&mut self.config, config);
         if self.state == State::Up {
             self.tx_in_use = self.tx_in_use.min(config.desired_min_tx);

@@ -28,7 +28,7 @@ impl Pair {
         let end = |asn: u32, remote: u32, posture| {
             let router_id = Ipv4Addr::from(asn);
             let (local_asn, remote) = (Asn(asn), Remote::Number(Asn(remote)));
-            let graceful_restart = (seed % 2 == 0).then_some(120 * SECOND);
+            let graceful_restart = seed.is_multiple_of(2).then_some(120 * SECOND);
             let config = Config { local_asn, remote, router_id, posture, graceful_restart, ..config() };
             let session = Session::new(config, seed + u64::from(asn), now);
             End { session, incoming: BTreeMap::new(), accepted: 0, established: false }
