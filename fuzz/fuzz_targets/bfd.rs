@@ -26,10 +26,13 @@ fuzz_target!(|bytes: &[u8]| {
     let [first, steps @ ..] = bytes else { return };
     let mut now = Instant::now();
     let mut session = Session::new(config(*first), 1, now);
+    // A router that never answers a poll is sent packets as fast as ever.
+    let mut shortest = config(*first).desired_min_tx;
     for step in steps.as_chunks::<28>().0 {
         let [high, low, ttl, what, packet @ ..] = *step;
         let interval = Duration::from_millis(u64::from(u16::from_be_bytes([high, low])));
-        pass(&mut session, &mut now, interval);
+        shortest = shortest.min(session.config().desired_min_tx);
+        pass(&mut session, &mut now, interval, shortest.mul_f64(0.75));
         match what {
             0..200 => receive(&mut session, now, packet, ttl),
             200..230 => session.handle(now, Input::Configure(config(packet[0]))),
@@ -51,9 +54,8 @@ fn receive(session: &mut Session, now: Instant, mut packet: [u8; 24], ttl: u8) {
     session.handle(now, Input::Packet(&packet, ttl | 0xf0));
 }
 
-fn pass(session: &mut Session, now: &mut Instant, interval: Duration) {
+fn pass(session: &mut Session, now: &mut Instant, interval: Duration, shortest: Duration) {
     let (end, mut sent) = (*now + interval, 0);
-    let shortest = session.config().desired_min_tx.mul_f64(0.75);
     while let Some(due) = session.next_deadline().filter(|due| *due <= end) {
         *now = due.max(*now);
         session.handle_timeout(*now);

@@ -168,7 +168,11 @@ impl Session {
         }
         let text = text.clone();
         self.draining = Draining::No;
-        self.stop(now, Cease::AdministrativeShutdown, &text);
+        // Nothing is left to be kept, so it need not be hard; routers show the text of a plain one only.
+        self.disable();
+        for id in self.ids_where(|_| true) {
+            self.end(now, id, Notification::cease_saying(Cease::AdministrativeShutdown, &text), false);
+        }
         self.outputs.push_back(Output::Drained);
     }
 }

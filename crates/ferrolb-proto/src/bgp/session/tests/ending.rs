@@ -84,6 +84,15 @@ fn a_drain_ends_only_when_the_router_has_every_withdrawal() {
 }
 
 #[test]
+fn a_drain_ends_with_a_plain_cease_for_there_is_nothing_left_to_keep() {
+    let mut bench = Bench::established(graceful(), &with_restart(true));
+    bench.tell(Input::Routes(one_route()));
+    bench.tell(Input::Drain(SECOND, "bye"));
+    bench.at(SECOND);
+    assert_eq!((bench.codes(), bench.notification().unwrap().text().as_deref()), (Some((6, 2)), Some("bye")));
+}
+
+#[test]
 fn a_drain_can_be_called_off() {
     let mut bench = Bench::established(config(), &their_open());
     bench.tell(Input::Routes(one_route()));
