@@ -258,6 +258,7 @@ impl NextHops {
     /// The next hop for routes of a family on a session from our address `local`; `extended` if both ends have IPv4
     /// over IPv6 next hops (RFC 8950). `None` if there is none: then nothing of the family can be announced.
     pub fn choose(&self, family: Family, local: IpAddr, extended: bool) -> Option<NextHop> {
+        let local = local.to_canonical();
         let (global, link_local) = match local {
             IpAddr::V6(address) if address.is_unicast_link_local() => (self.v6, Some(address)),
             IpAddr::V6(address) => (Some(address), self.link_local),

@@ -127,7 +127,7 @@ impl AdjOut {
     }
 
     /// Appends the next message, of at most `class.max_len` bytes, and takes what is in it as told. `None` when nothing
-    /// is left. The class must not change within a session.
+    /// is left. After a change of the class comes [`Self::plan`].
     pub fn put_next(&mut self, out: &mut Vec<u8>, class: &Class) -> Option<Put> {
         if let Some(withdrawn) = put_withdrawals(&mut self.early, &mut self.sent, out, class.max_len) {
             return Some(Put { withdrawn, ..Put::default() });

@@ -108,6 +108,8 @@ pub enum Input<'a> {
     Routes(Arc<Routes>),
     /// The configuration from now on.
     Configure(Config),
+    /// The addresses of the interface that the connection uses are others now.
+    NextHops(NextHops),
     /// What BFD says about the way to the router.
     Bfd(Path),
 }
@@ -188,6 +190,7 @@ impl Session {
             Input::Closed(id) => self.drop_connection(now, id, Reason::Closed),
             Input::Routes(routes) => self.set_routes(routes),
             Input::Configure(config) => self.configure(now, config),
+            Input::NextHops(next_hops) => self.set_next_hops(next_hops),
             Input::Bfd(path) => self.on_bfd(now, path),
         }
         self.settle(now);
@@ -295,6 +298,7 @@ impl Session {
     /// Neither dials nor accepts any more.
     fn disable(&mut self) {
         self.enabled = false;
+        self.draining = Draining::No;
         self.abort_dial();
     }
 

@@ -225,7 +225,7 @@ impl Session {
             }
         }
         if was_established || reason != Reason::Collision {
-            let discord = !was_established && matches!(reason, Reason::Received(_) | Reason::Sent(_));
+            let discord = reason.is_discord();
             self.tell_down(reason, was_established);
             let pause = self.pause(discord).max(FIRST_PAUSE / 2);
             self.schedule_dial(now, pause);

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 
 use super::connection::Phase;
+use super::opening::class;
 use super::report::{Output, Unannounced};
 use super::{ConnectionId, Session, WINDOW};
 use crate::bgp::wire::notification::{Cease, Notification};
 use crate::bgp::wire::skim::Terms;
 use crate::bgp::wire::{Refresh, Skimmed, Verdict, parse_refresh, skim};
-use crate::bgp::{Attributes, Family, Routes};
+use crate::bgp::{Attributes, Family, NextHops, Routes};
 
 /// About so many bytes go out at once.
 const CHUNK: usize = 64 * 1024;
@@ -103,6 +104,25 @@ impl Session {
         self.replan();
     }
 
+    /// Routes whose next hop is another now are announced again; those that have none any more are withdrawn.
+    pub(super) fn set_next_hops(&mut self, next_hops: NextHops) {
+        let asn = self.config.local_asn;
+        let Some(connection) = self.connections.iter_mut().find(|held| held.phase == Phase::Established) else {
+            return;
+        };
+        connection.endpoints.next_hops = next_hops;
+        let (Some(agreed), Some(old)) = (&connection.negotiated, connection.class) else { return };
+        let class = class(asn, agreed, &connection.endpoints, connection.max_len());
+        connection.class = Some(class);
+        for family in agreed.families.iter().filter(|family| old.next_hop(*family) != class.next_hop(*family)) {
+            self.adj_out.refresh(family, false);
+            if class.next_hop(family).is_none() {
+                self.outputs.push_back(Output::Unannounced(Unannounced::NoNextHop(family)));
+            }
+        }
+        self.replan();
+    }
+
     /// Computes what is left to be told, after any change of what is desired or known.
     pub(super) fn replan(&mut self) {
         let Some(class) = self.established().and_then(|connection| connection.class) else { return };
@@ -167,7 +187,6 @@ impl Session {
             return;
         }
         let text = text.clone();
-        self.draining = Draining::No;
         // Nothing is left to be kept, so it need not be hard; routers show the text of a plain one only.
         self.disable();
         for id in self.ids_where(|_| true) {

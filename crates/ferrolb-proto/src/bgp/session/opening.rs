@@ -177,7 +177,7 @@ impl Session {
 }
 
 /// What all UPDATEs of the session have in common.
-fn class(asn: Asn, agreed: &Negotiated, endpoints: &Endpoints, max_len: usize) -> Class {
+pub(super) fn class(asn: Asn, agreed: &Negotiated, endpoints: &Endpoints, max_len: usize) -> Class {
     let next_hop = |family: Family| {
         let carried = agreed.families.contains(family);
         let next_hop = endpoints.next_hops.choose(family, endpoints.local, agreed.extended_next_hop);

@@ -102,6 +102,17 @@ pub enum Reason {
     Left,
 }
 
+impl Reason {
+    /// The router and we do not agree, so that trying again soon would change nothing. Silence is no disagreement.
+    pub(super) const fn is_discord(&self) -> bool {
+        match self {
+            Self::Received(_) => true,
+            Self::Sent(said) => !matches!((said.code, said.subcode), (4 | 8, _) | (6, 10)),
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

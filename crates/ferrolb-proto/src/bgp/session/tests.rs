@@ -344,17 +344,27 @@ fn a_router_that_knows_no_capabilities_is_asked_without() {
 }
 
 #[test]
-fn a_family_without_a_next_hop_is_not_announced_and_said_so() {
-    let mut bench = Bench::open(config());
-    bench.session = Session::new(config(), 1, bench.now);
-    bench.tell(Input::Start);
-    bench.at(Duration::ZERO);
+fn a_family_without_a_next_hop_is_not_announced_until_there_is_one() {
+    let no_next_hop = Output::Unannounced(report::Unannounced::NoNextHop(Family::V6));
+    let mut bench = Bench::new(config());
     bench.tell(Input::Dialed(OURS, Endpoints { next_hops: NextHops::default(), ..endpoints() }));
     bench.receive(&their_open().emit());
     bench.receive(&keepalive());
-    assert!(bench.events.contains(&Output::Unannounced(report::Unannounced::NoNextHop(Family::V6))));
+    assert!(bench.events.contains(&no_next_hop));
     bench.tell(Input::Routes(routes(&[("2001:db8::1/128", Attributes::default())])));
     assert_eq!(bench.session.adj_out().told(Family::V6), 0);
+    bench.types();
+    bench.events.clear();
+    bench.tell(Input::NextHops(endpoints().next_hops));
+    assert_eq!((bench.types(), bench.session.adj_out().told(Family::V6)), (vec![Update], 1), "an address has come");
+    let other = NextHops { v6: "2001:db8::2".parse().ok(), ..endpoints().next_hops };
+    bench.tell(Input::NextHops(other));
+    assert_eq!(bench.types(), [Update], "another next hop is another route");
+    bench.tell(Input::NextHops(other));
+    assert_eq!(bench.types(), []);
+    bench.tell(Input::NextHops(NextHops::default()));
+    assert_eq!((bench.types(), bench.session.adj_out().told(Family::V6)), (vec![Update], 0));
+    assert_eq!(bench.events, [no_next_hop]);
 }
 
 #[test]

@@ -142,8 +142,8 @@ fn a_router_that_notifies_in_a_loop_after_establishing_is_not_hammered() {
         bench.tell(Input::Bytes(id, &keepalive()));
         bench.tell(Input::Bytes(id, &Notification::cease(Cease::AdministrativeReset).emit()));
     };
-    let times = dials(config(), fail, 100 * SECOND);
-    assert!(times.len() < 35, "{times:?}");
+    let times = dials(config(), fail, 600 * SECOND);
+    assert!(times.len() < 20, "{times:?}");
 }
 
 #[test]
