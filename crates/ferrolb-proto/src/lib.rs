@@ -17,6 +17,8 @@
 
 pub mod announce;
 pub mod arp;
+pub mod bfd;
+pub mod bgp;
 pub mod ethernet;
 pub mod liveness;
 pub mod ndp;
