@@ -144,27 +144,49 @@ func words(list any) []string {
 	return all
 }
 
-// seedValues are what the first user's Application says, in both places where it is.
-func valuesOf(t testing.TB, application string) string {
+// valuesOf are what a manifest of a GitOps tool says: an Application of Argo CD, a HelmRelease of Flux, a HelmChart of k3s.
+func valuesOf(t testing.TB, manifest string) string {
 	t.Helper()
-	text, err := os.ReadFile(application)
+	text, err := os.ReadFile(manifest)
 	if err != nil {
 		t.Fatal(err)
 	}
-	values, _ := at(objects(t, string(text))[0], "spec", "source", "helm", "values").(string)
+	values := ""
+	for _, one := range objects(t, string(text)) {
+		switch one["kind"] {
+		case "Application":
+			values, _ = at(one, "spec", "source", "helm", "values").(string)
+		case "HelmChart":
+			values, _ = at(one, "spec", "valuesContent").(string)
+		case "HelmRelease":
+			text, err := yaml.Marshal(at(one, "spec", "values"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			values = string(text)
+		}
+	}
 	path := filepath.Join(t.TempDir(), "values.yaml")
 	if err := os.WriteFile(path, []byte(values), 0o600); err != nil || values == "" {
-		t.Fatalf("%s has no values: %v", application, err)
+		t.Fatalf("%s has no values: %v", manifest, err)
 	}
 	return path
 }
 
-const usersApplication = root + "examples/gitops/apps/workloads/metallb/app.yaml"
+const (
+	examples         = root + "examples/gitops/"
+	usersApplication = examples + "apps/workloads/metallb/app.yaml"
+)
 
 // every is each set of values that is tried: nothing, MetalLB's own defaults, the first user's, and each documented example.
 func every(t testing.TB) map[string][]string {
 	t.Helper()
-	all := map[string][]string{"defaults": nil, "the first user's": {"--values=" + valuesOf(t, usersApplication)}}
+	all := map[string][]string{
+		"defaults":         nil,
+		"the first user's": {"--values=" + valuesOf(t, usersApplication)},
+		"Flux":             {"--values=" + valuesOf(t, examples+"variants/flux/metallb.yaml")},
+		"k3s":              {"--values=" + valuesOf(t, examples+"variants/k3s/metallb.yaml")},
+	}
 	files, err := filepath.Glob("testdata/*.yaml")
 	if err != nil || len(files) < 6 {
 		t.Fatalf("%d files of values: %v", len(files), err)
