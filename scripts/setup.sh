@@ -41,3 +41,34 @@ need_cargo_tool() {
   say "building $1 $2 (once; takes some minutes)"
   cargo install "$1" --version "$2" --locked --quiet >&2 || die "cargo could not install $1"
 }
+
+need_go() {
+  command -v go >/dev/null || die "Go is missing; install Go 1.26 or newer from https://go.dev/dl and try again"
+  # An older Go fetches the right one for itself, if it is new enough to know how.
+  [ "$(go env GOVERSION 2>/dev/null | sed -nE 's/^go1\.([0-9]+).*/\1/p')" -ge 21 ] 2>/dev/null ||
+    die "this Go is too old; install Go 1.26 or newer from https://go.dev/dl and try again"
+}
+
+# What is built or fetched once is kept here, outside the repository.
+tool_cache=${XDG_CACHE_HOME:-$HOME/.cache}/ferrolb/bin
+
+# go_tool COMMAND PACKAGE VERSION: says where this version of a Go program is, and builds it once.
+go_tool() {
+  local at="$tool_cache/$1-$3"
+  if [ ! -x "$at/$1" ]; then
+    say "building $1 $3 (once; takes some minutes)"
+    GOBIN="$at" go install -trimpath -ldflags="-s -w" "$2@$3" >&2 || die "go could not install $2@$3"
+  fi
+  printf '%s' "$at/$1"
+}
+
+# python_tool PACKAGE VERSION: says where the command of a Python package is, in an environment of its own.
+python_tool() {
+  local at="$tool_cache/$1-$2"
+  if [ ! -x "$at/bin/$1" ]; then
+    say "installing $1 $2"
+    python3 -m venv "$at" >&2 || die "python3 could not make an environment in $at; on Debian and Ubuntu: apt-get install python3-venv"
+    "$at/bin/pip" install --quiet --disable-pip-version-check "$1==$2" >&2 || die "pip could not install $1 $2"
+  fi
+  printf '%s' "$at/bin/$1"
+}

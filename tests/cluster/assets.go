@@ -95,11 +95,16 @@ func cacheDir(what string, sources ...string) (string, error) {
 }
 
 func buildAssets(ctx context.Context, say func(string, ...any)) (string, error) {
-	module, err := source("kube")
+	return buildOnce(ctx, "kube", "kubernetes", nodePrograms, stamp(), func() { say("building Kubernetes %s: once, 4 to 15 minutes", Kubernetes) })
+}
+
+// buildOnce builds one of the modules that are several programs in one, or finds it built, as this file, and returns the folder where they are by their names.
+func buildOnce(ctx context.Context, name, as string, programs []string, ldflags string, warn func()) (string, error) {
+	module, err := source(name)
 	if err != nil {
 		return "", err
 	}
-	dir, err := cacheDir("kube", filepath.Join(module, "go.sum"), filepath.Join(module, "main.go"))
+	dir, err := cacheDir(name, filepath.Join(module, "go.sum"), filepath.Join(module, "main.go"))
 	if err != nil {
 		return "", err
 	}
@@ -108,15 +113,12 @@ func buildAssets(ctx context.Context, say func(string, ...any)) (string, error) 
 		return "", err
 	}
 	defer unlock()
-	binary := filepath.Join(dir, "kubernetes")
+	binary := filepath.Join(dir, as)
 	if _, err := os.Stat(binary); err == nil {
 		return dir, nil
 	}
-	say("building Kubernetes %s into %s: once, 4 to 15 minutes", Kubernetes, dir)
-	if err := goBuild(ctx, module, binary, stamp()); err != nil {
-		return "", err
-	}
-	return dir, nil
+	warn()
+	return dir, goBuild(ctx, module, binary, ldflags, programs...)
 }
 
 // stamp tells the programs which version they are; kubectl cannot talk to a server that does not know.
@@ -128,8 +130,8 @@ func stamp() string {
 	return flags
 }
 
-// goBuild builds a static program. The names that the binary of Kubernetes acts by are made before it appears, so that it never stands there half done.
-func goBuild(ctx context.Context, module, binary, ldflags string) error {
+// goBuild builds a static program. The names that it acts by are made before it appears, so that it never stands there half done.
+func goBuild(ctx context.Context, module, binary, ldflags string, names ...string) error {
 	goTool, err := exec.LookPath("go")
 	if err != nil {
 		return errors.New("Go is missing; install Go 1.26 or newer from https://go.dev/dl")
@@ -141,13 +143,11 @@ func goBuild(ctx context.Context, module, binary, ldflags string) error {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build in %s: %w\n%s", module, err, out)
 	}
-	if filepath.Base(module) == "kube" {
-		for _, name := range nodePrograms {
-			link := filepath.Join(filepath.Dir(binary), name)
-			_ = os.Remove(link)
-			if err := os.Symlink(filepath.Base(binary), link); err != nil {
-				return err
-			}
+	for _, name := range names {
+		link := filepath.Join(filepath.Dir(binary), name)
+		_ = os.Remove(link)
+		if err := os.Symlink(filepath.Base(binary), link); err != nil {
+			return err
 		}
 	}
 	return os.Rename(half, binary)

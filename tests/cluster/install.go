@@ -16,17 +16,7 @@ const FerroLBImage = "docker.io/library/ferrolb:dev"
 // Install brings FerroLB into the cluster: its image onto every node, under each name by which the manifests call it, then the manifests.
 func (c *Cluster) Install(ctx context.Context, binary string, manifests ...string) error {
 	if c.Options.Pods {
-		names, err := ferrolbImages(manifests)
-		if err != nil {
-			return err
-		}
-		if err := static(binary); err != nil {
-			return err
-		}
-		image := BinaryImage(binary, "", names...)
-		// Whatever the program is called on this host.
-		image.Files, image.Entrypoint = map[string]string{"/ferrolb": binary}, []string{"/ferrolb"}
-		if err := c.LoadImage(ctx, image); err != nil {
+		if err := c.LoadFerroLB(ctx, binary, manifests...); err != nil {
 			return err
 		}
 	} else {
@@ -38,6 +28,21 @@ func (c *Cluster) Install(ctx context.Context, binary string, manifests ...strin
 		}
 	}
 	return nil
+}
+
+// LoadFerroLB brings FerroLB's image onto every node, under each name by which the manifests call it, and applies nothing.
+func (c *Cluster) LoadFerroLB(ctx context.Context, binary string, manifests ...string) error {
+	names, err := ferrolbImages(manifests)
+	if err != nil {
+		return err
+	}
+	if err := static(binary); err != nil {
+		return err
+	}
+	image := BinaryImage(binary, "", names...)
+	// Whatever the program is called on this host.
+	image.Files, image.Entrypoint = map[string]string{"/ferrolb": binary}, []string{"/ferrolb"}
+	return c.LoadImage(ctx, image)
 }
 
 var imageLine = regexp.MustCompile(`(?m)^\s*(?:- )?image:\s*["']?([^\s"']*ferrolb[^\s"']*)`)

@@ -57,7 +57,7 @@ func TestOnRealNodes(t *testing.T) {
 	s := &system{Cluster: c, binary: binary(t), secrets: t.TempDir(), speakers: map[string]*cluster.Process{}}
 	s.Apply(t, backend)
 	s.Kubectl(t, "rollout", "status", "deployment/page", "--timeout=90s")
-	if err := c.Install(t.Context(), staticBinary(t)); err != nil {
+	if err := c.LoadFerroLB(t.Context(), staticBinary(t), root+"deploy/metallb.yaml"); err != nil {
 		t.Fatal(err)
 	}
 	t.Run("from applying the manifests to the first answer", func(t *testing.T) { firstAnswer(t, s) })

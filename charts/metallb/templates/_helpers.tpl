@@ -1,0 +1,110 @@
+{{/* Names and labels: those of MetalLB's chart, because selectors cannot be changed and people have commands with them. */}}
+{{- define "metallb.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "metallb.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" }}
+{{- else }}
+{{- $name := default .Chart.Name .Values.nameOverride }}
+{{- if contains $name .Release.Name }}
+{{- .Release.Name | trunc 63 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "metallb.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "metallb.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "metallb.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "metallb.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{- define "metallb.controller.serviceAccountName" -}}
+{{- if .Values.controller.serviceAccount.create }}
+{{- default (printf "%s-controller" (include "metallb.fullname" .)) .Values.controller.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.controller.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- define "metallb.speaker.serviceAccountName" -}}
+{{- if .Values.speaker.serviceAccount.create }}
+{{- default (printf "%s-speaker" (include "metallb.fullname" .)) .Values.speaker.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.speaker.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- define "metallb.secretName" -}}
+{{- default (printf "%s-memberlist" (include "metallb.fullname" .)) .Values.speaker.secretName }}
+{{- end }}
+
+{{/* Whether this repository is MetalLB's own: people copy that chart's default values. */}}
+{{- define "metallb.foreignImage" -}}
+{{- if has . (list "quay.io/metallb/controller" "quay.io/metallb/speaker") }}yes{{ end }}
+{{- end }}
+
+{{/* The image of a component. MetalLB's own cannot be run with this chart: ours stands in for it, and the notes say so. */}}
+{{- define "metallb.image" -}}
+{{- $root := index . 0 }}
+{{- $image := index . 1 }}
+{{- if include "metallb.foreignImage" $image.repository }}
+{{- printf "ghcr.io/ferrolb/ferrolb:%s" $root.Chart.AppVersion }}
+{{- else }}
+{{- printf "%s:%s" $image.repository (default $root.Chart.AppVersion $image.tag) }}
+{{- end }}
+{{- end }}
+
+{{/* The words that start a component: MetalLB's own program names mean ours. Another program is started as it is, with the flags alone. */}}
+{{- define "metallb.command" -}}
+{{- $component := index . 0 }}
+{{- $command := index . 1 }}
+{{- if or (not $command) (eq $command (printf "/%s" $component)) -}}
+args:
+- {{ $component }}
+{{- else -}}
+command:
+- {{ $command | quote }}
+args:
+{{- end }}
+{{- end }}
+
+{{- define "metallb.tlsArgs" -}}
+{{- with .Values.tls.cipherSuites }}
+- {{ printf "--tls-cipher-suites=%s" . | quote }}
+{{- end }}
+{{- with .Values.tls.curvePreferences }}
+- {{ printf "--tls-curve-preferences=%s" . | quote }}
+{{- end }}
+{{- with .Values.tls.minVersion }}
+- {{ printf "--tls-min-version=%s" . | quote }}
+{{- end }}
+{{- end }}
+
+{{- define "metallb.probe" -}}
+failureThreshold: {{ .failureThreshold }}
+initialDelaySeconds: {{ .initialDelaySeconds }}
+periodSeconds: {{ .periodSeconds }}
+successThreshold: {{ .successThreshold }}
+timeoutSeconds: {{ .timeoutSeconds }}
+{{- end }}
+
+{{/* A pod's security context, with the seccomp profile that costs nothing. */}}
+{{- define "metallb.podSecurity" -}}
+{{- toYaml (merge (dict) . (dict "seccompProfile" (dict "type" "RuntimeDefault"))) }}
+{{- end }}
+
+{{- define "metallb.scrapeAnnotations" -}}
+prometheus.io/port: {{ .Values.prometheus.metricsPort | quote }}
+prometheus.io/scheme: "https"
+prometheus.io/scrape: "true"
+{{- end }}

@@ -1,0 +1,209 @@
+// Package chart_test tries the chart with real Helm, and keeps what is made from it up to date: the values schema, the README's table, the manifests in
+// deploy/. UPDATE_SNAPSHOTS=1 writes those files anew.
+package chart_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+)
+
+const (
+	root  = "../../"
+	chart = root + "charts/metallb"
+)
+
+// value is an entry of values.yaml: what it is by default, what is said of it, and what is in it.
+type value struct {
+	path, about string
+	// kind is a type of JSON schema; open values are objects in which anything may be.
+	kind       string
+	open, null bool
+	choice     []string
+	standard   any
+	inside     []value
+}
+
+var (
+	said   = regexp.MustCompile(`(?m)^# -- (?:\((\w+)\) )?(.*)$`)
+	choice = regexp.MustCompile(`(?m)^# @enum (.*)$`)
+)
+
+func readValues(t testing.TB) []value {
+	t.Helper()
+	text, err := os.ReadFile(chart + "/values.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var document yaml.Node
+	if err := yaml.Unmarshal(text, &document); err != nil {
+		t.Fatal(err)
+	}
+	return valuesIn(t, "", document.Content[0])
+}
+
+func valuesIn(t testing.TB, prefix string, node *yaml.Node) []value {
+	t.Helper()
+	var found []value
+	for i := 0; i < len(node.Content); i += 2 {
+		key, content := node.Content[i], node.Content[i+1]
+		v := value{path: strings.TrimPrefix(prefix+"."+key.Value, ".")}
+		asked := ""
+		if match := said.FindStringSubmatch(key.HeadComment); match != nil {
+			asked, v.about = match[1], match[2]
+		}
+		if match := choice.FindStringSubmatch(key.HeadComment); match != nil {
+			v.choice = strings.Split(match[1], ", ")
+		}
+		if err := content.Decode(&v.standard); err != nil {
+			t.Fatal(err)
+		}
+		v.kind = map[string]string{"!!bool": "boolean", "!!int": "integer", "!!str": "string", "!!seq": "array", "!!map": "object"}[content.Tag]
+		v.null = content.Tag == "!!null"
+		if asked != "" {
+			v.kind = asked
+		}
+		if v.kind == "" {
+			t.Errorf("%s: of what type is it? write # -- (string) or the like", v.path)
+		}
+		v.open = v.kind == "object" && (asked != "" || len(content.Content) == 0)
+		if v.kind == "object" && !v.open {
+			v.inside = valuesIn(t, v.path, content)
+		} else if v.about == "" {
+			t.Errorf("%s: nothing is said of it", v.path)
+		}
+		found = append(found, v)
+	}
+	return found
+}
+
+func (v value) name() string { return v.path[strings.LastIndex(v.path, ".")+1:] }
+
+// schema is the type of a value, and no more: unknown values are not refused, because whoever comes from MetalLB's chart brings some.
+func (v value) schema() map[string]any {
+	s := map[string]any{"type": v.kind}
+	if v.null {
+		s["type"] = []string{v.kind, "null"}
+	}
+	if v.about != "" {
+		s["description"] = v.about
+	}
+	if v.choice != nil {
+		s["enum"] = v.choice
+	}
+	if v.inside != nil {
+		s["properties"] = properties(v.inside)
+	}
+	return s
+}
+
+func properties(values []value) map[string]any {
+	all := map[string]any{}
+	for _, v := range values {
+		all[v.name()] = v.schema()
+	}
+	return all
+}
+
+// known are all paths, for the chart itself to compare with; in those that end in .* anything may be.
+func known(values []value) []string {
+	var all []string
+	for _, v := range values {
+		if v.open {
+			all = append(all, v.path+".*")
+		} else {
+			all = append(all, v.path)
+		}
+		all = append(all, known(v.inside)...)
+	}
+	return all
+}
+
+func table(values []value, to *strings.Builder) {
+	for _, v := range values {
+		if v.inside != nil {
+			table(v.inside, to)
+			continue
+		}
+		standard, _ := json.Marshal(v.standard)
+		fmt.Fprintf(to, "| `%s` | %s | `%s` | %s |\n", v.path, v.kind, standard, strings.ReplaceAll(v.about, "|", "\\|"))
+	}
+}
+
+// same compares a file with what it should be, or writes it.
+func same(t testing.TB, path, wanted string) {
+	t.Helper()
+	if os.Getenv("UPDATE_SNAPSHOTS") != "" {
+		if err := os.WriteFile(path, []byte(wanted), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	found, _ := os.ReadFile(path)
+	if string(found) != wanted {
+		t.Errorf("%s is not up to date: run UPDATE_SNAPSHOTS=1 scripts/chart and look at the difference", strings.TrimPrefix(path, root))
+	}
+}
+
+func TestTheSchemaIsMadeFromTheValues(t *testing.T) {
+	schema := map[string]any{
+		"$schema":    "http://json-schema.org/draft-07/schema#",
+		"title":      "Values of FerroLB's chart",
+		"type":       "object",
+		"properties": properties(readValues(t)),
+	}
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(schema); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(text.String(), "additionalProperties") {
+		t.Error("the schema would refuse values that people have")
+	}
+	same(t, chart+"/values.schema.json", text.String())
+}
+
+func TestTheChartKnowsItsValues(t *testing.T) {
+	text := `{{/* All values, made from values.yaml. */}}` + "\n" + `{{- define "metallb.known" -}}` + "\n" +
+		strings.Join(known(readValues(t)), "\n") + "\n{{- end }}\n"
+	same(t, chart+"/templates/_known.tpl", text)
+}
+
+func TestTheReadmeListsEveryValue(t *testing.T) {
+	const begin, end = "<!-- values -->\n", "<!-- end of values -->\n"
+	text, err := os.ReadFile(chart + "/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, _ := strings.Cut(string(text), begin)
+	_, after, ok := strings.Cut(rest, end)
+	if !ok {
+		t.Fatal("README.md has no place for the table")
+	}
+	var rows strings.Builder
+	table(readValues(t), &rows)
+	same(t, chart+"/README.md", before+begin+"\n| value | type | default | what it does |\n|---|---|---|---|\n"+rows.String()+"\n"+end+after)
+}
+
+func TestTheDefinitionsInTheChartAreThoseInDeploy(t *testing.T) {
+	text, err := os.ReadFile(root + "deploy/crds.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const inDeploy, inChart = "namespace: metallb-system", "namespace: {{ .Values.namespace | default .Release.Namespace }}"
+	if count := strings.Count(string(text), inDeploy); count != 1 {
+		t.Errorf("the namespace of the webhook stands there %d times", count)
+	}
+	if strings.Contains(string(text), "{{") {
+		t.Error("deploy/crds.yaml has what a template would read")
+	}
+	same(t, chart+"/charts/crds/templates/crds.yaml", strings.Replace(string(text), inDeploy, inChart, 1))
+}
