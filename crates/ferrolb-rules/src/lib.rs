@@ -18,6 +18,7 @@
 //! | [`picture`] | what does a set of objects come to, seen once and from outside? |
 //! | [`why`] | which rule is the first that fails for a Service? |
 //! | [`changes`] | what would become of every Service if other objects were in force? |
+//! | [`surroundings`] | will it work in this cluster? |
 //! | [`values`] | which values of the chart do nothing? |
 //! | [`reason`] | what do we call each way in which something does not work? |
 
@@ -36,6 +37,7 @@ pub mod plan;
 pub mod range;
 pub mod reason;
 pub mod service;
+pub mod surroundings;
 pub mod table;
 pub mod values;
 pub mod why;

@@ -74,8 +74,8 @@ Pod Security refuses the pods (LB0051).
 See it: `ferrolb check` and `ferrolb wait` count ready speakers;
 `kubectl describe daemonset -n metallb-system metallb-speaker` shows what Kubernetes says.
 
-What to do: look at the pod of the node that is missing. If there is no pod, look at the events of the
-DaemonSet; if there is one that is not ready, look at its log.
+What to do: look at the pod of the node that is missing. If there is no pod, look at the events of
+the DaemonSet; if there is one that is not ready, look at its log.
 
 Wrong:
     speaker:
@@ -125,8 +125,8 @@ where Cilium or kube-vip was tried before and stayed.
 See it: `ferrolb check`; `kubectl get daemonsets -A | grep svclb`; `kubectl get svc -w`.
 
 What to do: switch one of the two off. On k3s: `--disable servicelb` in the server's arguments, or
-`disable: [servicelb]` in /etc/rancher/k3s/config.yaml, then restart k3s. To keep both, give each its
-own class: the chart's value loadBalancerClass, and spec.loadBalancerClass of the Services.
+`disable: [servicelb]` in /etc/rancher/k3s/config.yaml, then restart k3s. To keep both, give each
+its own class: the chart's value loadBalancerClass, and spec.loadBalancerClass of the Services.
 
 Wrong:
     # /etc/rancher/k3s/config.yaml
@@ -141,12 +141,12 @@ Right:
         summary: "A webhook that must answer has nobody behind it, so every change of our objects is refused",
         fix: "kubectl delete validatingwebhookconfiguration metallb-webhook-configuration",
         long: "\
-A webhook with failurePolicy Fail makes the API server refuse every object that the webhook cannot be
-asked about. If whoever answers it is gone, no pool and no advertisement can be written any more, and
-the message names a Service that does not exist: failed calling webhook, service not found.
+A webhook with failurePolicy Fail makes the API server refuse every object that the webhook cannot
+be asked about. If whoever answers it is gone, no pool and no advertisement can be written any more.
+The message names a Service that does not exist: failed calling webhook, service not found.
 
-It comes about when MetalLB's namespace was deleted by force: its webhook configuration belongs to no
-namespace and stays. What FerroLB installs uses failurePolicy Ignore unless told otherwise.
+It comes about when MetalLB's namespace was deleted by force: its webhook configuration belongs to
+no namespace and stays. What FerroLB installs uses failurePolicy Ignore unless told otherwise.
 
 See it: `ferrolb check`; `kubectl get validatingwebhookconfigurations`.
 
@@ -163,9 +163,9 @@ Right:
         summary: "One node only may announce, so nothing takes over when it fails",
         fix: "nothing, if one node is meant; else add nodes, or let more of them announce",
         long: "\
-An address moves to another node when the one that announces it fails. That needs a second node which
-runs a speaker, is not excluded by label and is selected by an advertisement. With one such node an
-address is away for as long as the node is.
+An address moves to another node when the one that announces it fails. That needs a second node
+which runs a speaker, is not excluded by label and is selected by an advertisement. With one such
+node an address is away for as long as the node is.
 
 It comes about in clusters of one node, and in larger ones where nodeSelectors or the label
 node.kubernetes.io/exclude-from-external-load-balancers leave one node over.
