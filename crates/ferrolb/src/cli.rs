@@ -22,6 +22,7 @@ mod lab;
 mod lint;
 mod output;
 mod plan;
+mod probe;
 mod process;
 mod reach;
 mod speaker;
@@ -58,6 +59,11 @@ enum Verb {
     Why(why::Args),
     /// Say who has an address, and which machine answers for it.
     Ip(ip::Args),
+    /// Ask the wire: a real ARP request and a TCP connection, and how many machines answered.
+    Probe(probe::Args),
+    /// Ask the wire for every address of a pool or range: is anything else using it?
+    #[command(alias = "pool-scan")]
+    Scan(probe::ScanArgs),
     /// Show what becomes of each Service if these files were merged: keep, new, change, lose.
     Plan(plan::Args),
     /// Judge a cluster: will it work here? With --pre before anything is installed.
@@ -102,6 +108,8 @@ pub fn main() -> ExitCode {
         Verb::Status(args) => status::run(&args),
         Verb::Why(args) => why::run(&args),
         Verb::Ip(args) => ip::run(&args),
+        Verb::Probe(args) => probe::run(&args),
+        Verb::Scan(args) => probe::scan(&args),
         Verb::Plan(args) => plan::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Wait(args) => check::wait(&args),

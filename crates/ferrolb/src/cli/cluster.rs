@@ -17,7 +17,7 @@ use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::picture::{self, Known};
 use ferrolb_rules::reason::{Code, Finding, Severity};
 use ferrolb_rules::surroundings::{is_component, is_ready};
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
+use k8s_openapi::api::core::v1::{Event, Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -119,6 +119,24 @@ where
             Err(error).with_context(|| format!("{}: the API server was asked for {kind}", Code::ApiServerAway))
         }
     }
+}
+
+/// What the speaker that is to announce a Service last said against it: only it knows its interfaces and its LAN.
+///
+/// # Errors
+/// The API server does not answer.
+pub(super) async fn objection(client: &Client, service: &ServiceKey) -> anyhow::Result<Option<Finding>> {
+    let fields = format!("involvedObject.kind=Service,involvedObject.name={},type=Warning", service.name);
+    let events = Api::<Event>::namespaced(client.clone(), &service.namespace);
+    let events = events.list(&ListParams::default().fields(&fields)).await?.items;
+    let time = |event: &Event| event.last_timestamp.as_ref().map(|time| time.0);
+    let failed = events.into_iter().filter(|event| event.reason.as_deref() == Some("announceFailed"));
+    let Some(event) = failed.max_by_key(time) else { return Ok(None) };
+    let message = event.message.unwrap_or_default();
+    let mut words = message.split(|letter: char| !letter.is_alphanumeric());
+    let code = words.find_map(|word| word.strip_prefix("LB").and_then(|number| number.parse::<Code>().ok()));
+    let object = format!("Service/{service}");
+    Ok(Some(Finding::new(code.unwrap_or(Code::InterfaceMissing), Severity::Error, object, message)))
 }
 
 fn announced(reports: &[Arc<ServiceL2Status>]) -> BTreeMap<ServiceKey, Vec<Announcer>> {
