@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod bgp;
+mod cli;
+mod codes;
 mod hosts;
 mod l2;
 mod lab;

@@ -8,7 +8,7 @@ use ferrolb_rules::reason::{Code, Severity};
 use proptest::prelude::*;
 
 use super::super::Parsed;
-use super::super::document::{STACK, parse_here};
+use super::super::document::{Namespaces, STACK, parse_here};
 use super::{POOL, SERVICE, codes, parse, read};
 
 fn sample() -> Vec<u8> {
@@ -68,7 +68,7 @@ fn read_and_count(text: &str) -> (Parsed, Duration) {
         let thread = thread::Builder::new().stack_size(STACK);
         let reading = thread.spawn_scoped(scope, || {
             let before = cpu();
-            let parsed = parse_here("file.yaml", text.as_bytes(), "metallb-system");
+            let parsed = parse_here("file.yaml", text.as_bytes(), Namespaces::plain("metallb-system"));
             (parsed, cpu() - before)
         });
         reading.unwrap().join().unwrap()
