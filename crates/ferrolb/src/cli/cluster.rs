@@ -21,6 +21,7 @@ use k8s_openapi::api::core::v1::{Event, Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::DeserializeGuard;
 use kube::{Api, Client, Config, Resource};
 use serde::de::DeserializeOwned;
 
@@ -102,15 +103,32 @@ pub(super) async fn read(client: Client, namespace: &str) -> anyhow::Result<Clus
     Ok(seen)
 }
 
-/// Lists a kind. What is refused or missing is said; an API server that does not answer is an error.
-pub(super) async fn list<K>(api: Api<K>, findings: &mut Vec<Finding>) -> anyhow::Result<Vec<Arc<K>>>
+/// Lists a kind. What is refused or missing, and an object that does not fit its kind, is said; an API server that does
+/// not answer is an error.
+pub(super) async fn list<K>(api: Api<DeserializeGuard<K>>, findings: &mut Vec<Finding>) -> anyhow::Result<Vec<Arc<K>>>
 where
     K: Resource + Clone + Debug + DeserializeOwned,
     K::DynamicType: Default,
 {
     let kind = K::kind(&K::DynamicType::default()).into_owned();
     match api.list(&ListParams::default()).await {
-        Ok(list) => Ok(list.items.into_iter().map(Arc::new).collect()),
+        Ok(list) => {
+            let mut fitting = Vec::with_capacity(list.items.len());
+            for DeserializeGuard(item) in list.items {
+                match item {
+                    Ok(object) => fitting.push(Arc::new(object)),
+                    Err(invalid) => {
+                        let name = invalid.metadata.name.as_deref().unwrap_or_default();
+                        let object = match &invalid.metadata.namespace {
+                            Some(namespace) => format!("{kind}/{namespace}/{name}"),
+                            None => format!("{kind}/{name}"),
+                        };
+                        findings.push(Finding::new(Code::ObjectMalformed, Severity::Error, object, invalid.error));
+                    }
+                }
+            }
+            Ok(fitting)
+        }
         Err(kube::Error::Api(status)) if matches!(status.code, 401 | 403 | 404) => {
             let code = if status.code == 404 { Code::KindMissing } else { Code::AccessDenied };
             findings.push(Finding::new(code, Severity::Error, kind, status.message.clone()));
