@@ -206,7 +206,8 @@ mod tests {
         assert_eq!(names(&links), ["eth0", "br0"]);
         assert_eq!(links.unfit()["docker0"], Unfit::LeftOut);
         assert!(!links.unfit().contains_key("lo") && !links.unfit().contains_key("eth0"));
-        let cases: [(fn(&mut Link), Unfit); 5] = [
+        type Fault = fn(&mut Link);
+        let cases: [(Fault, Unfit); 5] = [
             (|link| link.up = false, Unfit::Down),
             (|link| link.enslaved = true, Unfit::Enslaved),
             (|link| link.noarp = true, Unfit::NoNeighbours),

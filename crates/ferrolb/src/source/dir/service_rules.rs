@@ -22,6 +22,12 @@ pub(super) fn wrong(service: &Service) -> Option<(String, String)> {
                 .into_iter()
                 .find_map(|(index, family)| word(&format!("spec.ipFamilies[{index}]"), Some(family), &["IPv4", "IPv6"]))
         })
+        .or_else(|| match spec.ip_families.as_deref() {
+            Some([first, second]) if first == second => {
+                Some(("spec.ipFamilies[1]".to_owned(), format!("{first} stands here twice")))
+            }
+            _ => None,
+        })
         .or_else(|| ports(spec))
 }
 
@@ -82,6 +88,7 @@ mod tests {
             ("spec: {externalTrafficPolicy: local}", "spec.externalTrafficPolicy"),
             ("spec: {ipFamilyPolicy: DualStack}", "spec.ipFamilyPolicy"),
             ("spec: {ipFamilies: [IPv4, IPv5]}", "spec.ipFamilies[1]"),
+            ("spec: {ipFamilies: [IPv4, IPv4]}", "spec.ipFamilies[1]"),
             ("spec: {type: LoadBalancer}", "spec.ports"),
             ("spec: {type: LoadBalancer, ports: []}", "spec.ports"),
             ("spec: {ports: [{port: 80}, {port: 0}]}", "spec.ports[1].port"),
