@@ -26,6 +26,8 @@ func (c *Cluster) Install(ctx context.Context, binary string, manifests ...strin
 		image := BinaryImage(binary, "", names...)
 		// Whatever the program is called on this host.
 		image.Files, image.Entrypoint = map[string]string{"/ferrolb": binary}, []string{"/ferrolb"}
+		// The names by which upstream's start lines call the program.
+		image.Links = map[string]string{"/controller": "ferrolb", "/speaker": "ferrolb"}
 		if err := c.LoadImage(ctx, image); err != nil {
 			return err
 		}
