@@ -274,7 +274,7 @@ func TestValuesReachTheObjectsAsInMetalLBsChart(t *testing.T) {
 		{"DaemonSet/metallb-speaker", `"mine"`, append(pod, "volumes", 0, "secret", "secretName")},
 		{"DaemonSet/metallb-speaker", `"/etc/key"`, append(pod, "containers", 0, "volumeMounts", 0, "mountPath")},
 		{"DaemonSet/metallb-speaker", `"system-node-critical"`, append(pod, "priorityClassName")},
-		{"Role/metallb-controller", `["mine","metallb-webhook-cert"]`, []any{"rules", 1, "resourceNames"}},
+		{"Role/metallb-controller", `["mine"]`, []any{"rules", 2, "resourceNames"}},
 		{"NetworkPolicy/controller", `443`, []any{"spec", "egress", 0, "ports", 0, "port"}},
 		{"NetworkPolicy/default-deny", `{}`, []any{"spec", "podSelector"}},
 		{"ServiceMonitor/metallb-speaker-monitor", `"prometheus"`, []any{"metadata", "labels", "release"}},

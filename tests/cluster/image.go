@@ -22,7 +22,9 @@ type Image struct {
 	// Names are full names: docker.io/library/NAME:TAG.
 	Names []string
 	// Files are what is in it: places in the image, and the files of this host that come there.
-	Files      map[string]string
+	Files map[string]string
+	// Links are further places, and what each points to.
+	Links      map[string]string
 	Entrypoint []string
 	// User is who runs it, by number: 65534, or 65534:65534. Empty is root.
 	User string
@@ -112,6 +114,12 @@ func (i Image) layer() ([]byte, error) {
 			return nil, err
 		}
 		if err := addFile(archive, place, 0o755, content); err != nil {
+			return nil, err
+		}
+	}
+	for _, place := range sortedKeys(i.Links) {
+		header := &tar.Header{Typeflag: tar.TypeSymlink, Name: strings.TrimPrefix(place, "/"), Linkname: i.Links[place], Mode: 0o777}
+		if err := archive.WriteHeader(header); err != nil {
 			return nil, err
 		}
 	}

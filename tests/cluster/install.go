@@ -42,6 +42,8 @@ func (c *Cluster) LoadFerroLB(ctx context.Context, binary string, manifests ...s
 	image := BinaryImage(binary, "", names...)
 	// Whatever the program is called on this host.
 	image.Files, image.Entrypoint = map[string]string{"/ferrolb": binary}, []string{"/ferrolb"}
+	// The names by which upstream's start lines call the program.
+	image.Links = map[string]string{"/controller": "ferrolb", "/speaker": "ferrolb"}
 	return c.LoadImage(ctx, image)
 }
 

@@ -170,7 +170,7 @@ spec:
 
 func TestObjectsThatNobodyWouldLetInTodayAreNamedAndTakeNothingAway(t *testing.T) {
 	c := cluster.StartAPI(t, cluster.Options{Nodes: 1})
-	s := &system{Cluster: c, binary: binary(t), secrets: t.TempDir(), speakers: map[string]*cluster.Process{}}
+	s := newSystem(t, c)
 	c.Apply(t, withoutSchemas(t))
 	c.ApplyFile(t, root+"deploy/metallb.yaml")
 	s.noPods(t)

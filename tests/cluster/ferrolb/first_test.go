@@ -51,6 +51,9 @@ func TestTheUsersTwoFilesServeTheirTraefik(t *testing.T) {
 			}
 		}
 	})
+	t.Run("the pool's own events say who has an address", func(t *testing.T) {
+		s.awaitText(t, []string{"AddressAssigned", "192.168.1.201 -> traefik-system/traefik (1 of 21 used)"}, "describe", "ipaddresspool", "-n", namespace, "default-pool")
+	})
 	t.Run("the configuration states are valid", func(t *testing.T) {
 		s.awaitText(t, []string{"controller", "speaker-node-a", "speaker-node-b", "speaker-node-c"}, "get", "configurationstates", "-n", namespace)
 		for _, name := range []string{"controller", "speaker-node-a"} {
@@ -89,4 +92,16 @@ func TestWhatIsNotServedSaysWhyWithACode(t *testing.T) {
 	}
 	s.ApplyFile(t, gitops+"manifests/metallb-config")
 	s.awaitOwner(t, "192.168.1.200")
+}
+
+func TestANamespaceThatRefusesSpeakersIsNamedWithTheLabelThatItNeeds(t *testing.T) {
+	s := prepare(t, cluster.StartAPI(t, cluster.Options{Nodes: 1}))
+	s.Kubectl(t, "label", "namespace", namespace, "pod-security.kubernetes.io/enforce=baseline", "--overwrite")
+	s.startController(t)
+	s.Apply(t, poolManifest("one", "192.168.1.200/32")+advertisement)
+	s.service(t, "web", "")
+	s.awaitAddress(t, "default", "web", firstAddress)
+	s.createBare(t, "waits")
+	s.awaitText(t, []string{"PoolExhausted", "all 1 addresses are in use; default/waits waits", "LB1002"}, "describe", "ipaddresspool", "-n", namespace, "one")
+	s.awaitText(t, []string{"NotAnnounced", "LB1130", "baseline", "kubectl label namespace metallb-system pod-security.kubernetes.io/enforce=privileged"}, "describe", "svc", "web")
 }

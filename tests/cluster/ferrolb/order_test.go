@@ -27,7 +27,7 @@ func TestAnyOrderEndsTheSame(t *testing.T) {
 
 func inOrder(t *testing.T, order []int) {
 	c := cluster.StartAPI(t, cluster.Options{Nodes: 1})
-	s := &system{Cluster: c, binary: binary(t), secrets: t.TempDir(), speakers: map[string]*cluster.Process{}}
+	s := newSystem(t, c)
 	// Accounts and rights are what the programs run as; without them there is no process to start.
 	c.ApplyFile(t, root+"deploy/metallb.yaml")
 	s.noPods(t)

@@ -54,7 +54,7 @@ spec: {type: LoadBalancer, selector: {app: page}, ports: [{port: 80, targetPort:
 // One cluster of real nodes for all of it: our pods, our image, kube-proxy's own rules, a laptop outside.
 func TestOnRealNodes(t *testing.T) {
 	c := cluster.StartNodes(t, cluster.Options{Nodes: 3})
-	s := &system{Cluster: c, binary: binary(t), secrets: t.TempDir(), speakers: map[string]*cluster.Process{}}
+	s := newSystem(t, c)
 	s.Apply(t, backend)
 	s.Kubectl(t, "rollout", "status", "deployment/page", "--timeout=90s")
 	if err := c.LoadFerroLB(t.Context(), staticBinary(t), root+"deploy/metallb.yaml"); err != nil {
@@ -107,7 +107,10 @@ func usersCommands(t *testing.T, s *system) {
 		{"logs -n metallb-system daemonset/metallb-speaker", []string{`"msg":"metallb-speaker starting`}},
 		{"describe svc page", []string{"IPAllocated", "nodeAssigned", "192.168.1.200"}},
 		{"describe ipaddresspool default-pool -n metallb-system", []string{"Advertised", "assignedIPv4", "by L2Advertisement default-advertisement"}},
-		{"get events -n metallb-system --sort-by=.lastTimestamp", []string{"metallb-speaker"}},
+		{"get events -n metallb-system --sort-by=.lastTimestamp", []string{"metallb-speaker", "AddressAssigned", "192.168.1.200 -> default/page (1 of 21 used)"}},
+		// Upstream's own start lines name these.
+		{"exec -n metallb-system deployment/metallb-controller -- /controller --help", []string{"--webhook-mode"}},
+		{"exec -n metallb-system daemonset/metallb-speaker -- /speaker --help", []string{"--ml-secret-key-path"}},
 	} {
 		s.awaitText(t, command.wanted, strings.Fields(command.line)...)
 	}

@@ -48,10 +48,17 @@ type system struct {
 	server *cluster.FaultyServer
 }
 
+func newSystem(t testing.TB, c *cluster.Cluster) *system {
+	t.Helper()
+	s := &system{Cluster: c, binary: binary(t), secrets: t.TempDir(), speakers: map[string]*cluster.Process{}}
+	s.count(t)
+	return s
+}
+
 // prepare applies what we ship, and starts nothing.
 func prepare(t testing.TB, c *cluster.Cluster) *system {
 	t.Helper()
-	s := &system{Cluster: c, binary: binary(t), secrets: t.TempDir(), speakers: map[string]*cluster.Process{}}
+	s := newSystem(t, c)
 	c.ApplyFile(t, root+"deploy/crds.yaml", root+"deploy/metallb.yaml")
 	s.noPods(t)
 	return s

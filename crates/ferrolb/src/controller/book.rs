@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ferrolb_rules::alloc::{Allocator, Counters};
+use ferrolb_rules::alloc::{Allocator, Assigned, Counters};
 use ferrolb_rules::annotations;
 use ferrolb_rules::config::Config;
 use ferrolb_rules::names::ServiceKey;
@@ -331,6 +331,21 @@ impl Book {
                 Verdict::no(&finding)
             }
         }
+    }
+
+    /// Who has which addresses, if anybody.
+    pub(super) fn allocation(&self, key: &ServiceKey) -> Option<&Assigned> {
+        self.allocator.allocation(key)
+    }
+
+    /// Why a Service has no address, or not all that it asks for.
+    pub(super) fn refusal(&self, key: &ServiceKey) -> Option<&Finding> {
+        self.refusals.get(key)
+    }
+
+    /// One pool's counts.
+    pub(super) fn counters_of(&self, pool: &str) -> Option<Counters> {
+        self.allocator.counters(pool)
     }
 
     /// Counts per pool.

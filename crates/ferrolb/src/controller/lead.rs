@@ -16,7 +16,7 @@ use k8s_openapi::api::core::v1::{ObjectReference, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::jiff::Timestamp;
-use kube::runtime::reflector::Store;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
 use kube::{Api, Client};
 use tokio::sync::{mpsc, watch};
@@ -230,7 +230,11 @@ impl Leader {
         for key in self.book.decide(&self.queue) {
             self.consider(&key);
         }
-        for said in self.book.take_said() {
+        let said = self.book.take_said();
+        for about in pools::told(&said, &self.book) {
+            self.tell_pool(about);
+        }
+        for said in said {
             self.say(said);
         }
         self.send(now);
@@ -352,6 +356,8 @@ impl Leader {
         self.reports_at = None;
         let Some(config) = self.book.config().cloned() else { return };
         let nodes = by_name(&self.configuration.nodes);
+        let namespace = ObjectRef::new(&self.around.settings.namespace);
+        self.reports.look_at_namespace(self.configuration.namespaces.get(&namespace).as_deref());
         let (pods, states) = (self.pods.state(), self.states.state());
         let passed = self.reports.pass(&mut self.book.services, &config, nodes, &pods, &states, now);
         for key in &passed.changed {
@@ -389,6 +395,16 @@ impl Leader {
         });
     }
 
+    /// What becomes of a pool is told where people look for it: on the pool.
+    fn tell_pool(&self, told: pools::Told) {
+        let pools::Told { pool, event } = told;
+        let object = format!("IPAddressPool/{}/{pool}", self.around.settings.namespace);
+        if let Some(about) = self.configuration.reference(&object) {
+            let service::Event { warning, reason, message } = event;
+            self.around.events.publish(Event { about, warning, reason: reason.to_owned(), message });
+        }
+    }
+
     fn tell_findings(&mut self, now: Instant) {
         let errors = match &self.outcome {
             Some(Err(invalid)) => invalid.0.as_slice(),
@@ -422,8 +438,7 @@ impl Leader {
             self.output.write_pools(&pools, &counters, config, limit, now);
         }
         if let Some(outcome) = &self.outcome {
-            let key = kube::runtime::reflector::ObjectRef::new(&self.output.component.name)
-                .within(&self.around.settings.namespace);
+            let key = ObjectRef::new(&self.output.component.name).within(&self.around.settings.namespace);
             let stored = self.states.get(&key);
             self.output.write_state(stored.as_deref(), outcome.as_ref().copied(), limit, now);
         }

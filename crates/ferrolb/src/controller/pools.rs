@@ -1,17 +1,80 @@
-//! What the status of an IPAddressPool shall be: its counters (spec §4.9), and whether it is in order (decision D6).
+//! What the status of an IPAddressPool shall be: its counters (spec §4.9), and whether it is in order (decision D6). And
+//! what is told on the pool itself: who got an address of it, and that it had none left for somebody.
+
+use std::collections::BTreeMap;
 
 use ferrolb_rules::alloc::Counters;
 use ferrolb_rules::api::{IPAddressPool, IPAddressPoolStatus};
 use ferrolb_rules::config::Config;
+use ferrolb_rules::names::ServiceKey;
 use ferrolb_rules::reason::{Code, Finding};
+use ferrolb_rules::service::Event;
 use k8s_openapi::jiff::Timestamp;
 
+use super::book::{Book, Said};
 use super::wanted::Verdict;
 
 /// The pool shares addresses with an older one.
 const CONFLICT: &str = "Conflict";
 /// Somebody announces the pool's addresses.
 const ADVERTISED: &str = "Advertised";
+
+/// More addresses than this in one go (a start, a new pool) are not told one by one on the pool.
+const FEW: usize = 10;
+
+/// Something to tell on a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    /// The pool's name.
+    pub(super) pool: String,
+    /// What is told.
+    pub(super) event: Event,
+}
+
+/// What is to be told on pools about what is told on Services.
+pub(super) fn told(said: &[Said], book: &Book) -> Vec<Told> {
+    let assigned = said.iter().filter(|said| said.event.reason == "IPAllocated");
+    let few = assigned.clone().take(FEW + 1).count() <= FEW;
+    let mut told: Vec<Told> = assigned.filter(|_| few).filter_map(|said| assignment(&said.service, book)).collect();
+    let mut full = BTreeMap::<&str, Told>::new();
+    for said in said.iter().filter(|said| said.event.reason == "AllocationFailed") {
+        let Some(refusal) = book.refusal(&said.service) else { continue };
+        if !matches!(refusal.code, Code::PoolExhausted | Code::NoFreeAddress) {
+            continue;
+        }
+        let pools = book.config().into_iter().flat_map(|config| config.pools.keys());
+        for (pool, counters) in pools.filter_map(|pool| Some((pool, book.counters_of(pool)?))) {
+            let (used, free) = sums(&counters);
+            if free == 0 && used > 0 {
+                let code = Code::PoolExhausted;
+                let message = format!(
+                    "all {used} addresses are in use; {} waits; {} ({code})",
+                    said.service,
+                    code.explanation().fix
+                );
+                let event = Event { warning: true, reason: code.name(), message };
+                full.entry(pool).or_insert_with(|| Told { pool: pool.clone(), event });
+            }
+        }
+    }
+    told.extend(full.into_values());
+    told
+}
+
+fn assignment(service: &ServiceKey, book: &Book) -> Option<Told> {
+    let held = book.allocation(service)?;
+    let (used, free) = sums(&book.counters_of(&held.pool)?);
+    let addresses: Vec<String> = held.addresses.iter().map(ToString::to_string).collect();
+    let of = used.saturating_add(free);
+    let message = format!("{} -> {service} ({used} of {of} used)", addresses.join(" and "));
+    Some(Told { pool: held.pool.clone(), event: Event { warning: false, reason: "AddressAssigned", message } })
+}
+
+/// How many addresses of either family are in use, and how many are free.
+fn sums(counters: &Counters) -> (i64, i64) {
+    let used = counters.assigned_v4.saturating_add(counters.assigned_v6);
+    (used, counters.available_v4.saturating_add(counters.available_v6))
+}
 
 /// The status that a pool shall have; none where the configuration in force does not have the pool.
 pub(super) fn status(

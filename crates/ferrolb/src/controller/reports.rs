@@ -14,7 +14,7 @@ use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::plan::{Options, Planner, ServicePlan, Snapshot};
 use ferrolb_rules::reason::{Code, Finding, Severity};
 use ferrolb_rules::service::Event;
-use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -27,6 +27,9 @@ const SETTLING: Duration = Duration::from_secs(2);
 /// Silence for the same reason that lasted this long is an event.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The label of a namespace that says which Pods are refused.
+const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
+
 /// What speakers report, and what to make of it.
 #[derive(Debug, Default)]
 pub(super) struct Reports {
@@ -36,6 +39,8 @@ pub(super) struct Reports {
     l2: BTreeMap<ServiceKey, BTreeMap<String, NodeName>>,
     said: BTreeMap<ServiceKey, Verdict>,
     silent: BTreeMap<ServiceKey, Silent>,
+    /// Our namespace and the Pod Security level that it enforces, where that refuses speakers.
+    refusing: Option<(String, String)>,
 }
 
 #[derive(Debug)]
@@ -135,6 +140,16 @@ impl Reports {
         }
     }
 
+    /// Our namespace, as it is: with the wrong label it lets no speaker run (T5 of the user research).
+    pub(super) fn look_at_namespace(&mut self, namespace: Option<&Namespace>) {
+        let level = |namespace: &Namespace| {
+            let level = namespace.metadata.labels.as_ref()?.get(ENFORCE)?.clone();
+            let refuses = level == "baseline" || level == "restricted";
+            refuses.then(|| (namespace.metadata.name.clone().unwrap_or_default(), level))
+        };
+        self.refusing = namespace.and_then(level);
+    }
+
     /// The nodes with a live speaker: those of ready speaker Pods. Where speakers are not Pods, what they have written
     /// must do.
     fn members(&self, pods: &[Arc<Pod>], states: &[Arc<ConfigurationState>]) -> BTreeSet<NodeName> {
@@ -216,7 +231,8 @@ impl Reports {
     /// Nobody announces it. Returns what to say, once it has lasted.
     fn silence(&mut self, plan: &ServicePlan, now: Instant, passed: &mut Passed) -> Option<Verdict> {
         let key = &plan.service;
-        let finding = why(plan, self.snapshot.members.as_ref().is_none_or(BTreeSet::is_empty));
+        let nobody_lives = self.snapshot.members.as_ref().is_none_or(BTreeSet::is_empty);
+        let finding = why(plan, nobody_lives, self.refusing.as_ref());
         let silent = self.silent.entry(key.clone()).or_insert(Silent {
             since: now,
             code: finding.code,
@@ -251,12 +267,19 @@ impl Reports {
 }
 
 /// Why nobody announces a Service that has an address.
-fn why(plan: &ServicePlan, nobody_lives: bool) -> Finding {
+fn why(plan: &ServicePlan, nobody_lives: bool, refusing: Option<&(String, String)>) -> Finding {
     let object = format!("Service/{}", plan.service);
     match plan.finding() {
         // What lies in the configuration or at the endpoints is true whether or not anybody lives.
         Some(finding) if !(nobody_lives && finding.code == Code::NoCandidate) => finding,
         _ if nobody_lives => {
+            if let Some((namespace, level)) = refusing {
+                let message = format!(
+                    "no speaker is running and ready: namespace {namespace} enforces Pod Security level {level:?}, which refuses its pods"
+                );
+                let fix = format!("kubectl label namespace {namespace} {ENFORCE}=privileged --overwrite");
+                return Finding::new(Code::NoSpeaker, Severity::Error, object, message).with_fix(fix);
+            }
             Finding::new(Code::NoSpeaker, Severity::Error, object, "no speaker is running and ready".to_owned())
         }
         _ => {

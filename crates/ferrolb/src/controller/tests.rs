@@ -17,6 +17,7 @@ use super::wanted::{ALLOCATED, ANNOUNCED, Announced, Distance, Verdict, Wanted};
 use crate::k8s::stores::Change;
 
 mod book;
+mod pools;
 mod queue;
 mod reports;
 mod wanted;

@@ -1,0 +1,35 @@
+//! What is told on pools.
+
+use super::super::pools::told;
+use super::*;
+
+#[test]
+fn a_pool_is_told_who_got_its_addresses_and_who_had_to_wait() {
+    let mut world = World::new(&[("p", "192.168.1.1-192.168.1.2")]);
+    world.apply(service("a", 1, "", ""));
+    world.decide();
+    let said = world.book.take_said();
+    let events: Vec<_> = told(&said, &world.book).into_iter().map(|told| (told.pool, told.event.message)).collect();
+    assert_eq!(events, [("p".to_owned(), "192.168.1.1 -> default/a (1 of 2 used)".to_owned())]);
+    for name in ["b", "c"] {
+        world.apply(service(name, 1, "", ""));
+    }
+    world.decide();
+    let said = world.book.take_said();
+    let events = told(&said, &world.book);
+    assert_eq!(events.len(), 2, "{events:?}");
+    assert_eq!((events[1].event.reason, events[1].event.warning), ("PoolExhausted", true));
+    assert!(events[1].event.message.starts_with("all 2 addresses are in use; default/c waits"), "{events:?}");
+}
+
+#[test]
+fn a_crowd_is_not_told_one_by_one() {
+    let mut world = World::new(&[("p", "10.0.0.0/24")]);
+    for number in 0..30 {
+        world.apply(service(&format!("s-{number}"), 1, "", ""));
+    }
+    world.decide();
+    let said = world.book.take_said();
+    assert!(said.iter().filter(|said| said.event.reason == "IPAllocated").count() == 30);
+    assert_eq!(told(&said, &world.book), []);
+}
