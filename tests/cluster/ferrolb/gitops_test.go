@@ -144,6 +144,7 @@ func TestArgoCDSyncsTheUsersTwoApplications(t *testing.T) {
 		s.sync(t, argo, func() { s.Apply(t, metallb+"\n---\n"+config) })
 		s.answers(t)
 		s.staysSynced(t)
+		s.overlapIsSeen(t, strings.TrimPrefix(git, "file://"))
 		s.removeApplications(t)
 	})
 	t.Run("the configuration once the chart is synced", func(t *testing.T) {
@@ -177,7 +178,7 @@ func (s *system) sync(t *testing.T, argo *cluster.ArgoCD, apply func()) {
 	began, since := time.Now(), len(argo.Controller.Log())
 	apply()
 	for _, name := range []string{"metallb", "metallb-config"} {
-		s.awaitSynced(t, name, 120*time.Second)
+		s.awaitSynced(t, name, 180*time.Second)
 		count, said := retries(argo, since, name)
 		t.Logf("%s: Synced and Healthy after %.1f s; tried again: %t %q", name, time.Since(began).Seconds(), count > 0, said)
 		if name == "metallb" && (count > 0 || said != nil) {
@@ -253,6 +254,32 @@ func (s *system) staysSynced(t *testing.T) {
 			}
 		}
 	}
+}
+
+// overlapIsSeen pushes the user's overlapping pools, which nobody announces: they are synced, in whatever order, and Argo CD shows that they are not well.
+func (s *system) overlapIsSeen(t *testing.T, repository string) {
+	const file = "manifests/metallb-config/multiple-pools.yaml"
+	push := func(message string, args ...string) {
+		host(t, repository, args...)
+		host(t, repository, "git", "commit", "--quiet", "--message="+message)
+		s.Kubectl(t, "annotate", "-n", "argocd", "--overwrite", "application", "metallb-config", "argocd.argoproj.io/refresh=normal")
+	}
+	await := func(health string) {
+		t.Helper()
+		cluster.Eventually(t, 60*time.Second, "metallb-config is Synced and "+health, func() bool {
+			one := s.object(t, "-n", "argocd", "application", "metallb-config")
+			return at(one, "status", "sync", "status") == "Synced" && at(one, "status", "health", "status") == health
+		})
+	}
+	host(t, repository, "cp", "manifests/multiple-pools.yaml", file)
+	push("more pools", "git", "add", file)
+	await("Degraded")
+	_, _, message := condition(s.object(t, "ipaddresspool", "-n", namespace, "production-pool"), "Conflict")
+	if !strings.Contains(message, "default-pool") {
+		t.Errorf("the pool does not say what it overlaps with: %q", message)
+	}
+	push("no more pools", "git", "rm", "--quiet", file)
+	await("Healthy")
 }
 
 // removeApplications deletes both Applications with all that they brought, and looks whether anything is left.
