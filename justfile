@@ -15,3 +15,4 @@ fast:
 # Generated files
 update-snapshots:
     UPDATE_SNAPSHOTS=1 cargo test -p ferrolb-rules
+    UPDATE_SNAPSHOTS=1 ./scripts/chart

@@ -49,6 +49,10 @@ need_go() {
     die "this Go is too old; install Go 1.26 or newer from https://go.dev/dl and try again"
 }
 
+# The versions of Helm that the chart and the cluster tests are tried with.
+# shellcheck disable=SC2034
+helm3=v3.22.0 helm4=v4.3.1
+
 # What is built or fetched once is kept here, outside the repository.
 tool_cache=${XDG_CACHE_HOME:-$HOME/.cache}/ferrolb/bin
 

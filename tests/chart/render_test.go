@@ -75,6 +75,27 @@ func TestTheAdmissionPolicyIsLeftOutWhereKubernetesHasNone(t *testing.T) {
 	}
 }
 
+// Who installs the definitions first, by a release or an Application of their own, needs nothing of the rest.
+func TestTheDefinitionsAreAChartOfTheirOwn(t *testing.T) {
+	for name, program := range helms(t) {
+		out, complaint, err := helm(t, program, "template", "metallb-crds", chart+"/charts/crds", "--namespace=elsewhere", "--set=namespace=metallb-system", "--kube-version="+oldest)
+		if err != nil {
+			t.Fatalf("%s: %v: %s", name, err, complaint)
+		}
+		all := objects(t, out)
+		converts := at(find(t, all, "CustomResourceDefinition/bgppeers.metallb.io"), "spec", "conversion", "webhook", "clientConfig", "service", "namespace")
+		if len(all) != 9 || converts != "metallb-system" {
+			t.Errorf("%s: %d definitions, converted in %v", name, len(all), converts)
+		}
+	}
+	rest := objects(t, render(t, "--set=crds.enabled=false"))
+	for _, one := range rest {
+		if one["kind"] == "CustomResourceDefinition" {
+			t.Errorf("%s is in both", one.title())
+		}
+	}
+}
+
 func TestNamesAndLabelsAreThoseOfMetalLBsChart(t *testing.T) {
 	all := objects(t, render(t))
 	for _, title := range []string{
@@ -127,6 +148,38 @@ func TestAnotherReleaseNameGivesMetalLBsNames(t *testing.T) {
 			t.Fatal(complaint)
 		}
 		find(t, objects(t, out), "Deployment/"+one.wanted)
+	}
+}
+
+// `helm upgrade --reuse-values` replaces the chart's default values by those of the chart that was there before.
+func TestMetalLBsDefaultsInPlaceOfOursGiveTheSame(t *testing.T) {
+	for _, version := range []string{"0.14.8", "0.16.1"} {
+		file := "testdata/metallb-" + version + "-defaults.yaml"
+		values, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		copied := t.TempDir() + "/metallb"
+		if err := os.CopyFS(copied, os.DirFS(chart)); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(copied+"/values.yaml", values, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args := template(newest)
+		args[2] = copied
+		out, complaint, err := helm(t, helms(t)["HELM3"], args...)
+		if wanted := render(t, "--values="+file); err != nil || out != wanted {
+			t.Errorf("%s: %v %s: %d bytes, not %d", version, err, complaint, len(out), len(wanted))
+		}
+	}
+}
+
+func TestAPartOfASecurityContextCanBeTakenOut(t *testing.T) {
+	all := objects(t, render(t, "--set=controller.securityContext.runAsUser=null,controller.securityContext.fsGroup=null"))
+	context := at(find(t, all, "Deployment/metallb-controller"), "spec", "template", "spec", "securityContext")
+	if at(context, "runAsUser") != nil || at(context, "fsGroup") != nil || at(context, "runAsNonRoot") != true {
+		t.Errorf("%v", context)
 	}
 }
 

@@ -174,6 +174,17 @@ func TestTheSchemaIsMadeFromTheValues(t *testing.T) {
 func TestTheChartKnowsItsValues(t *testing.T) {
 	text := `{{/* All values, made from values.yaml. */}}` + "\n" + `{{- define "metallb.known" -}}` + "\n" +
 		strings.Join(known(readValues(t)), "\n") + "\n{{- end }}\n"
+	file, err := os.ReadFile(chart + "/values.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var bare strings.Builder
+	for _, line := range strings.Split(string(file), "\n") {
+		if trimmed := strings.TrimSpace(line); trimmed != "" && !strings.HasPrefix(trimmed, "#") {
+			bare.WriteString(line + "\n")
+		}
+	}
+	text += "\n{{/* What they are by default, made from values.yaml. */}}\n" + `{{- define "metallb.defaults" -}}` + "\n" + bare.String() + "{{- end }}\n"
 	same(t, chart+"/templates/_known.tpl", text)
 }
 

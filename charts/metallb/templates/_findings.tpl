@@ -40,7 +40,7 @@ speaker.bgpDebounceTimeout: delayed reloads of FRR, which is not used. Remove it
 {{- define "metallb.unknown" -}}
 {{- range $key, $value := .values }}
 {{- $path := ternary $key (printf "%s.%s" $.prefix $key) (eq $.prefix "") }}
-{{- if or (has $path (list "global" "crds.global")) (and (empty $value) (or (kindIs "string" $value) (kindIs "map" $value) (kindIs "slice" $value))) }}
+{{- if or (has $path (list "global" "crds.global" "_prepared")) (and (empty $value) (or (kindIs "string" $value) (kindIs "map" $value) (kindIs "slice" $value))) }}
 {{- else if has (printf "%s.*" $path) $.known }}
 {{- else if has $path $.known }}
 {{- if kindIs "map" $value }}

@@ -1,3 +1,23 @@
+{{/* Puts defaults where there is nothing: `helm upgrade --reuse-values` brings MetalLB's default values in place of this chart's, and those lack
+what is new here. In values that may hold anything, such as a security context, nothing is added: who takes a part out of it means that. */}}
+{{- define "metallb.prepare" -}}
+{{- if not (hasKey .Values "_prepared") }}
+{{- include "metallb.fill" (dict "prefix" "" "into" .Values "from" (include "metallb.defaults" . | fromYaml) "known" (include "metallb.known" . | splitList "\n")) }}
+{{- $_ := set .Values "_prepared" true }}
+{{- end }}
+{{- end }}
+
+{{- define "metallb.fill" -}}
+{{- range $key, $standard := .from }}
+{{- $path := printf "%s.%s" $.prefix $key | trimPrefix "." }}
+{{- if or (not (hasKey $.into $key)) (kindIs "invalid" (get $.into $key)) }}
+{{- $_ := set $.into $key $standard }}
+{{- else if and (kindIs "map" $standard) (not (has (printf "%s.*" $path) $.known)) }}
+{{- include "metallb.fill" (dict "prefix" $path "into" (get $.into $key) "from" $standard "known" $.known) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* Names and labels: those of MetalLB's chart, because selectors cannot be changed and people have commands with them. */}}
 {{- define "metallb.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}

@@ -184,3 +184,214 @@ networkpolicies.enabled
 networkpolicies.defaultDeny
 networkpolicies.apiPort
 {{- end }}
+
+{{/* What they are by default, made from values.yaml. */}}
+{{- define "metallb.defaults" -}}
+imagePullSecrets: []
+nameOverride: ""
+fullnameOverride: ""
+loadBalancerClass: ""
+rbac:
+  create: true
+tls:
+  cipherSuites: ""
+  curvePreferences: ""
+  minVersion: ""
+  controllerMetricsTLSSecret: ""
+  speakerMetricsTLSSecret: ""
+prometheus:
+  scrapeAnnotations: false
+  metricsPort: 9120
+  rbacPrometheus: true
+  serviceAccount: ""
+  namespace: ""
+  podMonitor:
+    enabled: false
+    additionalLabels: {}
+    annotations: {}
+    jobLabel: app.kubernetes.io/name
+    interval: null
+    metricRelabelings: []
+    relabelings: []
+    tlsConfig:
+      insecureSkipVerify: true
+  serviceMonitor:
+    enabled: false
+    speaker:
+      additionalLabels: {}
+      annotations: {}
+      tlsConfig:
+        insecureSkipVerify: true
+    controller:
+      additionalLabels: {}
+      annotations: {}
+      tlsConfig:
+        insecureSkipVerify: true
+    jobLabel: app.kubernetes.io/name
+    interval: null
+    metricRelabelings: []
+    relabelings: []
+  prometheusRule:
+    enabled: false
+    additionalLabels: {}
+    annotations: {}
+    staleConfig:
+      enabled: true
+      labels:
+        severity: warning
+    configNotLoaded:
+      enabled: true
+      labels:
+        severity: warning
+    addressPoolExhausted:
+      enabled: true
+      labels:
+        severity: critical
+      excludePools: ""
+    addressPoolUsage:
+      enabled: true
+      thresholds:
+        - percent: 75
+          labels:
+            severity: warning
+        - percent: 85
+          labels:
+            severity: warning
+        - percent: 95
+          labels:
+            severity: critical
+      excludePools: ""
+    bgpSessionDown:
+      enabled: true
+      labels:
+        severity: critical
+    notAnnounced:
+      enabled: true
+      labels:
+        severity: critical
+    announcedTwice:
+      enabled: true
+      labels:
+        severity: critical
+    extraAlerts: []
+  grafanaDashboard:
+    enabled: false
+    labels:
+      grafana_dashboard: "1"
+    annotations: {}
+controller:
+  enabled: true
+  replicas: 1
+  logLevel: info
+  command: null
+  webhookMode: enabled
+  image:
+    repository: ghcr.io/ferrolb/ferrolb
+    tag: null
+    pullPolicy: null
+  strategy:
+    type: RollingUpdate
+  serviceAccount:
+    create: true
+    name: ""
+    annotations: {}
+  securityContext:
+    runAsNonRoot: true
+    runAsUser: 65534
+    fsGroup: 65534
+  resources: {}
+  nodeSelector: {}
+  tolerations: []
+  priorityClassName: ""
+  runtimeClassName: ""
+  affinity: {}
+  podAnnotations: {}
+  labels: {}
+  livenessProbe:
+    enabled: true
+    port: 17472
+    failureThreshold: 3
+    initialDelaySeconds: 10
+    periodSeconds: 10
+    successThreshold: 1
+    timeoutSeconds: 1
+  readinessProbe:
+    enabled: true
+    port: null
+    failureThreshold: 3
+    initialDelaySeconds: 0
+    periodSeconds: 1
+    successThreshold: 1
+    timeoutSeconds: 1
+  extraContainers: []
+speaker:
+  enabled: true
+  command: null
+  logLevel: info
+  tolerateMaster: true
+  memberlist:
+    enabled: true
+    mlBindPort: 7946
+    mlBindAddrOverride: ""
+    mlSecretKeyPath: /etc/ml_secret_key
+  secretName: null
+  excludeInterfaces:
+    enabled: true
+  ignoreExcludeLB: false
+  announceIfAllExcluded: true
+  bgpDebounceTimeout: null
+  wanConfig: null
+  image:
+    repository: ghcr.io/ferrolb/ferrolb
+    tag: null
+    pullPolicy: null
+  updateStrategy:
+    type: RollingUpdate
+  serviceAccount:
+    create: true
+    name: ""
+    annotations: {}
+  securityContext: {}
+  resources: {}
+  nodeSelector: {}
+  tolerations: []
+  priorityClassName: ""
+  affinity: {}
+  runtimeClassName: ""
+  podAnnotations: {}
+  labels: {}
+  livenessProbe:
+    enabled: true
+    port: 17472
+    failureThreshold: 3
+    initialDelaySeconds: 10
+    periodSeconds: 10
+    successThreshold: 1
+    timeoutSeconds: 1
+  readinessProbe:
+    enabled: true
+    port: null
+    failureThreshold: 3
+    initialDelaySeconds: 0
+    periodSeconds: 1
+    successThreshold: 1
+    timeoutSeconds: 1
+  startupProbe: {}
+  frr: {}
+  reloader: {}
+  frrMetrics: {}
+  initContainers: {}
+  extraContainers: []
+crds:
+  enabled: true
+  validationFailurePolicy: Ignore
+  namespace: ""
+admissionPolicy:
+  enabled: true
+frrk8s: {}
+frr-k8s: {}
+networkpolicies:
+  enabled: false
+  defaultDeny: false
+  apiPort: 6443
+{{- end }}
