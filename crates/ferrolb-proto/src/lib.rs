@@ -17,9 +17,11 @@
 
 pub mod announce;
 pub mod arp;
+pub mod duplicate;
 pub mod ethernet;
 pub mod liveness;
 pub mod ndp;
+pub mod refresh;
 pub mod seal;
 pub mod segment;
 pub mod sim;

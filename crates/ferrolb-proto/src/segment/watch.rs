@@ -155,6 +155,8 @@ pub(super) struct Watch {
     tell_at: Instant,
     /// Nothing of the peers is due before then.
     check_at: Instant,
+    /// Somebody came or went: watchers are chosen anew at the next heartbeat, once for all that came.
+    watchers_stale: bool,
     /// Nodes among whose first watchers we are.
     first_of: BTreeSet<NodeId>,
     /// Owners of addresses that we know of: they are judged though never heard.
@@ -182,6 +184,7 @@ impl Watch {
             beat_at: now,
             tell_at: now,
             check_at: now,
+            watchers_stale: false,
             first_of: BTreeSet::new(),
             owners: BTreeSet::new(),
             outputs: VecDeque::new(),
@@ -226,7 +229,7 @@ impl Watch {
         let was = peer.standing;
         self.stand(now, node);
         if first || matches!(was, Standing::Gone { .. }) {
-            self.choose_watchers();
+            self.watchers_stale = true;
         }
     }
 
@@ -326,6 +329,9 @@ impl Watch {
 
     fn send_beats(&mut self, now: Instant) {
         self.beats += 1;
+        if std::mem::take(&mut self.watchers_stale) {
+            self.choose_watchers();
+        }
         self.beat.members = u16::try_from(self.heard_count(now)).unwrap_or(u16::MAX);
         let watchers = self.watchers.iter().map(|node| (*node, true));
         let watched: Vec<NodeId> = self

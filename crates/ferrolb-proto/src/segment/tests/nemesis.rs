@@ -66,15 +66,15 @@ fn peace(cluster: &mut Cluster) {
     }
 }
 
-/// Two owners are excused for a second after a cut was made or mended, and for two intervals otherwise; a busy
-/// processor takes its own time.
+/// Two owners are excused until a second after the last cut that was made or mended, or path that was blocked, and for
+/// two intervals otherwise; a busy processor takes its own time.
 fn is_excused(span: &Span, history: &[(Duration, Record)], lateness: Duration) -> bool {
     let touched =
         |record: &Record| matches!(record, Record::Healed | Record::Cut { .. } | Record::Fault { what: "block", .. });
-    let recent = history
-        .iter()
-        .any(|(at, record)| touched(record) && *at <= span.from + span.lasted && *at + ms(1100) > span.from);
-    span.lasted <= if recent { ms(1100) } else { ms(140) + lateness * 2 }
+    let end = span.from + span.lasted;
+    let last = history.iter().filter(|(at, record)| touched(record) && *at < end).map(|(at, _)| *at).max();
+    let since_last = last.map_or(Duration::MAX, |at| end - at);
+    span.lasted <= ms(140) + lateness * 2 || since_last <= ms(1100)
 }
 
 fn history(seed: u64) {

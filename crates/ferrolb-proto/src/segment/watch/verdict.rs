@@ -172,7 +172,7 @@ impl Watch {
             peer.burst = None;
             peer.say_at = None;
             peer.hears_us = None;
-            self.choose_watchers();
+            self.watchers_stale = true;
         }
         self.outputs.push_back(Output::Changed(node));
     }
