@@ -11,7 +11,7 @@
 //! ```
 //!
 //! The clock is the one that runs on while a machine sleeps (`CLOCK_BOOTTIME`). Left out: which nodes there are
-//! ([`crate::liveness`]), duplicate addresses of strangers, what announcements look like, key
+//! ([`crate::liveness`]), duplicate addresses of strangers ([`crate::duplicate`]), what announcements look like, key
 //! rotation, two interfaces of one node on one segment. The contract is that of [`crate`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::frame::{Body, Claims, Stake};
 use super::node::{NodeId, mix};
@@ -28,6 +28,9 @@ mod tell;
 use hear::Doubt;
 use offer::Offer;
 use tell::Teller;
+
+/// Plans may differ for so long before one of them takes an address from an owner whose speaker is down.
+const PLAN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Who may answer for each address of the plan, best first.
 pub type Plan = BTreeMap<IpAddr, Arc<[NodeId]>>;
@@ -116,6 +119,8 @@ struct Entry {
     /// When the claim was heard last, from anybody, and from its owner.
     heard_at: Instant,
     told_at: Option<Instant>,
+    /// Our own was defended then.
+    defended_at: Option<Instant>,
     role: Role,
     /// Nobody has it since then.
     free_at: Instant,
@@ -134,6 +139,7 @@ impl Entry {
             claim: None,
             heard_at: now,
             told_at: None,
+            defended_at: None,
             role: Role::Silent,
             free_at: now,
             quiet_at: now,
@@ -356,9 +362,9 @@ impl Owner {
             Some(claim) if claim.owner == self.own => (self.own_role(), self.keep(now, address, watch)),
             Some(claim) => match watch.standing(claim.owner) {
                 Standing::Up | Standing::Unknown => (Role::Silent, None),
-                Standing::Down { .. } if self.is_dropped(entry, claim.owner) => {
-                    let since = entry.free_at;
-                    (Role::Silent, self.take(now, address, since, watch))
+                Standing::Down { since, .. } if self.is_dropped(entry, claim.owner) => {
+                    let stand_in = self.stand_in(address, entry, &claim, watch);
+                    (stand_in, self.take(now, address, since + PLAN_INTERVAL, watch))
                 }
                 Standing::Down { .. } => (self.stand_in(address, entry, &claim, watch), None),
                 Standing::Gone { since } => (Role::Silent, self.take(now, address, since, watch)),
@@ -420,8 +426,10 @@ impl Owner {
             return Some(at);
         }
         // Always provisional: at this moment we cannot tell the death of one from a cut, and after a second we can.
-        let epoch = entry.claim.map_or(1, |claim| claim.epoch);
-        self.set_claim(now, address, Some(Claim { owner: self.own, mac: self.mac, epoch, firm: false }));
+        // Whose speaker is down and whom the plan dropped can hand nothing over: that move is as planned as a handover.
+        let planned = entry.claim.is_some_and(|claim| watch.is_present(claim.owner));
+        let epoch = entry.claim.map_or(1, |claim| claim.epoch.saturating_add(u32::from(planned)));
+        self.set_claim(now, address, Some(Claim { owner: self.own, mac: self.mac, epoch, firm: planned }));
         self.teller.changed(address);
         self.keep(now, address, watch)
     }

@@ -31,7 +31,9 @@ fn assert_owned(cluster: &Cluster) {
     for address in cluster.ranked(ADDRESSES).keys() {
         let answers = cluster.answers(*address);
         let seed = cluster.seed();
-        assert_eq!(answers.len(), 1, "seed {seed}, {address}: {answers:?} at {:?}", cluster.elapsed());
+        let known: Vec<Option<Claim>> =
+            (0..cluster.len()).map(|n| cluster.segment(n)?.claims().get(address).copied()).collect();
+        assert_eq!(answers.len(), 1, "seed {seed}, {address}: {answers:?}, known {known:?}");
         for number in (0..cluster.len()).filter(|number| cluster.runs(*number)) {
             let known = cluster.segment(number).unwrap().claims().get(address).map(|claim| claim.mac);
             assert_eq!(known, Some(answers[0].1), "seed {seed}, {address}: what node {number} knows");

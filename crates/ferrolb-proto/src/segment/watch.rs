@@ -21,10 +21,11 @@ mod verdict;
 
 /// Watchers of one node.
 const WATCHERS: usize = 4;
-/// How long an answer on a path counts as a sign that the path works.
-const PATH_INTERVAL: Duration = Duration::from_secs(1);
 /// Every so many heartbeats both paths are tried.
 const BOTH_PATHS_EVERY: u64 = 16;
+/// A path counts as working for so many intervals after something came by it.
+const LAN_BEATS: u32 = 4;
+const UDP_BEATS: u32 = 40;
 /// Every so many heartbeats, one goes to those that are gone.
 const GONE_EVERY: u64 = 4;
 /// Between two tries whether the kernel of a node that we watch answers at all.
@@ -48,6 +49,8 @@ pub enum Standing {
     Up,
     /// Its speaker does not, its kernel lives: its addresses stay its own until then.
     Down {
+        /// Since when.
+        since: Instant,
         /// End of the hold-off.
         until: Instant,
     },
@@ -152,6 +155,8 @@ pub(super) struct Watch {
     tell_at: Instant,
     /// Nothing of the peers is due before then.
     check_at: Instant,
+    /// Somebody came or went: watchers are chosen anew at the next heartbeat, once for all that came.
+    watchers_stale: bool,
     /// Nodes among whose first watchers we are.
     first_of: BTreeSet<NodeId>,
     /// Owners of addresses that we know of: they are judged though never heard.
@@ -179,6 +184,7 @@ impl Watch {
             beat_at: now,
             tell_at: now,
             check_at: now,
+            watchers_stale: false,
             first_of: BTreeSet::new(),
             owners: BTreeSet::new(),
             outputs: VecDeque::new(),
@@ -223,7 +229,7 @@ impl Watch {
         let was = peer.standing;
         self.stand(now, node);
         if first || matches!(was, Standing::Gone { .. }) {
-            self.choose_watchers();
+            self.watchers_stale = true;
         }
     }
 
@@ -258,11 +264,13 @@ impl Watch {
             (State::Running, _) => Standing::Up,
             (State::Leaving, Standing::Gone { since }) => Standing::Gone { since },
             (State::Leaving, _) => Standing::Gone { since: now },
-            (State::Restarting, Standing::Down { until }) => Standing::Down { until: until.max(now + hold_off) },
+            (State::Restarting, Standing::Down { since, until }) => {
+                Standing::Down { since, until: until.max(now + hold_off) }
+            }
             // A speaker that starts again and again does not keep its addresses for ever.
-            (State::Starting, Standing::Down { until }) => Standing::Down { until },
+            (State::Starting, Standing::Down { since, until }) => Standing::Down { since, until },
             // Back from the dead it starts: its addresses may have others by now, and it will be told so.
-            (_, _) => Standing::Down { until: now + hold_off },
+            (_, _) => Standing::Down { since: now, until: now + hold_off },
         };
         let was = std::mem::replace(&mut peer.standing, next);
         match next {
@@ -321,6 +329,9 @@ impl Watch {
 
     fn send_beats(&mut self, now: Instant) {
         self.beats += 1;
+        if std::mem::take(&mut self.watchers_stale) {
+            self.choose_watchers();
+        }
         self.beat.members = u16::try_from(self.heard_count(now)).unwrap_or(u16::MAX);
         let watchers = self.watchers.iter().map(|node| (*node, true));
         let watched: Vec<NodeId> = self
@@ -343,10 +354,13 @@ impl Watch {
 
     fn send_beat(&mut self, now: Instant, node: NodeId, watch: bool) {
         let Some(peer) = self.peers.get(&node) else { return };
-        let lately = |at: Option<Instant>| at.is_some_and(|at| now.saturating_duration_since(at) < PATH_INTERVAL * 2);
-        let heard_by = Paths { lan: lately(peer.lan_at), udp: lately(peer.udp_at) };
+        let lately = |at: Option<Instant>, beats: u32| {
+            at.is_some_and(|at| now.saturating_duration_since(at) < self.timing.interval * beats)
+        };
+        // The LAN carries every heartbeat while it works: that it does not shows at once. UDP is tried now and then.
+        let heard_by = Paths { lan: lately(peer.lan_at, LAN_BEATS), udp: lately(peer.udp_at, UDP_BEATS) };
         let paths = match peer.hears_us {
-            _ if self.beats.is_multiple_of(BOTH_PATHS_EVERY) || !lately(peer.heard_at) => Paths::BOTH,
+            _ if self.beats.is_multiple_of(BOTH_PATHS_EVERY) || !lately(peer.heard_at, UDP_BEATS) => Paths::BOTH,
             Some(Paths { lan: true, .. }) => Paths { lan: true, udp: false },
             Some(Paths { udp: true, .. }) => Paths { lan: false, udp: true },
             _ => Paths::BOTH,

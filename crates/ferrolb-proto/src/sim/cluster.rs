@@ -110,10 +110,8 @@ pub struct Cluster {
     pub loss: u32,
     /// Every message takes between nothing and this long.
     pub delay: Duration,
-    /// Frames of our EtherType are dropped.
-    pub lan_blocked: bool,
-    /// UDP 7946 is dropped.
-    pub udp_blocked: bool,
+    lan_blocked: bool,
+    udp_blocked: bool,
     cut: BTreeSet<(Number, Number)>,
     history: Vec<(Duration, Record)>,
     records: bool,

@@ -135,12 +135,6 @@ impl Judge {
             Record::Runs { node, runs: false } => drop(self.running.remove(node)),
             Record::Cut { from, to } => drop(self.cut.insert((*from, *to))),
             Record::Healed => self.cut.clear(),
-            // A program that was started anew answers nothing yet.
-            Record::Fault { node: Some(node), what: "crash" | "kill" } => {
-                for answers in self.answers.values_mut() {
-                    answers.remove(node);
-                }
-            }
             Record::Fault { .. } | Record::Announced { .. } => return,
         }
         for address in self.answers.keys().copied().collect::<Vec<_>>() {

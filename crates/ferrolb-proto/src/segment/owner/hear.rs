@@ -8,6 +8,8 @@ use crate::ethernet::MacAddr;
 
 /// Who knows better than a claim waits up to so long for its owner to say it.
 const REMIND_INTERVAL: Duration = Duration::from_millis(15);
+/// Between two announcements of an address of ours that another claims with less right.
+const DEFEND_INTERVAL: Duration = Duration::from_millis(50);
 /// Digests may differ for so long: a claim may be on its way.
 const DIFFER_INTERVAL: Duration = Duration::from_millis(150);
 /// Between two questions to one node.
@@ -127,7 +129,9 @@ impl Owner {
             return;
         }
         entry.quiet_at = now;
-        if self.phase != Phase::Learning {
+        let lately = entry.defended_at.is_some_and(|at| now.saturating_duration_since(at) < DEFEND_INTERVAL);
+        if self.phase != Phase::Learning && !lately {
+            entry.defended_at = Some(now);
             self.teller.changed(address);
             self.outputs.push_back(Output::Announce(address));
         }
@@ -190,6 +194,10 @@ impl Owner {
         };
         let untold: Vec<IpAddr> =
             self.entries.iter().filter(|(_, entry)| untold(entry)).map(|(address, _)| *address).collect();
-        self.released(now, node, &untold, watch);
+        // It did not let go of them, it never had them: they are free at once.
+        for address in untold {
+            self.set_claim(now, address, None);
+            self.settle(now, address, watch);
+        }
     }
 }

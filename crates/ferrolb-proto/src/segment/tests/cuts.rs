@@ -9,8 +9,7 @@ fn one_blocked_path_changes_nothing() {
             for lan in [true, false] {
                 let mut cluster = settled(seed, nodes, Timing::DEFAULT);
                 let findings = after(&mut cluster, ms(5000), |cluster| {
-                    cluster.lan_blocked = lan;
-                    cluster.udp_blocked = !lan;
+                    cluster.block(lan, !lan);
                 });
                 assert_eq!(findings, Findings::default(), "seed {seed}, {nodes} nodes, LAN blocked: {lan}");
                 assert_eq!(cluster.figures.false_deaths, 0, "seed {seed}, {nodes} nodes, LAN blocked: {lan}");
@@ -27,8 +26,7 @@ fn a_cluster_starts_with_one_path_blocked() {
     for seed in 0..20 {
         for lan in [true, false] {
             let mut cluster = Cluster::new(seed, 3, ADDRESSES, Timing::DEFAULT, Instant::now());
-            cluster.lan_blocked = lan;
-            cluster.udp_blocked = !lan;
+            cluster.block(lan, !lan);
             cluster.run(ms(4000));
             assert_owned(&cluster);
         }

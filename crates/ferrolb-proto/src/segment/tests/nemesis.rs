@@ -24,8 +24,8 @@ fn strike(cluster: &mut Cluster, rng: &mut SmallRng) {
         7 if cluster.len() > 2 => cluster.cut(number, other),
         8 => cluster.loss = rng.random_range(0..15),
         9 => cluster.starve(number, ms(rng.random_range(0..60))),
-        10 => cluster.lan_blocked = !cluster.udp_blocked,
-        11 => cluster.udp_blocked = !cluster.lan_blocked,
+        10 => cluster.block(true, false),
+        11 => cluster.block(false, true),
         12 => (0..cluster.len()).for_each(|number| cluster.kill(number)),
         _ => {
             let mut plan = cluster.ranked(ADDRESSES);
@@ -53,7 +53,8 @@ fn relieve(cluster: &mut Cluster, rng: &mut SmallRng) {
 
 fn peace(cluster: &mut Cluster) {
     cluster.heal();
-    (cluster.loss, cluster.lan_blocked, cluster.udp_blocked) = (0, false, false);
+    cluster.loss = 0;
+    cluster.block(false, false);
     for number in 0..cluster.len() {
         cluster.starve(number, ms(0));
         cluster.resume(number);
@@ -65,14 +66,15 @@ fn peace(cluster: &mut Cluster) {
     }
 }
 
-/// Two owners are excused for a second after a cut was made or mended, and for two intervals otherwise; a busy
-/// processor takes its own time.
+/// Two owners are excused until a second after the last cut that was made or mended, or path that was blocked, and for
+/// two intervals otherwise; a busy processor takes its own time.
 fn is_excused(span: &Span, history: &[(Duration, Record)], lateness: Duration) -> bool {
-    let touched = |record: &Record| matches!(record, Record::Healed | Record::Cut { .. });
-    let recent = history
-        .iter()
-        .any(|(at, record)| touched(record) && *at <= span.from + span.lasted && *at + ms(1100) > span.from);
-    span.lasted <= if recent { ms(1100) } else { ms(140) + lateness * 2 }
+    let touched =
+        |record: &Record| matches!(record, Record::Healed | Record::Cut { .. } | Record::Fault { what: "block", .. });
+    let end = span.from + span.lasted;
+    let last = history.iter().filter(|(at, record)| touched(record) && *at < end).map(|(at, _)| *at).max();
+    let since_last = last.map_or(Duration::MAX, |at| end - at);
+    span.lasted <= ms(140) + lateness * 2 || since_last <= ms(1100)
 }
 
 fn history(seed: u64) {

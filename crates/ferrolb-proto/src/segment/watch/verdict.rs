@@ -51,8 +51,8 @@ impl Watch {
         let watched = self.watches(node, peer);
         let heartbeat = match peer.standing {
             Standing::Up if watched => peer.heard_at.map(|at| at + self.timing.silence_interval()),
-            Standing::Down { until } if watched => Some(until.min(now + self.timing.interval)),
-            Standing::Down { until } => Some(until),
+            Standing::Down { until, .. } if watched => Some(until.min(now + self.timing.interval)),
+            Standing::Down { until, .. } => Some(until),
             Standing::Unknown if watched => Some(now + self.timing.silence_interval()),
             _ => None,
         };
@@ -70,7 +70,7 @@ impl Watch {
             _ if peer.burst.is_some() => return self.look(now, node),
             Standing::Up if watched && silent_for.is_some_and(|span| span >= silence) => self.suspect(now, node),
             Standing::Unknown if watched && !peer.voices.contains_key(&self.own) => self.suspect(now, node),
-            Standing::Down { until } if until <= now => self.set_standing(node, Standing::Gone { since: now }),
+            Standing::Down { until, .. } if until <= now => self.set_standing(node, Standing::Gone { since: now }),
             Standing::Down { .. } if watched => self.nurse(now, node),
             _ => {}
         }
@@ -172,7 +172,7 @@ impl Watch {
             peer.burst = None;
             peer.say_at = None;
             peer.hears_us = None;
-            self.choose_watchers();
+            self.watchers_stale = true;
         }
         self.outputs.push_back(Output::Changed(node));
     }
@@ -194,7 +194,7 @@ impl Watch {
             let hold_off = self.hold_off(peer.state);
             let quiet = peer.heard_at.is_none_or(|at| now.saturating_duration_since(at) >= self.timing.interval);
             let judged = matches!(peer.standing, Standing::Up | Standing::Unknown);
-            return (judged && quiet).then(|| Standing::Down { until: now + hold_off });
+            return (judged && quiet).then(|| Standing::Down { since: now, until: now + hold_off });
         }
         let alone = peer.voices.contains_key(&self.own) && self.hears_no_other_watcher(now, node);
         (voices >= 2 || alone).then_some(Standing::Gone { since: now })

@@ -13,6 +13,8 @@ const SECRET: &[u8] = b"the secret of the simulator";
 impl Cluster {
     /// Starts the speaker of a node, and the node if it has no power.
     pub fn boot(&mut self, number: Number) {
+        // Whatever ran there, asleep or not, is over.
+        self.speaker_ends(number, State::SpeakerDown);
         let (boot, seed) = (self.rng.random(), self.rng.random());
         let members: BTreeSet<NodeId> = self.nodes.iter().map(|node| node.id).collect();
         let (now, timing) = (self.now, self.timing);
@@ -42,9 +44,12 @@ impl Cluster {
             node.saved = segment.claims();
         }
         node.state = state;
-        node.answers.clear();
+        let answered = std::mem::take(&mut node.answers);
         node.socket.clear();
         node.wake_at = None;
+        for address in answered.into_keys() {
+            self.record(Record::Answers { node: number, address, mac: None });
+        }
         self.record(Record::Runs { node: number, runs: false });
     }
 
@@ -157,6 +162,12 @@ impl Cluster {
     pub fn cut(&mut self, from: Number, to: Number) {
         self.cut.insert((from, to));
         self.record(Record::Cut { from, to });
+    }
+
+    /// Frames of our EtherType, or UDP 7946, are dropped everywhere from now on.
+    pub fn block(&mut self, lan: bool, udp: bool) {
+        (self.lan_blocked, self.udp_blocked) = (lan, udp);
+        self.record(Record::Fault { node: None, what: "block" });
     }
 
     /// Nothing passes between these and all others.
