@@ -25,7 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
     let [flags, script @ ..] = bytes else { return };
     let mut world = World::new(*flags);
     let mut script = script;
-    for _ in 0..200 {
+    for _ in 0..64 {
         let [what, number, rest @ ..] = script else { break };
         script = world.step(*what, *number, rest);
         world.check();

@@ -16,7 +16,8 @@
 //!
 //! # What the driver owes
 //!
-//! One loop, as [`crate`] says. Reads from a socket are handed in as they come, at most 64 KiB at a time. Of bytes in an
+//! One loop, as [`crate`] says. Reads from a socket are handed in as they come, at most 64 KiB at a time, and all that wait
+//! before `handle_timeout` is called, so that our own lateness never looks like a router's silence. Of bytes in an
 //! [`Output::Send`] the driver writes what the socket takes and says how much with [`Input::Sent`]: what was not taken
 //! counts against [`WINDOW`], beyond which no UPDATE is made, and against the send hold timer (RFC 9687). Every
 //! connection has an id; what comes for one that is gone is ignored. Nothing is announced and no End-of-RIB sent before

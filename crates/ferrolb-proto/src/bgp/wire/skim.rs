@@ -94,8 +94,13 @@ impl Skimmer {
         self.skimmed.announced[0] += in_body;
         let mut reader = Reader(attributes);
         while !reader.is_empty() {
+            let begun = reader.0.get(1).copied();
             let Some((flags, code, value)) = next_attribute(&mut reader) else {
-                // The prefixes are known by the length field, so this is no reason to reset (RFC 7606 §4).
+                // Only these hold prefixes, which nobody can tell now; those in the body are known by its length field
+                // (RFC 7606 §3 j and §4).
+                if matches!(begun, Some(14 | 15)) {
+                    return Err(Notification::new(3, 9));
+                }
                 self.fault(Verdict::TreatAsWithdraw(0));
                 break;
             };

@@ -15,6 +15,7 @@ use crate::bgp::{
     Asn, Attributes, Community, ExtendedCommunity, Families, Kind, LargeCommunity, NextHop, NextHops, Routes,
 };
 
+mod differential;
 mod malformed;
 
 /// Bytes as people write them.

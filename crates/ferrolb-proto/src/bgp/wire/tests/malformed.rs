@@ -39,11 +39,17 @@ fn without(missing: u8) -> Vec<u8> {
     update(&[], &all.collect::<Vec<u8>>(), &hex("20c000020a"))
 }
 
-const EXTERNAL: Terms = Terms { kind: Kind::External, four_octet: true, families: Families::BOTH };
-const INTERNAL: Terms = Terms { kind: Kind::Internal, ..EXTERNAL };
+pub(super) const EXTERNAL: Terms = Terms { kind: Kind::External, four_octet: true, families: Families::BOTH };
+pub(super) const INTERNAL: Terms = Terms { kind: Kind::Internal, ..EXTERNAL };
 
 fn verdict(body: &[u8]) -> Verdict {
     skim(body, &EXTERNAL).verdict
+}
+
+/// All of it, and what only looks like it.
+pub(super) fn everything_malformed() -> Vec<(&'static str, Vec<u8>)> {
+    let faulty = [withdrawing(), discarding(), resetting()].concat();
+    faulty.into_iter().map(|(what, body, _)| (what, body)).chain(harmless()).collect()
 }
 
 #[test]
@@ -52,9 +58,9 @@ fn a_sound_route_is_fine() {
     assert_eq!((skimmed.announced, skimmed.verdict), ([1, 0], Verdict::Fine));
 }
 
-#[test]
-fn faults_of_attributes_withdraw_their_routes() {
-    let cases = [
+/// Each with the attribute that is at fault.
+fn withdrawing() -> Vec<(&'static str, Vec<u8>, u8)> {
+    vec![
         ("ORIGIN 5", with("40010105"), 1),
         ("ORIGIN of two bytes", with("4001020000"), 1),
         ("ORIGIN that claims to be optional", with("c0010100"), 1),
@@ -77,16 +83,20 @@ fn faults_of_attributes_withdraw_their_routes() {
         ("attribute that overruns the block", and("c008ff 0000"), 0),
         ("attribute without a length", and("c0"), 0),
         ("well-known attribute that nobody knows", with("40630100"), 99),
-    ];
-    for (what, body, code) in cases {
+    ]
+}
+
+#[test]
+fn faults_of_attributes_withdraw_their_routes() {
+    for (what, body, code) in withdrawing() {
         assert_eq!(verdict(&body), Verdict::TreatAsWithdraw(code), "{what}");
         assert_eq!(skim(&body, &EXTERNAL).announced, [1, 0], "{what}");
     }
 }
 
-#[test]
-fn attributes_that_do_not_matter_are_passed_by() {
-    let cases = [
+/// Each with the attribute that is at fault.
+fn discarding() -> Vec<(&'static str, Vec<u8>, u8)> {
+    vec![
         ("LOCAL_PREF on eBGP", with("400504 00000064"), 5),
         ("ATOMIC_AGGREGATE with a byte in it", with("400601 00"), 6),
         ("AGGREGATOR of six bytes", with("c00706 fc00c0000201"), 7),
@@ -95,15 +105,19 @@ fn attributes_that_do_not_matter_are_passed_by() {
         ("CLUSTER_LIST on eBGP", with("800a04 c0000201"), 10),
         ("AS4_PATH where numbers have four octets", with("c01106 0201 0000fc00"), 17),
         ("communities twice", and("c00804 00000001 c00804 00000002"), 8),
-    ];
-    for (what, body, code) in cases {
+    ]
+}
+
+#[test]
+fn attributes_that_do_not_matter_are_passed_by() {
+    for (what, body, code) in discarding() {
         assert_eq!(verdict(&body), Verdict::Discard(code), "{what}");
     }
 }
 
-#[test]
-fn what_is_none_of_our_business_is_fine() {
-    let cases = [
+/// What only looks malformed.
+fn harmless() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
         ("entropy label without content", with("e01c00")),
         ("tunnel encapsulation with garbage", with("c01703 ffffff")),
         ("prefix SID with garbage", with("c02803 ffffff")),
@@ -113,32 +127,41 @@ fn what_is_none_of_our_business_is_fine() {
         ("long length of a short attribute", with("50010001 00")),
         ("confederation segment", with("40020c 0301 0000fde8 0201 0000fc00")),
         ("another family's routes", with("900e 0005 4004 47 00 00")),
-    ];
-    for (what, body) in cases {
+    ]
+}
+
+#[test]
+fn what_is_none_of_our_business_is_fine() {
+    for (what, body) in harmless() {
         assert_eq!(verdict(&body), Verdict::Fine, "{what}");
     }
 }
 
-#[test]
-fn only_what_cannot_be_read_resets_the_session() {
-    let reset = |subcode| Verdict::Reset(Notification::new(3, subcode));
+/// Each with the subcode of its NOTIFICATION.
+fn resetting() -> Vec<(&'static str, Vec<u8>, u8)> {
     let reach = |rest: &str| format!("900e 00{:02x} {rest}", hex(rest).len());
     let next_hop = "20010db8000000000000000000000001";
-    let cases = [
+    vec![
         ("prefix length 33", update(&[], &[], &hex("21c000020a00")), 10),
         ("prefix that is cut off", update(&[], &[], &hex("20c00002")), 10),
         ("withdrawn prefix length 33", update(&hex("21c000020a00"), &[], &[]), 10),
         ("withdrawn length that overruns", hex("0005 0000"), 1),
         ("attribute length that overruns", hex("0000 0005 4001"), 1),
         ("MP_REACH_NLRI twice", and("900e0005400447 0000 900e0005400447 0000"), 1),
+        ("MP_REACH_NLRI that overruns the block", and("800eff 000201"), 9),
         ("MP_REACH_NLRI of two bytes", with("800e02 0002"), 9),
         ("next hop of 15 bytes", with(&reach(&format!("0002 01 0f {} 00", &next_hop[2..]))), 9),
         ("next hop that overruns", with(&reach("0002 01 20 2001")), 9),
         ("IPv6 prefix length 129", with(&reach(&format!("0002 01 10 {next_hop} 00 81"))), 9),
         ("IPv6 prefix that is cut off", with(&reach(&format!("0002 01 10 {next_hop} 00 40 2001"))), 9),
         ("withdrawn IPv6 prefix that is cut off", with("800f05 0002 01 40 20"), 9),
-    ];
-    for (what, body, subcode) in cases {
+    ]
+}
+
+#[test]
+fn only_what_cannot_be_read_resets_the_session() {
+    let reset = |subcode| Verdict::Reset(Notification::new(3, subcode));
+    for (what, body, subcode) in resetting() {
         assert_eq!(verdict(&body), reset(subcode), "{what}");
     }
 }
