@@ -52,7 +52,11 @@ fn screen(checks: &[Check]) -> String {
     out
 }
 
-async fn look(client: Client, namespace: &str, before: bool) -> anyhow::Result<Surroundings> {
+/// Looks at everything that can be checked.
+///
+/// # Errors
+/// The API server does not answer.
+pub(super) async fn look(client: Client, namespace: &str, before: bool) -> anyhow::Result<Surroundings> {
     let version = client.apiserver_version().await?.git_version;
     let seen = cluster::read(client.clone(), namespace).await?;
     let mut said = Vec::new();
