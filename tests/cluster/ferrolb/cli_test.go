@@ -97,7 +97,8 @@ func TestTheCommandLineTellsEveryTroubleByItsCode(t *testing.T) {
 	})
 	t.Run("before anything is installed check --pre judges the cluster", func(t *testing.T) {
 		c.Kubectl(t, "label", "node", "node-a", excludeLabel+"=")
-		bare.says(t, 0, []string{"kubernetes      ✓ v1.", "metallb-system does not exist yet", "LB1104", "LB0057", "k3s servicelb is not present", "nothing is installed yet"}, "check", "--pre")
+		bare.says(t, 0, []string{"kubernetes      ✓ v1.", "metallb-system does not exist yet", "LB1104", "LB0057", "k3s servicelb is not present", "nothing is installed yet",
+			"the chart has no value speaker.hostNetwork", "LB3001"}, "check", "--pre", "--values", gitops+"apps/workloads/metallb/app.yaml")
 		c.Kubectl(t, "label", "node", "node-a", excludeLabel+"-")
 	})
 	s := prepare(t, c)
@@ -112,6 +113,7 @@ func TestTheCommandLineTellsEveryTroubleByItsCode(t *testing.T) {
 	t.Run("T22: no pool yet", func(t *testing.T) { s.awaitCode(t, "svc/web", "LB1001") })
 	s.ApplyFile(t, gitops+"manifests/metallb-config")
 	s.awaitCode(t, "svc/web", "")
+	s.screensOfTheFirstUser(t)
 	s.troublesOnTheWayToAnAddress(t)
 	s.troublesOfAnnouncing(t)
 	s.troublesAround(t)
@@ -292,4 +294,28 @@ func (s *system) otherWaysToAsk(t *testing.T) {
 		}
 		s.Kubectl(t, "delete", "bgppeer", "-n", namespace, "router")
 	})
+}
+
+// screensOfTheFirstUser is what the first user sees: on the day it works, and on the day that every node is excluded.
+func (s *system) screensOfTheFirstUser(t *testing.T) {
+	t.Run("the first user's traefik", func(t *testing.T) {
+		s.Kubectl(t, "create", "namespace", "traefik-system")
+		s.endpoints(t, "traefik-system", "traefik")
+		s.ApplyFile(t, gitops+"services/traefik.yaml")
+		s.awaitCode(t, "traefik-system/traefik", "")
+		out, exit := s.ask(t, "status")
+		squeezed := strings.Join(strings.Fields(out), " ")
+		for _, text := range []string{
+			"traefik-system/traefik 192.168.1.201 announced node-", "http://192.168.1.201/ https://192.168.1.201/ 192.168.1.201:9000",
+			"default-pool 192.168.1.200-192.168.1.220 IPv4 21 2 19 default-advertisement", "LB2001", "fine: nothing to do",
+		} {
+			if !strings.Contains(squeezed, text) {
+				t.Errorf("no %q in\n%s", text, out)
+			}
+		}
+		if exit != 0 {
+			t.Errorf("exit code %d", exit)
+		}
+	})
+	s.Kubectl(t, "delete", "namespace", "traefik-system")
 }
