@@ -285,6 +285,20 @@ fn images(pod: &Arc<Pod>) -> Vec<String> {
     containers.iter().filter_map(|container| container.image.clone()).collect()
 }
 
+/// What lint found about values of the chart, as checks.
+pub fn values(findings: &[Finding]) -> Vec<Check> {
+    let about = findings.iter().filter(|finding| (3000..4000).contains(&finding.code.number()));
+    let checks: Vec<Check> = about
+        .map(|finding| Check {
+            group: "values",
+            mark: Mark::Note,
+            text: finding.message.clone(),
+            finding: Some(finding.clone()),
+        })
+        .collect();
+    if checks.is_empty() { vec![fine("values", "every value is one of the chart")] } else { checks }
+}
+
 /// Whether controller and speakers run.
 pub fn components(seen: &Surroundings) -> Vec<Check> {
     let of = |component| seen.pods.iter().filter(move |pod| is_component(pod, component));

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+mod bundle;
 mod check;
 mod cluster;
 mod completion;
@@ -29,6 +30,7 @@ mod speaker;
 mod standalone;
 pub mod status;
 mod view;
+mod watch;
 mod why;
 
 /// The verbs whose command lines are upstream's, and the names that the program may be called by instead: the image has
@@ -59,6 +61,10 @@ enum Verb {
     Why(why::Args),
     /// Say who has an address, and which machine answers for it.
     Ip(ip::Args),
+    /// Show `status` again and again.
+    Watch(watch::Args),
+    /// Show the nodes or hosts, and which of them are alive.
+    Peers(status::PeersArgs),
     /// Ask the wire: a real ARP request and a TCP connection, and how many machines answered.
     Probe(probe::Args),
     /// Ask the wire for every address of a pool or range: is anything else using it?
@@ -72,6 +78,8 @@ enum Verb {
     Wait(check::WaitArgs),
     /// Write a cluster's configuration as clean YAML, with who has which address.
     Export(export::Args),
+    /// Write everything that somebody needs who is asked for help; no secrets.
+    SupportBundle(bundle::Args),
     /// Find what is wrong, does nothing or contradicts in files of a Git repository, without a cluster.
     Lint(lint::Args),
     /// Write what a shell needs to complete verbs and flags.
@@ -108,12 +116,15 @@ pub fn main() -> ExitCode {
         Verb::Status(args) => status::run(&args),
         Verb::Why(args) => why::run(&args),
         Verb::Ip(args) => ip::run(&args),
+        Verb::Watch(args) => watch::run(&args),
+        Verb::Peers(args) => status::peers_only(&args),
         Verb::Probe(args) => probe::run(&args),
         Verb::Scan(args) => probe::scan(&args),
         Verb::Plan(args) => plan::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Wait(args) => check::wait(&args),
         Verb::Export(args) => export::run(&args),
+        Verb::SupportBundle(args) => bundle::run(&args),
         Verb::Lint(args) => lint::run(&args),
         Verb::Completion(args) => completion::run(&args),
         Verb::Explain(args) => explain::run(&args),

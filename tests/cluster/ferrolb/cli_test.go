@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -17,20 +18,31 @@ import (
 // ask runs a verb on the laptop with the administrator's kubeconfig, and returns what it printed and its exit code.
 func (s *system) ask(t testing.TB, args ...string) (string, int) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), s.binary, append(args, "--kubeconfig="+s.Kubeconfig())...)
+	return s.askWith(t, s.Kubeconfig(), args...)
+}
+
+// output runs a program on the laptop.
+func (s *system) output(cmd *exec.Cmd) (string, error) {
 	var out []byte
 	err := s.Laptop().InNetwork(func() (err error) {
 		out, err = cmd.CombinedOutput()
 		return err
 	})
+	return string(out), err
+}
+
+// askWith runs a verb with these credentials.
+func (s *system) askWith(t testing.TB, kubeconfig string, args ...string) (string, int) {
+	t.Helper()
+	out, err := s.output(exec.CommandContext(t.Context(), s.binary, append(args, "--kubeconfig="+kubeconfig)...))
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		return string(out), exit.ExitCode()
+		return out, exit.ExitCode()
 	}
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)
 	}
-	return string(out), 0
+	return out, 0
 }
 
 // awaitCode waits until `why` ends with this code (the empty one: served), and then looks whether `status` names it too.
@@ -85,7 +97,8 @@ func TestTheCommandLineTellsEveryTroubleByItsCode(t *testing.T) {
 	})
 	t.Run("before anything is installed check --pre judges the cluster", func(t *testing.T) {
 		c.Kubectl(t, "label", "node", "node-a", excludeLabel+"=")
-		bare.says(t, 0, []string{"kubernetes      ✓ v1.", "metallb-system does not exist yet", "LB1104", "LB0057", "k3s servicelb is not present", "nothing is installed yet"}, "check", "--pre")
+		bare.says(t, 0, []string{"kubernetes      ✓ v1.", "metallb-system does not exist yet", "LB1104", "LB0057", "k3s servicelb is not present", "nothing is installed yet",
+			"the chart has no value speaker.hostNetwork", "LB3001"}, "check", "--pre", "--values", gitops+"apps/workloads/metallb/app.yaml")
 		c.Kubectl(t, "label", "node", "node-a", excludeLabel+"-")
 	})
 	s := prepare(t, c)
@@ -100,9 +113,11 @@ func TestTheCommandLineTellsEveryTroubleByItsCode(t *testing.T) {
 	t.Run("T22: no pool yet", func(t *testing.T) { s.awaitCode(t, "svc/web", "LB1001") })
 	s.ApplyFile(t, gitops+"manifests/metallb-config")
 	s.awaitCode(t, "svc/web", "")
+	s.screensOfTheFirstUser(t)
 	s.troublesOnTheWayToAnAddress(t)
 	s.troublesOfAnnouncing(t)
 	s.troublesAround(t)
+	s.otherWaysToAsk(t)
 	t.Run("export writes what can be applied again", func(t *testing.T) {
 		out, exit := s.ask(t, "export")
 		if exit != 0 || !strings.Contains(out, "#   default/web  192.168.1.200") || strings.Contains(out, "resourceVersion") {
@@ -243,4 +258,64 @@ func (s *system) troublesAround(t *testing.T) {
 		s.says(t, 1, []string{"192.168.1.219", "NOT a Service", "192.168.1.200", "Service default/web"}, "scan", "default-pool")
 		s.Node("node-b").Output(t.Context(), "ip", "address", "del", "192.168.1.219/32", "dev", "eth0")
 	})
+}
+
+// otherWaysToAsk runs the program as people run it who have not installed it, and asks for what goes into a report.
+func (s *system) otherWaysToAsk(t *testing.T) {
+	t.Run("with the rights of the controller, as kubectl exec in its pod has them", func(t *testing.T) {
+		credentials := s.ServiceAccountKubeconfig(t, controllerAccount)
+		for _, verb := range [][]string{{"status"}, {"why", "svc/web"}, {"ip", "192.168.1.200"}} {
+			out, exit := s.askWith(t, credentials, verb...)
+			if exit != 0 || strings.Contains(out, "LB0021") {
+				t.Errorf("%v: exit code %d\n%s", verb, exit, out)
+			}
+		}
+	})
+	t.Run("kubectl ferrolb", func(t *testing.T) {
+		plugins := t.TempDir()
+		if err := os.Symlink(s.binary, filepath.Join(plugins, "kubectl-ferrolb")); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), s.Assets["kubectl"], "ferrolb", "status", "-o", "name")
+		cmd.Env = append(os.Environ(), "PATH="+plugins+":"+os.Getenv("PATH"), "KUBECONFIG="+s.Kubeconfig())
+		out, err := s.output(cmd)
+		if err != nil || strings.TrimSpace(out) != "service/default/web" {
+			t.Errorf("%v\n%s", err, out)
+		}
+	})
+	t.Run("peers, watch, and a bundle without secrets", func(t *testing.T) {
+		s.says(t, 0, []string{"node-a", "node-b", "yes"}, "peers")
+		s.says(t, 0, []string{"--- ", "default/web"}, "watch", "--looks=1")
+		s.Apply(t, "apiVersion: metallb.io/v1beta2\nkind: BGPPeer\nmetadata: {name: router, namespace: metallb-system}\n"+
+			"spec: {myASN: 64512, peerASN: 64513, peerAddress: 192.168.1.1, password: hunter2}\n")
+		out, exit := s.ask(t, "support-bundle")
+		if exit != 0 || strings.Contains(out, "hunter2") || !strings.Contains(out, "(removed)") || !strings.Contains(out, "default-pool") {
+			t.Errorf("exit code %d\n%s", exit, out)
+		}
+		s.Kubectl(t, "delete", "bgppeer", "-n", namespace, "router")
+	})
+}
+
+// screensOfTheFirstUser is what the first user sees: on the day it works, and on the day that every node is excluded.
+func (s *system) screensOfTheFirstUser(t *testing.T) {
+	t.Run("the first user's traefik", func(t *testing.T) {
+		s.Kubectl(t, "create", "namespace", "traefik-system")
+		s.endpoints(t, "traefik-system", "traefik")
+		s.ApplyFile(t, gitops+"services/traefik.yaml")
+		s.awaitCode(t, "traefik-system/traefik", "")
+		out, exit := s.ask(t, "status")
+		squeezed := strings.Join(strings.Fields(out), " ")
+		for _, text := range []string{
+			"traefik-system/traefik 192.168.1.201 announced node-", "http://192.168.1.201/ https://192.168.1.201/ 192.168.1.201:9000",
+			"default-pool 192.168.1.200-192.168.1.220 IPv4 21 2 19 default-advertisement", "LB2001", "fine: nothing to do",
+		} {
+			if !strings.Contains(squeezed, text) {
+				t.Errorf("no %q in\n%s", text, out)
+			}
+		}
+		if exit != 0 {
+			t.Errorf("exit code %d", exit)
+		}
+	})
+	s.Kubectl(t, "delete", "namespace", "traefik-system")
 }

@@ -83,6 +83,25 @@ fn each_trouble_on_the_way_to_an_address_has_its_code() {
 }
 
 #[test]
+fn a_pool_that_is_for_others_and_one_that_an_older_one_holds_have_their_codes() {
+    let others = pool("p", "addresses: [192.168.1.200/32], serviceAllocation: {namespaces: [other]}");
+    let asking = |known: &mut Known| {
+        unassigned(known, "", "metallb.io/address-pool: p");
+        known.resources.pools = vec![others];
+    };
+    assert_eq!(code(asking), Some(Code::PoolNotCompatible));
+    let mut known = sound();
+    let range = "addresses: [192.168.1.200-192.168.1.220]";
+    known.resources.pools = vec![pool("p", range), pool("a-older", range)];
+    let mut service = (*known.services[0]).clone();
+    service.metadata.annotations.get_or_insert_default().insert(annotations::ALLOCATED_FROM.to_owned(), "p".to_owned());
+    known.services = vec![Arc::new(service)];
+    let picture = draw(&known, &Options::default());
+    assert_eq!(picture.obstacle(&web()), None);
+    assert!(picture.outcomes[&web()].notes.iter().any(|note| note.code == Code::PoolOverlap), "{:?}", picture.outcomes);
+}
+
+#[test]
 fn each_trouble_between_address_and_announcement_has_its_code() {
     assert_eq!(code(|known| known.resources.l2_advertisements.clear()), Some(Code::NoAdvertisement));
     assert_eq!(

@@ -101,3 +101,16 @@ rivals          ✓ k3s servicelb is not present
 today           ✓ 2 pools and advertisements are there already
 7 checks: 5 fine, 2 notes, 0 must be fixed");
 }
+
+#[test]
+fn values_that_do_nothing_are_notes() {
+    assert_eq!(values(&[]).iter().map(|check| check.mark).collect::<Vec<_>>(), [Mark::Fine]);
+    let finding = crate::values::finding(&["speaker", "hostNetwork"], true, "Application/argocd/metallb").unwrap();
+    let other = Finding::new(Code::NoPool, Severity::Error, "x", "not about values");
+    let checks = values(&[finding, other]);
+    assert_eq!(checks.len(), 1);
+    assert_eq!(
+        checks[0].to_string(),
+        "values          ! the chart has no value speaker.hostNetwork, so it does nothing  LB3001\n                  fix  remove it; the speaker is always on the host's network"
+    );
+}

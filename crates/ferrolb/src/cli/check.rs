@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ferrolb_rules::reason::Severity;
@@ -14,10 +15,12 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Service};
 use kube::{Api, Client};
 
 use super::cluster;
+use super::lint;
 use super::output::{Format, show};
 use super::reach::Reach;
 use super::why::split;
 use super::{Verdict, print, view};
+use crate::source::review;
 use crate::state::{Progress, State};
 
 #[derive(clap::Args)]
@@ -25,6 +28,9 @@ pub(super) struct Args {
     /// Judge a cluster before anything is installed.
     #[arg(long)]
     pre: bool,
+    /// Files with values of the chart: a values.yaml, or the Argo CD Application that has them. Repeatable.
+    #[arg(long, value_name = "PATH")]
+    values: Vec<PathBuf>,
     #[command(flatten)]
     reach: Reach,
     /// How to print it.
@@ -35,7 +41,11 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
     let namespace = args.reach.namespace();
     let seen = args.reach.in_cluster(async |client| look(client, namespace, args.pre).await)?;
-    let checks = surroundings::check(&seen);
+    let mut checks = surroundings::check(&seen);
+    if !args.values.is_empty() {
+        let findings = review(&lint::read(&args.values)?, None).findings;
+        checks.extend(surroundings::values(&findings));
+    }
     let names = || {
         checks.iter().filter_map(|check| Some(format!("{} {}\n", check.finding.as_ref()?.code, check.group))).collect()
     };
@@ -52,7 +62,11 @@ fn screen(checks: &[Check]) -> String {
     out
 }
 
-async fn look(client: Client, namespace: &str, before: bool) -> anyhow::Result<Surroundings> {
+/// Looks at everything that can be checked.
+///
+/// # Errors
+/// The API server does not answer.
+pub(super) async fn look(client: Client, namespace: &str, before: bool) -> anyhow::Result<Surroundings> {
     let version = client.apiserver_version().await?.git_version;
     let seen = cluster::read(client.clone(), namespace).await?;
     let mut said = Vec::new();
@@ -183,4 +197,48 @@ fn configured(state: &State, service: Option<&str>) -> Result<Vec<String>, Strin
         }
     }
     Ok(ready)
+}
+
+#[cfg(test)]
+mod tests {
+    use ferrolb_rules::reason::{Code, Finding};
+
+    use super::*;
+    use crate::state::{ReasonState, ServiceState};
+
+    fn state(progress: Progress) -> State {
+        let reason = ReasonState {
+            code: Code::NoAdvertisement,
+            node: None,
+            message: "no L2Advertisement selects it".to_owned(),
+            fix: "make one".to_owned(),
+        };
+        let service = ServiceState {
+            namespace: "a".to_owned(),
+            name: "web".to_owned(),
+            state: progress,
+            node: Some("nuc-1".to_owned()),
+            reasons: vec![reason],
+            ..ServiceState::default()
+        };
+        State { services: vec![service], ..State::default() }
+    }
+
+    #[test]
+    fn waiting_ends_when_the_configuration_is_accepted_and_the_service_announced() {
+        let ready = configured(&state(Progress::Announced), Some("svc/web")).unwrap();
+        assert_eq!(ready, ["configuration accepted", "svc/web announced by nuc-1"]);
+        assert_eq!(configured(&state(Progress::Allocated), None).unwrap(), ["configuration accepted"]);
+    }
+
+    #[test]
+    fn waiting_names_what_is_missing() {
+        let missing = configured(&state(Progress::Allocated), Some("a/web")).unwrap_err();
+        assert_eq!(missing, "a/web is not announced: LB1101 no L2Advertisement selects it");
+        let missing = configured(&state(Progress::Allocated), Some("b/web")).unwrap_err();
+        assert_eq!(missing, "there is no Service b/web of type LoadBalancer");
+        let mut broken = state(Progress::Announced);
+        broken.findings = vec![Finding::new(Code::PoolEmpty, Severity::Error, "IPAddressPool/p", "it is empty")];
+        assert_eq!(configured(&broken, None).unwrap_err(), "LB4001 IPAddressPool/p: it is empty");
+    }
 }

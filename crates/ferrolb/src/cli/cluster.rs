@@ -147,7 +147,12 @@ where
 pub(super) async fn objection(client: &Client, service: &ServiceKey) -> anyhow::Result<Option<Finding>> {
     let fields = format!("involvedObject.kind=Service,involvedObject.name={},type=Warning", service.name);
     let events = Api::<Event>::namespaced(client.clone(), &service.namespace);
-    let events = events.list(&ListParams::default().fields(&fields)).await?.items;
+    let events = match events.list(&ListParams::default().fields(&fields)).await {
+        Ok(list) => list.items,
+        // Not everybody may read events; then the general reason must do.
+        Err(kube::Error::Api(_)) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
     let time = |event: &Event| event.last_timestamp.as_ref().map(|time| time.0);
     let failed = events.into_iter().filter(|event| event.reason.as_deref() == Some("announceFailed"));
     let Some(event) = failed.max_by_key(time) else { return Ok(None) };

@@ -31,7 +31,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
     Ok(if findings.is_empty() { Verdict::Fine } else { Verdict::Findings })
 }
 
-async fn export(client: Client, namespace: &str) -> anyhow::Result<(String, Vec<Finding>)> {
+/// The text, and what could not be read.
+///
+/// # Errors
+/// The API server does not answer.
+pub(super) async fn export(client: Client, namespace: &str) -> anyhow::Result<(String, Vec<Finding>)> {
     let mut said = Vec::new();
     let seen = cluster::read(client.clone(), namespace).await?;
     let mut out = String::from("# Who has which address at this moment:\n");

@@ -3,19 +3,16 @@
 //! What is now comes from a cluster, from a process on this host, or from other files. Exit codes: 0 nothing is lost, 1
 //! a Service loses or changes its address or will not be served, 2 nobody answers or a file cannot be read.
 
-use std::path::PathBuf;
-
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::bail;
 use ferrolb_rules::changes::{Change, Verdict as Fate, apply, compare};
 use ferrolb_rules::picture::{self, Known};
 use ferrolb_rules::reason::{Finding, Severity};
-use k8s_openapi::api::core::v1::{
-    LoadBalancerIngress, LoadBalancerStatus, Service, ServicePort, ServiceSpec, ServiceStatus,
-};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use super::Verdict;
 use super::output::{Format, show};
@@ -49,13 +46,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
     let (now, options) = match answer {
         Answer { known: Some(known), .. } => known,
         Answer { state, .. } => {
-            if wanted.resources.pools.is_empty() {
-                bail!(
-                    "a process tells its Services but not its pools; give all its manifests, or compare files with \
-                     --manifests DIR"
-                );
-            }
-            (of_state(&state), picture::Options { files: true, announce_if_all_excluded: true, ..Default::default() })
+            let options = picture::Options { files: true, announce_if_all_excluded: true, ..Default::default() };
+            (of_state(&state, args.reach.namespace())?, options)
         }
     };
     let document = decide(&now, &wanted, &options, args.prune);
@@ -76,26 +68,38 @@ fn decide(now: &Known, wanted: &Known, options: &picture::Options, prune: bool) 
     Document { changes: compare(&before, &after), findings: news.cloned().collect() }
 }
 
-/// The Services of a process with the addresses that they have. Of the rest of their specification nothing is known; the
-/// files have it.
-fn of_state(state: &State) -> Known {
-    let service = |one: &crate::state::ServiceState| {
-        let mut service = Service::default();
-        service.metadata.name = Some(one.name.clone());
-        service.metadata.namespace = Some(one.namespace.clone());
-        let port = ServicePort { port: 80, ..ServicePort::default() };
-        service.spec = Some(ServiceSpec {
-            type_: Some("LoadBalancer".to_owned()),
-            ports: Some(vec![port]),
-            ..ServiceSpec::default()
-        });
-        let entry = |ip: &std::net::IpAddr| LoadBalancerIngress { ip: Some(ip.to_string()), ..Default::default() };
-        let ingress = Some(one.addresses.iter().map(entry).collect());
-        let load_balancer = Some(LoadBalancerStatus { ingress });
-        service.status = Some(ServiceStatus { load_balancer, ..ServiceStatus::default() });
-        Arc::new(service)
-    };
-    Known { services: state.services.iter().map(service).collect(), ..Known::default() }
+/// What a process tells of itself, as the objects that it has it from: pools, who advertises them, and Services with the
+/// addresses that they have. What it does not tell (selectors, ports) is not in a pool's way, and files that have the
+/// Service say it again.
+fn of_state(state: &State, namespace: &str) -> anyhow::Result<Known> {
+    let mut known = Known::default();
+    for pool in &state.pools {
+        let metadata = json!({ "name": pool.name, "namespace": namespace });
+        let version = "metallb.io/v1beta1";
+        known.resources.pools.push(object(json!({
+            "apiVersion": version, "kind": "IPAddressPool", "metadata": metadata, "spec": { "addresses": pool.ranges },
+        }))?);
+        if !pool.advertised_by.is_empty() {
+            known.resources.l2_advertisements.push(object(json!({
+                "apiVersion": version, "kind": "L2Advertisement", "metadata": metadata,
+                "spec": { "ipAddressPools": [pool.name] },
+            }))?);
+        }
+    }
+    for service in &state.services {
+        let ingress: Vec<Value> = service.addresses.iter().map(|ip| json!({ "ip": ip })).collect();
+        known.services.push(object(json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": { "name": service.name, "namespace": service.namespace },
+            "spec": { "type": "LoadBalancer", "ports": [{ "port": 80 }] },
+            "status": { "loadBalancer": { "ingress": ingress } },
+        }))?);
+    }
+    Ok(known)
+}
+
+fn object<T: DeserializeOwned>(object: Value) -> anyhow::Result<Arc<T>> {
+    Ok(Arc::new(serde_json::from_value(object)?))
 }
 
 fn screen(document: &Document) -> String {
@@ -119,4 +123,46 @@ fn screen(document: &Document) -> String {
     let counts = if counts.is_empty() { "no Service of type LoadBalancer".to_owned() } else { counts.join(", ") };
     let _ = writeln!(out, "\n{counts}");
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::{PoolState, ServiceState};
+
+    #[test]
+    fn what_a_process_tells_is_compared_with_files() {
+        let pool = PoolState {
+            name: "p".to_owned(),
+            ranges: vec!["192.168.1.200-192.168.1.220".to_owned()],
+            advertised_by: vec!["all".to_owned()],
+            ..PoolState::default()
+        };
+        let service = ServiceState {
+            namespace: "default".to_owned(),
+            name: "web".to_owned(),
+            addresses: vec!["192.168.1.205".parse().unwrap()],
+            ..ServiceState::default()
+        };
+        let state = State { pools: vec![pool], services: vec![service], ..State::default() };
+        let now = of_state(&state, "metallb-system").unwrap();
+        let options = picture::Options { files: true, ..picture::Options::default() };
+        let wanted = |range: &str| {
+            let mut wanted = Known::default();
+            wanted.resources.pools = vec![
+                object(json!({
+                    "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
+                    "metadata": { "name": "p", "namespace": "metallb-system" }, "spec": { "addresses": [range] },
+                }))
+                .unwrap(),
+            ];
+            wanted
+        };
+        let lines = |range: &str| screen(&decide(&now, &wanted(range), &options, false));
+        assert_eq!(lines("192.168.1.200-192.168.1.220"), "keep     default/web  192.168.1.205  (p)\n\n1 keep\n");
+        assert_eq!(
+            lines("192.168.1.210-192.168.1.220"),
+            "change   default/web  192.168.1.205 -> 192.168.1.210  (p)\n\n1 change\n"
+        );
+    }
 }

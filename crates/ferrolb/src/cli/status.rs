@@ -38,6 +38,28 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
     Ok(if state.ok { Verdict::Fine } else { Verdict::Findings })
 }
 
+#[derive(clap::Args)]
+pub(super) struct PeersArgs {
+    #[command(flatten)]
+    reach: Reach,
+    /// How to print it.
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    output: Format,
+}
+
+/// The hosts alone. One that is not alive is a finding.
+pub(super) fn peers_only(args: &PeersArgs) -> anyhow::Result<Verdict> {
+    let state = args.reach.ask()?.state;
+    let screen = || {
+        let mut out = String::new();
+        peers(&state, &mut out);
+        if out.is_empty() { "no host is known\n".to_owned() } else { out }
+    };
+    let names = || state.peers.iter().map(|peer| format!("{}\n", peer.name)).collect();
+    show(args.output, &state.peers, screen, names)?;
+    Ok(if state.peers.iter().all(|peer| peer.alive) { Verdict::Fine } else { Verdict::Findings })
+}
+
 /// Asks the process behind a socket for its state.
 ///
 /// # Errors

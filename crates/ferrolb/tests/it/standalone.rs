@@ -139,6 +139,12 @@ impl Process {
         Command::new(FERROLB).args(["status", "-o", format, "--socket"]).arg(&self.socket).output().unwrap()
     }
 
+    /// Another verb's answer, and its exit code.
+    fn ask(&self, args: &[&str]) -> (String, Option<i32>) {
+        let output = Command::new(FERROLB).args(args).arg("--socket").arg(&self.socket).output().unwrap();
+        (String::from_utf8(output.stdout).unwrap(), output.status.code())
+    }
+
     fn try_state(&self) -> Option<Value> {
         serde_json::from_slice(&self.status("json").stdout).ok()
     }
@@ -456,4 +462,42 @@ fn a_reader_of_the_log_that_goes_away_takes_nothing_with_it() {
     site.write("later.yaml", &service("later", ""));
     assert_eq!(process.await_announced("later")["addresses"], json!(["192.168.1.201"]));
     assert_eq!(site.client.arping("192.168.1.200").len(), 1);
+}
+
+#[test]
+fn a_process_tells_why_who_and_what_would_change() {
+    let site = Site::new(1);
+    site.write("web.yaml", &service("web", ""));
+    site.write("lost.yaml", &service("lost", "metallb.io/address-pool: elsewhere"));
+    let process = site.start(0);
+    process.await_announced("web");
+    let (why, code) = process.ask(&["why", "svc/web"]);
+    assert_eq!(code, Some(0), "{why}");
+    assert!(why.contains("  ✓ that node answers for it                   a\n"), "{why}");
+    assert_eq!(process.ask(&["why", "lost", "-o", "name"]), ("LB1004\n".to_owned(), Some(1)));
+    let (ip, code) = process.ask(&["ip", "192.168.1.200"]);
+    assert_eq!(code, Some(0));
+    let mac = site.hosts[0].mac("eth0");
+    assert!(ip.contains(&format!("announced by a on eth0, MAC address {mac}")), "{ip}");
+    let smaller = site.files.path().join("smaller.yaml");
+    fs::write(&smaller, POOL.replace("192.168.1.200-", "192.168.1.210-")).unwrap();
+    let (plan, code) = process.ask(&["plan", "-f", smaller.to_str().unwrap()]);
+    assert_eq!(code, Some(1));
+    assert!(plan.contains("change   default/web  192.168.1.200 -> 192.168.1.210  (pool)"), "{plan}");
+    // From the LAN, another host asks the wire.
+    let mut probe = Command::new(FERROLB);
+    probe.args(["probe", "192.168.1.200", "--port=0"]).arg("--socket").arg(&process.socket);
+    let probe = site.client.run(move || probe.output().unwrap());
+    let text = String::from_utf8(probe.stdout).unwrap();
+    assert_eq!(probe.status.code(), Some(0), "{text}");
+    assert!(text.contains(&format!("answered by 1 MAC address, {mac} (a)")), "{text}");
+    let mut scan = Command::new(FERROLB);
+    scan.args(["scan", "192.168.1.0/27", "-o", "name"]).arg("--socket").arg(&process.socket);
+    let scan = site.client.run(move || scan.output().unwrap());
+    let text = String::from_utf8(scan.stdout).unwrap();
+    assert_eq!(
+        (text.as_str(), scan.status.code()),
+        ("192.168.1.11\n", Some(1)),
+        "a host of the LAN is a stranger to pools"
+    );
 }

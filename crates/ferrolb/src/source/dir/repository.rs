@@ -137,7 +137,7 @@ fn review_here(files: &[Written], namespace: Option<&str>) -> Review {
                 text
             }
             Err(finding) => {
-                findings.extend(finding);
+                findings.extend(finding.map(|finding| *finding));
                 ""
             }
         };
@@ -167,10 +167,10 @@ fn sort_key(finding: &Finding) -> (Option<(&str, u32, u32)>, &Finding) {
 }
 
 /// A file's documents; or what to say about it, which is nothing for a file that is not meant to be a manifest.
-fn documents_of(written: &Written) -> Result<(&str, Vec<Node>), Option<Finding>> {
+fn documents_of(written: &Written) -> Result<(&str, Vec<Node>), Option<Box<Finding>>> {
     let wrong = |place: tree::Place, message: String| {
         let finding = Finding::new(Code::ManifestInvalid, Severity::Error, written.name.as_str(), message);
-        finding.at(Location { file: written.name.clone(), line: place.line, column: place.column })
+        Box::new(finding.at(Location { file: written.name.clone(), line: place.line, column: place.column }))
     };
     let text = match document::decode(&written.bytes) {
         Ok(text) => text,
