@@ -20,7 +20,7 @@ fn request(name: &str) -> Request {
         labels: BTreeMap::new(),
         sharing_key: String::new(),
         backend_key: String::new(),
-        ports: BTreeSet::from([("TCP".to_owned(), 80)]),
+        ports: vec![("TCP".into(), 80)],
     }
 }
 
