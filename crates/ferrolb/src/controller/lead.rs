@@ -102,6 +102,8 @@ pub(super) struct Leader {
     services_listed: bool,
     configure_at: Option<Instant>,
     reports_at: Option<Instant>,
+    /// Addresses wait; everything that has time waits for them.
+    behind: bool,
 }
 
 impl Leader {
@@ -139,6 +141,7 @@ impl Leader {
             services_listed: false,
             configure_at: None,
             reports_at: None,
+            behind: false,
             around,
         }
     }
@@ -198,14 +201,9 @@ impl Leader {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let times = [
-            self.configure_at,
-            self.reports_at,
-            self.queue.next_deadline(),
-            self.findings.next_deadline(),
-            self.output.next_deadline(),
-        ];
-        times.into_iter().flatten().min()
+        let at_once = [self.configure_at, self.queue.next_deadline(), self.findings.next_deadline()];
+        let afterwards = [self.reports_at, self.output.next_deadline()];
+        earliest(&at_once, &afterwards, self.behind)
     }
 
     fn take_in(&mut self, update: Update) {
@@ -237,13 +235,13 @@ impl Leader {
         }
         self.send(now);
         // Where addresses have to wait they go first: words about them and the counts of pools come after the last one.
-        let busy = self.queue.is_behind();
-        self.around.events.hold(busy);
+        self.behind = self.queue.is_behind();
+        self.around.events.hold(self.behind);
         for said in self.book.take_said() {
             self.say(said);
         }
         self.tell_findings(now);
-        if busy {
+        if self.behind {
             return;
         }
         if self.reports_at.is_some_and(|at| at <= now) {
@@ -453,6 +451,13 @@ impl Leader {
             self.around.metrics.update_failed();
         }
     }
+}
+
+/// When to look again although nothing comes in. What is not done while addresses wait must not wake the loop then: it
+/// would turn without a pause until the last one is out.
+pub(super) fn earliest(at_once: &[Option<Instant>], afterwards: &[Option<Instant>], behind: bool) -> Option<Instant> {
+    let afterwards = afterwards.iter().filter(|_| !behind);
+    at_once.iter().chain(afterwards).flatten().min().copied()
 }
 
 async fn sleep_until(at: Option<tokio::time::Instant>) {

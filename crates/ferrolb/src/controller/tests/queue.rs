@@ -74,3 +74,12 @@ fn a_service_is_unsettled_from_the_decision_until_the_watch_brings_the_write() {
     assert!(queue.is_unsettled(&key("a")));
     assert!(queue.seen(&key("a"), "2"));
 }
+
+#[test]
+fn what_waits_for_addresses_does_not_wake_the_loop_while_they_wait() {
+    let now = Instant::now();
+    let later = now + Duration::from_secs(1);
+    assert_eq!(earliest(&[Some(later), None], &[Some(now)], false), Some(now));
+    assert_eq!(earliest(&[Some(later), None], &[Some(now)], true), Some(later));
+    assert_eq!(earliest(&[None], &[Some(now)], true), None);
+}
