@@ -51,19 +51,30 @@ func (c *Cluster) Mark(t testing.TB) Mark {
 func (c *Cluster) RequestsSince(t testing.TB, mark Mark) Requests {
 	t.Helper()
 	c.flushAudit(t)
+	requests, _ := c.RequestsSoFar(t, mark)
+	return requests
+}
+
+// RequestsSoFar are the requests since a mark that are in the log already, and the mark behind them. It asks nobody anything: for a test that waits
+// for requests and must not be in their way.
+func (c *Cluster) RequestsSoFar(t testing.TB, mark Mark) (Requests, Mark) {
+	t.Helper()
 	file, err := os.Open(c.auditLog())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	if _, err := file.Seek(int64(mark), io.SeekStart); err != nil {
-		t.Fatal(err)
-	}
-	requests, err := parseAudit(file)
+	content, err := io.ReadAll(io.NewSectionReader(file, int64(mark), 1<<62))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return requests
+	// A last line without an end is not yet written.
+	whole := bytes.LastIndexByte(content, '\n') + 1
+	requests, err := parseAudit(bytes.NewReader(content[:whole]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return requests, mark + Mark(whole)
 }
 
 // RequestsSoFar are all requests that are in the log by now, those of the harness among them; the API server need not run.

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ferrolb_rules::alloc::{Allocator, Families, Request};
@@ -20,7 +20,7 @@ fn request(name: &str) -> Request {
         labels: BTreeMap::new(),
         sharing_key: String::new(),
         backend_key: String::new(),
-        ports: BTreeSet::from([("TCP".to_owned(), 80)]),
+        ports: vec![("TCP".into(), 80)],
     }
 }
 

@@ -7,6 +7,7 @@
 //! Rules that users rely on: lowest address first, IPv4 first, one pool for a Service, an address stays while a pool
 //! has it. Left out on purpose: anything that looks at the Service object itself; that is [`crate::service`].
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ pub use refusal::Refusal;
 pub(crate) use refusal::quoted;
 
 /// A port on an address: protocol name and number.
-pub type Port = (String, i32);
+pub type Port = (Cow<'static, str>, i32);
 
 /// What the allocator must know of a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,8 +40,8 @@ pub struct Request {
     pub sharing_key: String,
     /// The selector where `externalTrafficPolicy` is Local, else empty (spec §4.6).
     pub backend_key: String,
-    /// The Service's ports.
-    pub ports: BTreeSet<Port>,
+    /// The Service's ports, sorted, none of them twice.
+    pub ports: Vec<Port>,
 }
 
 impl Request {
@@ -101,13 +102,40 @@ struct Allocation {
     assigned: Assigned,
 }
 
-/// One address and its users, who all have the same keys.
+/// One address and its users, who all have the same keys. Nearly always that is one user of a few ports, ten thousand
+/// times over: so they are sorted lists of just their size, not trees.
 #[derive(Clone, Debug, Default)]
 struct Use {
     sharing_key: String,
     backend_key: String,
-    users: BTreeSet<ServiceKey>,
-    ports: BTreeMap<Port, ServiceKey>,
+    users: Vec<ServiceKey>,
+    ports: Vec<(Port, ServiceKey)>,
+}
+
+impl Use {
+    fn add(&mut self, request: &Request) {
+        if let Err(place) = self.users.binary_search(&request.key) {
+            self.users.reserve_exact(1);
+            self.users.insert(place, request.key.clone());
+        }
+        self.ports.reserve_exact(request.ports.len());
+        for port in &request.ports {
+            match self.ports.binary_search_by(|(other, _)| other.cmp(port)) {
+                Ok(place) => self.ports[place].1 = request.key.clone(),
+                Err(place) => self.ports.insert(place, (port.clone(), request.key.clone())),
+            }
+        }
+    }
+
+    fn remove(&mut self, service: &ServiceKey) {
+        self.users.retain(|user| user != service);
+        self.ports.retain(|(_, user)| user != service);
+    }
+
+    fn user_of(&self, port: &Port) -> Option<&ServiceKey> {
+        let place = self.ports.binary_search_by(|(other, _)| other.cmp(port)).ok()?;
+        self.ports.get(place).map(|(_, user)| user)
+    }
 }
 
 /// Shared addresses by (pool, sharing key, backend key), in the order of (range, address).
@@ -196,8 +224,7 @@ impl Allocator {
         let Allocation { assigned, .. } = self.allocations.remove(service)?;
         for address in &assigned.addresses {
             let Some(usage) = self.uses.get_mut(address) else { continue };
-            usage.users.remove(service);
-            usage.ports.retain(|_, user| user != service);
+            usage.remove(service);
             if usage.users.is_empty() {
                 self.free(*address, &assigned.pool);
             }
@@ -279,9 +306,14 @@ impl Allocator {
             }
         }
         for port in &request.ports {
-            if let Some(other) = usage.ports.get(port).filter(|user| **user != request.key) {
+            if let Some(other) = usage.user_of(port).filter(|user| **user != request.key) {
                 let (protocol, port) = port.clone();
-                return Err(Refusal::PortInUse { address, protocol, port, other: other.clone() });
+                return Err(Refusal::PortInUse {
+                    address,
+                    protocol: protocol.into_owned(),
+                    port,
+                    other: other.clone(),
+                });
             }
         }
         Ok(())
@@ -305,10 +337,7 @@ impl Allocator {
                     }
                 }
             }
-            usage.users.insert(request.key.clone());
-            for port in &request.ports {
-                usage.ports.insert(port.clone(), request.key.clone());
-            }
+            usage.add(&request);
         }
         self.allocations.insert(request.key.clone(), Allocation { request, assigned });
     }

@@ -1,23 +1,37 @@
 //! The names that Kubernetes objects go by. Newtypes, so that a node name is never taken for a Service name.
 
 use std::fmt;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A namespaced name. Displays as `namespace/name`, which is how events, logs and metrics name a Service.
+///
+/// Many places remember something by key, and there may be ten thousand Services: a copy of a key costs no memory of its
+/// own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ServiceKey {
     /// The Service's namespace, never empty.
-    pub namespace: String,
+    #[serde(serialize_with = "as_text", deserialize_with = "of_text")]
+    pub namespace: Arc<str>,
     /// The Service's name, never empty.
-    pub name: String,
+    #[serde(serialize_with = "as_text", deserialize_with = "of_text")]
+    pub name: Arc<str>,
 }
 
 impl ServiceKey {
     /// Builds a key from its two parts.
-    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
+    pub fn new(namespace: impl AsRef<str>, name: impl AsRef<str>) -> Self {
+        Self { namespace: namespace.as_ref().into(), name: name.as_ref().into() }
     }
+}
+
+fn as_text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
+}
+
+fn of_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
+    String::deserialize(deserializer).map(Arc::from)
 }
 
 impl fmt::Display for ServiceKey {

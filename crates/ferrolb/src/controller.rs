@@ -6,8 +6,8 @@
 //! what speakers say► reports (who announces, else why not) ──► conditions, NotAnnounced
 //! ```
 //!
-//! Whoever gains the lead reads everything anew and decides only then (decision D17). A replica without the lead keeps
-//! the configuration read, so that it is ready to serve webhooks (decision D20), and nothing else.
+//! The configuration is read once per process, by every replica, so that each is ready to serve webhooks (decision D20).
+//! Whoever gains the lead reads all Services and reports anew and decides only then (decision D17).
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -132,7 +132,11 @@ pub async fn run(
     let (candidate, leads) = Candidate::new(&client, &settings.namespace, LEASE, identity);
     let lease = tokio::spawn(candidate.run(released));
     let events = Events::start(client.clone(), "metallb-controller", None);
-    let around = Surroundings { client, settings, metrics, events, owner };
+    // Read once, whoever leads, for leader and webhooks alike.
+    let mut watches = Watches::default();
+    let configuration = Configuration::follow(&mut watches, &client, &settings.namespace);
+    let read = watches.observer();
+    let around = Surroundings { client, settings, metrics, events, owner, configuration, read };
     let result = if around.settings.webhook_mode == WebhookMode::Disabled {
         serve(&around, leads, &ready, &mut stop).await;
         Ok(())
@@ -188,16 +192,15 @@ async fn serve(
     }
 }
 
-/// Waits for the lead. Who waits longer keeps the configuration read meanwhile.
+/// Waits for the lead. Who waits longer is ready as soon as the configuration is read.
 async fn gained(leads: &mut watch::Receiver<Option<Lead>>, around: &Surroundings, ready: &watch::Sender<bool>) -> Lead {
     if let Ok(lead) = tokio::time::timeout(FIRST_LOOK, lead(leads)).await {
         return lead;
     }
-    let mut watches = Watches::default();
-    let _stores = Configuration::follow(&mut watches, &around.client, &around.settings.namespace);
+    let mut read = around.read.clone();
     tokio::select! {
         lead = lead(leads) => return lead,
-        () = watches.synced() => {
+        () = read.synced() => {
             ready.send_if_modified(|ready| !std::mem::replace(ready, true));
         }
     }

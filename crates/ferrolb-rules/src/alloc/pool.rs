@@ -87,7 +87,7 @@ impl PoolState {
     /// Whether the pool may serve this Service (spec §4.4, quirk Q-15 fixed).
     pub(super) fn is_compatible(&self, request: &Request) -> bool {
         let Some(allocation) = &self.config.service_allocation else { return true };
-        let namespace = allocation.namespaces.as_ref().is_none_or(|set| set.contains(&request.key.namespace));
+        let namespace = allocation.namespaces.as_ref().is_none_or(|set| set.contains(&*request.key.namespace));
         namespace && Selector::any_matches(&allocation.service_selectors, &request.labels)
     }
 

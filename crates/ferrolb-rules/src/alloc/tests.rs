@@ -35,12 +35,12 @@ fn request(name: &str) -> Request {
         labels: BTreeMap::new(),
         sharing_key: String::new(),
         backend_key: String::new(),
-        ports: BTreeSet::from([("TCP".to_owned(), 80)]),
+        ports: vec![("TCP".into(), 80)],
     }
 }
 
 fn sharing(name: &str, key: &str, port: i32) -> Request {
-    Request { sharing_key: key.to_owned(), ports: BTreeSet::from([("TCP".to_owned(), port)]), ..request(name) }
+    Request { sharing_key: key.to_owned(), ports: vec![("TCP".into(), port)], ..request(name) }
 }
 
 fn ip(text: &str) -> IpAddr {

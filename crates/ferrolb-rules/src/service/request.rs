@@ -1,30 +1,42 @@
 //! What a Service asks for: keys, ports and addresses, read from the object (spec §4.4, §4.6).
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::Service;
 
-use crate::alloc::Request;
+use crate::alloc::{Port, Request};
 use crate::annotations;
 use crate::names::ServiceKey;
 
 /// A Service's key. Objects from an API server or a manifest always have both names.
 pub fn key_of(service: &Service) -> ServiceKey {
     let metadata = &service.metadata;
-    ServiceKey::new(metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+    ServiceKey::new(metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
 }
 
 /// What the allocator must know.
 pub(super) fn of(service: &Service) -> Request {
     let spec = service.spec.as_ref();
     let ports = spec.and_then(|spec| spec.ports.as_ref()).into_iter().flatten();
+    let ports: BTreeSet<Port> = ports.map(|port| (protocol(port.protocol.as_deref()), port.port)).collect();
     Request {
         key: key_of(service),
         labels: service.metadata.labels.clone().unwrap_or_default(),
         sharing_key: annotations::sharing_key(service).to_owned(),
         backend_key: backend_key(service),
-        ports: ports.map(|port| (port.protocol.clone().unwrap_or_else(|| "TCP".to_owned()), port.port)).collect(),
+        ports: ports.into_iter().collect(),
+    }
+}
+
+/// The protocols that there are cost no memory.
+fn protocol(text: Option<&str>) -> Cow<'static, str> {
+    match text {
+        None | Some("TCP") => Cow::Borrowed("TCP"),
+        Some("UDP") => Cow::Borrowed("UDP"),
+        Some("SCTP") => Cow::Borrowed("SCTP"),
+        Some(other) => Cow::Owned(other.to_owned()),
     }
 }
 

@@ -277,7 +277,7 @@ fn after_a_restart_recorded_addresses_come_before_new_services_and_the_older_ser
     let services = [service("a", V4, ""), aged("b", "2026-02-01T00:00:00Z"), aged("c", "2026-01-01T00:00:00Z")];
     let outcomes = converge_all(services.iter(), &mut bench.allocator, Some(&bench.config), &bench.options);
     let of = |name: &str| {
-        let outcome = &outcomes.iter().find(|(key, _)| key.name == name).unwrap().1;
+        let outcome = &outcomes.iter().find(|(key, _)| *key.name == *name).unwrap().1;
         outcome.addresses.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     assert_eq!(of("c"), ["10.0.0.0"], "the older one keeps it (decision D17)");

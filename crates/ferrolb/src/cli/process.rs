@@ -25,8 +25,9 @@ use crate::{k8s, logs, tls};
 
 /// Where a pod finds the namespace it runs in.
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
-/// Enough for one node's or one cluster's work; every thread more costs memory.
-const WORKERS: usize = 2;
+/// The work itself runs on the first thread, and all input and output on one more: enough for one node's or one
+/// cluster's, and every thread costs memory.
+const WORKERS: usize = 1;
 
 /// Flags of both processes (spec §8.6).
 #[derive(clap::Args)]

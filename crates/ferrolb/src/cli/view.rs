@@ -159,8 +159,8 @@ fn of_service(
     }
     let first = by.first();
     ServiceState {
-        namespace: key.namespace.clone(),
-        name: key.name.clone(),
+        namespace: key.namespace.to_string(),
+        name: key.name.to_string(),
         pool: plan.and_then(|plan| plan.pool.clone()),
         state,
         node: (!by.is_empty()).then(|| by.iter().map(|one| one.node.to_string()).collect::<Vec<_>>().join(" and ")),

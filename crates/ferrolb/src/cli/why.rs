@@ -67,7 +67,7 @@ fn explain(answer: &Answer, namespace: Option<&str>, name: &str) -> anyhow::Resu
 /// A Service that `status` does not list: of another type or class, or none at all.
 fn stranger(answer: &Answer, namespace: Option<&str>, name: &str) -> anyhow::Result<Walk> {
     let known = answer.known.as_ref();
-    let fits = |key: &ServiceKey| key.name == name && namespace.is_none_or(|namespace| key.namespace == namespace);
+    let fits = |key: &ServiceKey| &*key.name == name && namespace.is_none_or(|namespace| &*key.namespace == namespace);
     let found = known.and_then(|(known, options)| {
         let picture = ferrolb_rules::picture::draw(known, options);
         let key = picture.services.keys().find(|key| fits(key))?.clone();

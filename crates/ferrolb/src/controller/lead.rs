@@ -34,11 +34,11 @@ use crate::k8s::configuration_state::Component;
 use crate::k8s::events::{Event, Events};
 use crate::k8s::lease::Lead;
 use crate::k8s::service_status::{self, ServiceStatusWrite, Written};
-use crate::k8s::stores::{Change, Configuration, Watches, by_name};
+use crate::k8s::stores::{Change, Configuration, Observer, Watches, by_name};
 use crate::metrics::Metrics;
 
 /// Writes of Service status under way at once: enough to keep an API server on two cores busy.
-const IN_FLIGHT: usize = 24;
+const IN_FLIGHT: usize = 32;
 /// What the watches may bring before the loop has looked at it.
 const CHANGES: usize = 1024;
 /// Changes looked at in one turn.
@@ -75,6 +75,10 @@ pub(super) struct Surroundings {
     pub(super) metrics: Arc<Metrics>,
     pub(super) events: Events,
     pub(super) owner: Option<OwnerReference>,
+    /// The kinds of the configuration.
+    pub(super) configuration: Configuration,
+    /// Whether those have been read, and when they change.
+    pub(super) read: Observer,
 }
 
 /// The leader.
@@ -83,7 +87,6 @@ pub(super) struct Leader {
     term: i32,
     leads: watch::Receiver<Option<Lead>>,
     watches: Watches,
-    configuration: Configuration,
     /// What only serves to say who announces: nothing waits for it.
     evidence: Watches,
     pods: Store<Pod>,
@@ -101,15 +104,16 @@ pub(super) struct Leader {
     services_listed: bool,
     configure_at: Option<Instant>,
     reports_at: Option<Instant>,
+    /// Addresses wait; everything that has time waits for them.
+    behind: bool,
 }
 
 impl Leader {
-    /// Begins to read everything.
+    /// Begins to read everything but the configuration, which is read already.
     pub(super) fn new(around: Surroundings, term: i32, leads: watch::Receiver<Option<Lead>>) -> Self {
         let (sender, updates) = mpsc::channel(CHANGES);
         let (client, namespace) = (&around.client, around.settings.namespace.as_str());
         let (mut watches, mut evidence) = (Watches::default(), Watches::default());
-        let configuration = Configuration::follow(&mut watches, client, namespace);
         watches.feed(Api::all(client.clone()), trim::service, sender.clone(), Update::Services);
         evidence.feed(Api::all(client.clone()), trim::slice, sender.clone(), Update::Slices);
         evidence.feed(Api::namespaced(client.clone(), namespace), trim::l2_status, sender, Update::L2);
@@ -119,7 +123,6 @@ impl Leader {
         Self {
             term,
             leads,
-            configuration,
             watches,
             evidence,
             pods,
@@ -141,6 +144,7 @@ impl Leader {
             services_listed: false,
             configure_at: None,
             reports_at: None,
+            behind: false,
             around,
         }
     }
@@ -158,10 +162,13 @@ impl Leader {
             if lead.term != self.term {
                 return Ended::Lost;
             }
-            let deadline = self.next_deadline().map(tokio::time::Instant::from_std);
+            // Before everything is read nothing is due.
+            let deadline = self.next_deadline().filter(|_| self.is_complete()).map(tokio::time::Instant::from_std);
             tokio::select! {
                 Some(update) = self.updates.recv() => self.take_in(update),
-                () = self.watches.changed() => self.configure_at = Some(Instant::now() + CONFIGURATION_DELAY),
+                () = self.around.read.changed() => self.configure_at = Some(Instant::now() + CONFIGURATION_DELAY),
+                // Our own ConfigurationState came back, or somebody else's.
+                () = self.watches.changed() => {}
                 () = self.evidence.changed() => {
                     self.reports_at.get_or_insert(Instant::now() + REPORTS_INTERVAL);
                 }
@@ -178,11 +185,15 @@ impl Leader {
             while let Some(ended) = self.writes.try_join_next() {
                 self.ended(ended);
             }
-            if self.services_listed && self.watches.are_synced() {
+            if self.is_complete() {
                 ready.send_if_modified(|ready| !std::mem::replace(ready, true));
                 self.turn(Instant::now());
             }
         }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.services_listed && self.around.read.are_synced() && self.watches.are_synced()
     }
 
     /// What is under way may end; what is not is left to the next leader.
@@ -193,14 +204,9 @@ impl Leader {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let times = [
-            self.configure_at,
-            self.reports_at,
-            self.queue.next_deadline(),
-            self.findings.next_deadline(),
-            self.output.next_deadline(),
-        ];
-        times.into_iter().flatten().min()
+        let at_once = [self.configure_at, self.queue.next_deadline(), self.findings.next_deadline()];
+        let afterwards = [self.reports_at, self.output.next_deadline()];
+        earliest(&at_once, &afterwards, self.behind)
     }
 
     fn take_in(&mut self, update: Update) {
@@ -230,6 +236,10 @@ impl Leader {
         for key in self.book.decide(&self.queue) {
             self.consider(&key);
         }
+        self.send(now);
+        // Where addresses have to wait they go first: words about them and the counts of pools come after the last one.
+        self.behind = self.queue.is_behind();
+        self.around.events.hold(self.behind);
         let said = self.book.take_said();
         for about in pools::told(&said, &self.book) {
             self.tell_pool(about);
@@ -237,20 +247,21 @@ impl Leader {
         for said in said {
             self.say(said);
         }
-        self.send(now);
-        let busy = self.queue.has_addresses();
-        self.around.events.hold(busy);
         self.tell_findings(now);
-        if self.reports_at.is_some_and(|at| at <= now) && !busy {
+        if self.behind {
+            return;
+        }
+        if self.reports_at.is_some_and(|at| at <= now) {
             self.look_at_reports(now);
             self.send(now);
         }
         self.write_statuses(now);
+        self.queue.relax();
     }
 
     fn configure(&mut self) {
         self.around.metrics.updated();
-        let outcome = match config::parse(&self.configuration.resources()) {
+        let outcome = match config::parse(&self.around.configuration.resources()) {
             Ok(config) => {
                 if self.book.config().is_none_or(|old| **old != config) {
                     tracing::info!(
@@ -355,9 +366,9 @@ impl Leader {
     fn look_at_reports(&mut self, now: Instant) {
         self.reports_at = None;
         let Some(config) = self.book.config().cloned() else { return };
-        let nodes = by_name(&self.configuration.nodes);
+        let nodes = by_name(&self.around.configuration.nodes);
         let namespace = ObjectRef::new(&self.around.settings.namespace);
-        self.reports.look_at_namespace(self.configuration.namespaces.get(&namespace).as_deref());
+        self.reports.look_at_namespace(self.around.configuration.namespaces.get(&namespace).as_deref());
         let (pods, states) = (self.pods.state(), self.states.state());
         let passed = self.reports.pass(&mut self.book.services, &config, nodes, &pods, &states, now);
         for key in &passed.changed {
@@ -381,8 +392,8 @@ impl Leader {
         let about = ObjectReference {
             api_version: Some("v1".to_owned()),
             kind: Some("Service".to_owned()),
-            namespace: Some(service.namespace),
-            name: Some(service.name),
+            namespace: Some(service.namespace.to_string()),
+            name: Some(service.name.to_string()),
             uid,
             ..ObjectReference::default()
         };
@@ -399,7 +410,7 @@ impl Leader {
     fn tell_pool(&self, told: pools::Told) {
         let pools::Told { pool, event } = told;
         let object = format!("IPAddressPool/{}/{pool}", self.around.settings.namespace);
-        if let Some(about) = self.configuration.reference(&object) {
+        if let Some(about) = self.around.configuration.reference(&object) {
             let service::Event { warning, reason, message } = event;
             self.around.events.publish(Event { about, warning, reason: reason.to_owned(), message });
         }
@@ -412,7 +423,7 @@ impl Leader {
         };
         let notes = self.book.config().map(|config| config.findings.as_slice()).unwrap_or_default();
         for finding in self.findings.hold(errors.iter().chain(notes), now) {
-            if let Some(about) = self.configuration.reference(&finding.object) {
+            if let Some(about) = self.around.configuration.reference(&finding.object) {
                 let event = Event {
                     about,
                     warning: finding.severity != Severity::Note,
@@ -431,7 +442,7 @@ impl Leader {
         let Some(lead) = *self.leads.borrow() else { return };
         let Some(limit) = lead.time_left(now) else { return };
         if let Some(config) = self.book.config() {
-            let pools: BTreeMap<_, _> = by_name(&self.configuration.pools)
+            let pools: BTreeMap<_, _> = by_name(&self.around.configuration.pools)
                 .into_iter()
                 .filter_map(|pool| Some((pool.metadata.name.clone()?, pool)))
                 .collect();
@@ -449,6 +460,13 @@ impl Leader {
             self.around.metrics.update_failed();
         }
     }
+}
+
+/// When to look again although nothing comes in. What is not done while addresses wait must not wake the loop then: it
+/// would turn without a pause until the last one is out.
+pub(super) fn earliest(at_once: &[Option<Instant>], afterwards: &[Option<Instant>], behind: bool) -> Option<Instant> {
+    let afterwards = afterwards.iter().filter(|_| !behind);
+    at_once.iter().chain(afterwards).flatten().min().copied()
 }
 
 async fn sleep_until(at: Option<tokio::time::Instant>) {

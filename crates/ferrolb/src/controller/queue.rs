@@ -13,6 +13,8 @@ use super::wanted::Distance;
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
+/// Room for this many writes is kept.
+const RELAXED: usize = 256;
 
 /// How a write ended, as far as the queue cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +55,7 @@ pub(super) struct Queue {
     sent: usize,
     /// Of those, how many with addresses.
     addresses_sent: usize,
+    behind: bool,
 }
 
 impl Queue {
@@ -187,9 +190,18 @@ impl Queue {
         self.sent
     }
 
-    /// Whether addresses wait to be sent or are on their way.
-    pub(super) fn has_addresses(&self) -> bool {
-        !self.addresses.is_empty() || self.addresses_sent > 0
+    /// Whether there are more addresses to send than may go at once, until the last of them is out. A few now and then
+    /// do not count: they never stop.
+    pub(super) fn is_behind(&mut self) -> bool {
+        self.behind = !self.addresses.is_empty() || (self.behind && self.addresses_sent > 0);
+        self.behind
+    }
+
+    /// Gives back the memory that a large backlog took, once it is gone.
+    pub(super) fn relax(&mut self) {
+        if self.entries.is_empty() && self.entries.capacity() > RELAXED {
+            (self.entries, self.addresses, self.conditions) = (HashMap::new(), VecDeque::new(), VecDeque::new());
+        }
     }
 
     /// When a delayed write is due.

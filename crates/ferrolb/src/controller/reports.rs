@@ -37,7 +37,9 @@ pub(super) struct Reports {
     planner: Planner,
     /// Per Service the nodes that report it, by the name of the object.
     l2: BTreeMap<ServiceKey, BTreeMap<String, NodeName>>,
-    said: BTreeMap<ServiceKey, Verdict>,
+    said: BTreeMap<ServiceKey, Arc<Verdict>>,
+    /// The verdict given last: the next Service mostly has the same, and ten thousand of a kind need one copy.
+    last: Option<Arc<Verdict>>,
     silent: BTreeMap<ServiceKey, Silent>,
     /// Our namespace and the Pod Security level that it enforces, where that refuses speakers.
     refusing: Option<(String, String)>,
@@ -222,8 +224,10 @@ impl Reports {
                 None => Verdict::yes("Announced", message),
             }
         };
-        if self.said.get(key) != Some(&verdict) {
-            self.said.insert(key.clone(), verdict);
+        if self.said.get(key).is_none_or(|said| **said != verdict) {
+            let last = self.last.take().filter(|last| **last == verdict).unwrap_or_else(|| Arc::new(verdict));
+            self.last = Some(last.clone());
+            self.said.insert(key.clone(), last);
             passed.changed.push(key.clone());
         }
     }
@@ -253,7 +257,7 @@ impl Reports {
 
     /// What is known about a Service.
     pub(super) fn announced(&self, key: &ServiceKey) -> Announced {
-        self.said.get(key).map_or(Announced::Unknown, |verdict| Announced::Said(verdict.clone()))
+        self.said.get(key).map_or(Announced::Unknown, |verdict| Announced::Said(Verdict::clone(verdict)))
     }
 
     /// When to look again although nothing happened.

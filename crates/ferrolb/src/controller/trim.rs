@@ -23,21 +23,39 @@ pub(super) fn service(service: &mut Service) {
     for port in ports.iter_mut().flatten() {
         (port.name, port.app_protocol, port.target_port, port.node_port) = (None, None, None, None);
     }
+    if let Some(status) = &mut service.status {
+        tight(&mut status.conditions);
+        if let Some(load_balancer) = &mut status.load_balancer {
+            tight(&mut load_balancer.ingress);
+        }
+    }
     let local = spec.external_traffic_policy.as_deref() == Some("Local");
     service.spec = Some(ServiceSpec {
         type_: spec.type_,
         load_balancer_class: spec.load_balancer_class,
         load_balancer_ip: spec.load_balancer_ip,
         cluster_ip: spec.cluster_ip,
-        cluster_ips: spec.cluster_ips,
-        ip_families: spec.ip_families,
+        cluster_ips: tightened(spec.cluster_ips),
+        ip_families: tightened(spec.ip_families),
         ip_family_policy: spec.ip_family_policy,
         external_traffic_policy: spec.external_traffic_policy,
         // Only with Local does the selector decide anything (spec §4.6).
         selector: spec.selector.filter(|_| local),
-        ports,
+        ports: tightened(ports),
         ..ServiceSpec::default()
     });
+}
+
+/// A list that was read has room for four at least, and nearly all have one.
+fn tight<T>(list: &mut Option<Vec<T>>) {
+    if let Some(list) = list {
+        list.shrink_to_fit();
+    }
+}
+
+fn tightened<T>(mut list: Option<Vec<T>>) -> Option<Vec<T>> {
+    tight(&mut list);
+    list
 }
 
 /// Which nodes have endpoints that serve: not their addresses, and no node twice.

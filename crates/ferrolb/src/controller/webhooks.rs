@@ -21,7 +21,8 @@ pub(super) async fn run_alone(
 ) -> anyhow::Result<()> {
     let (_always, leads) = watch::channel(true);
     let mut watches = Watches::default();
-    webhooks(client, settings, &mut watches, leads).run(ready, stop).await
+    let stores = Configuration::follow(&mut watches, client, &settings.namespace);
+    webhooks(client, settings, stores, leads).run(ready, stop).await
 }
 
 /// Serves webhooks beside the allocation; `ready` is true when `allocates` and the webhooks are.
@@ -37,8 +38,7 @@ pub(super) async fn run_beside(
 ) -> anyhow::Result<()> {
     let (leading, leads) = watch::channel(lead.borrow_and_update().is_some());
     let (serving, mut serves) = watch::channel(false);
-    let mut watches = Watches::default();
-    let run = webhooks(&around.client, &around.settings, &mut watches, leads).run(serving, stop);
+    let run = webhooks(&around.client, &around.settings, around.configuration.clone(), leads).run(serving, stop);
     let follow = async {
         loop {
             let both = *allocates.borrow_and_update() && *serves.borrow_and_update();
@@ -62,8 +62,7 @@ pub(super) async fn run_beside(
     }
 }
 
-fn webhooks(client: &Client, settings: &Settings, watches: &mut Watches, leads: watch::Receiver<bool>) -> Webhooks {
-    let stores = Configuration::follow(watches, client, &settings.namespace);
+fn webhooks(client: &Client, settings: &Settings, stores: Configuration, leads: watch::Receiver<bool>) -> Webhooks {
     Webhooks::new(client.clone(), settings.namespace.clone(), settings.webhook.clone(), stores, leads)
         .of_deployment(settings.deployment.clone())
 }

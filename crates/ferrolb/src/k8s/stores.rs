@@ -34,16 +34,44 @@ use super::malformed::Malformed;
 pub struct Watches {
     /// Counts changes of any kind.
     changes: watch::Sender<u64>,
-    seen: watch::Receiver<u64>,
-    /// Kinds whose first list is not complete.
-    pending: Arc<AtomicUsize>,
+    observer: Observer,
     tasks: JoinSet<()>,
 }
 
 impl Default for Watches {
     fn default() -> Self {
         let (changes, seen) = watch::channel(0);
-        Self { changes, seen, pending: Arc::default(), tasks: JoinSet::new() }
+        Self { changes, observer: Observer { seen, pending: Arc::default() }, tasks: JoinSet::new() }
+    }
+}
+
+/// Looks at [`Watches`] that may be somebody else's: whether they are complete, and when anything changes.
+#[derive(Clone, Debug)]
+pub struct Observer {
+    seen: watch::Receiver<u64>,
+    /// Kinds whose first list is not complete.
+    pending: Arc<AtomicUsize>,
+}
+
+impl Observer {
+    /// Whether every kind followed has been listed once.
+    pub fn are_synced(&self) -> bool {
+        self.pending.load(Ordering::Acquire) == 0
+    }
+
+    /// Returns when every kind followed has been listed once. No plan before that: what is not known yet would look
+    /// like what is gone.
+    pub async fn synced(&mut self) {
+        while !self.are_synced() {
+            self.changed().await;
+        }
+    }
+
+    /// Returns when something changed since the last call; never, once the watches are gone.
+    pub async fn changed(&mut self) {
+        if self.seen.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }
 
@@ -56,11 +84,11 @@ impl Watches {
         K::DynamicType: Default + Eq + Hash + Clone + Unpin + Send + Sync,
     {
         let (store, writer) = reflector::store::<K>();
-        let (changes, pending) = (self.changes.clone(), self.pending.clone());
+        let (changes, pending) = (self.changes.clone(), self.observer.pending.clone());
         pending.fetch_add(1, Ordering::AcqRel);
         self.tasks.spawn(async move {
             let listed = Arc::new(AtomicBool::new(false));
-            let objects = patient(api, config, trim, listed.clone());
+            let objects = patient(api, config.page_size(PAGE), trim, listed.clone());
             keep(reflector::reflector(writer, objects), &listed, &changes, &pending).await;
         });
         store
@@ -72,23 +100,25 @@ impl Watches {
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
         let (store, writer) = reflector::store::<K>();
-        let (changes, pending) = (self.changes.clone(), self.pending.clone());
+        let (changes, pending) = (self.changes.clone(), self.observer.pending.clone());
         pending.fetch_add(1, Ordering::AcqRel);
         let malformed = malformed.clone();
         self.tasks.spawn(async move {
             let listed = Arc::new(AtomicBool::new(false));
             let mut listing = Vec::new();
             let news = changes.clone();
-            let objects = patient(api, watcher::Config::default(), |_| (), listed.clone()).filter_map(move |event| {
-                let left = match event {
-                    Err(error) => Some(Err(error)),
-                    Ok(event) => malformed.sort(event, &mut listing).map(Ok),
-                };
-                if left.is_none() {
-                    news.send_modify(|count| *count = count.wrapping_add(1));
-                }
-                std::future::ready(left)
-            });
+            let objects = patient(api, watcher::Config::default().page_size(PAGE), |_| (), listed.clone()).filter_map(
+                move |event| {
+                    let left = match event {
+                        Err(error) => Some(Err(error)),
+                        Ok(event) => malformed.sort(event, &mut listing).map(Ok),
+                    };
+                    if left.is_none() {
+                        news.send_modify(|count| *count = count.wrapping_add(1));
+                    }
+                    std::future::ready(left)
+                },
+            );
             keep(reflector::reflector(writer, objects), &listed, &changes, &pending).await;
         });
         store
@@ -105,7 +135,7 @@ impl Watches {
         self.tasks.spawn(async move {
             let listed = Arc::new(AtomicBool::new(false));
             let mut events =
-                std::pin::pin!(patient(api, watcher::Config::default().page_size(FED_PAGE), trim, listed.clone()));
+                std::pin::pin!(patient(api, watcher::Config::default().page_size(PAGE), trim, listed.clone()));
             let mut narrator = Narrator::of::<K>();
             let mut list = Vec::new();
             while let Some(event) = events.next().await {
@@ -134,18 +164,19 @@ impl Watches {
         });
     }
 
-    /// Whether every kind followed has been listed once.
-    pub fn are_synced(&self) -> bool {
-        self.pending.load(Ordering::Acquire) == 0
+    /// Somebody else's view of them.
+    pub fn observer(&self) -> Observer {
+        self.observer.clone()
     }
 
-    /// Returns when every kind followed has been listed once. No plan before that: what is not known yet would look
-    /// like what is gone.
+    /// See [`Observer::are_synced`].
+    pub fn are_synced(&self) -> bool {
+        self.observer.are_synced()
+    }
+
+    /// See [`Observer::synced`].
     pub async fn synced(&mut self) {
-        while !self.are_synced() {
-            // The sender lives as long as this object.
-            let _ = self.seen.changed().await;
-        }
+        self.observer.synced().await;
     }
 
     /// How many changes there were.
@@ -153,9 +184,9 @@ impl Watches {
         *self.changes.borrow()
     }
 
-    /// Returns when something changed since the last call.
+    /// See [`Observer::changed`].
     pub async fn changed(&mut self) {
-        let _ = self.seen.changed().await;
+        self.observer.changed().await;
     }
 }
 
@@ -185,8 +216,8 @@ async fn keep<K: Resource<DynamicType: Default>>(
     }
 }
 
-/// Objects in one page of a list of a kind that is fed: there may be ten thousand, and a page is in memory untrimmed.
-const FED_PAGE: u32 = 200;
+/// Objects in one page of a list: there may be ten thousand, and a page is in memory untrimmed, several times over.
+const PAGE: u32 = 200;
 
 /// What happened to the objects of a kind that is [fed](Watches::feed).
 #[derive(Debug)]

@@ -122,8 +122,8 @@ pub(super) fn publish<'a>(events: &Events, notices: Vec<Notice>, service: impl F
         let about = ObjectReference {
             api_version: Some("v1".to_owned()),
             kind: Some("Service".to_owned()),
-            namespace: Some(key.namespace.clone()),
-            name: Some(key.name.clone()),
+            namespace: Some(key.namespace.to_string()),
+            name: Some(key.name.to_string()),
             uid: service(&key).and_then(|service| service.metadata.uid.clone()),
             ..ObjectReference::default()
         };

@@ -141,6 +141,7 @@ fn trim_service(service: &mut Service) {
     service.status = status.map(|mut load_balancer| {
         let plain = |entry: LoadBalancerIngress| LoadBalancerIngress { ip: entry.ip, ..LoadBalancerIngress::default() };
         load_balancer.ingress = load_balancer.ingress.map(|ingress| ingress.into_iter().map(plain).collect());
+        load_balancer.ingress.iter_mut().for_each(Vec::shrink_to_fit);
         ServiceStatus { load_balancer: Some(load_balancer), ..ServiceStatus::default() }
     });
     service.metadata = ObjectMeta {

@@ -46,8 +46,8 @@ pub(super) type Wanted = BTreeMap<ServiceKey, ServiceL2StatusDetails>;
 pub(super) fn wanted(own: &NodeName, answering: &BTreeMap<ServiceKey, Answering>) -> Wanted {
     let details = |key: &ServiceKey, one: &Answering| ServiceL2StatusDetails {
         node: own.to_string(),
-        service_name: key.name.clone(),
-        service_namespace: key.namespace.clone(),
+        service_name: key.name.to_string(),
+        service_namespace: key.namespace.to_string(),
         interfaces: match one.selected {
             true => one.links.iter().map(|(name, _)| InterfaceInfo { name: name.clone() }).collect(),
             false => Vec::new(),

@@ -117,8 +117,8 @@ fn service_state(key: &ServiceKey, service: &Service, facts: &Facts<'_>) -> Serv
     };
     let (node, links) = answer.map(|(node, links)| (Some(node.to_string()), links.clone())).unwrap_or_default();
     ServiceState {
-        namespace: key.namespace.clone(),
-        name: key.name.clone(),
+        namespace: key.namespace.to_string(),
+        name: key.name.to_string(),
         pool: plan.and_then(|plan| plan.pool.clone()),
         state,
         node,

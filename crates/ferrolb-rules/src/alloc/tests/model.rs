@@ -115,7 +115,7 @@ impl Model {
         if others().any(|other| !alike(other)) {
             return Some(Code::SharingRefused);
         }
-        others().any(|other| !other.ports.is_disjoint(&request.ports)).then_some(Code::PortInUse)
+        others().any(|other| other.ports.iter().any(|port| request.ports.contains(port))).then_some(Code::PortInUse)
     }
 
     fn pick(&self, pool: &Pool, request: &Request, families: Families) -> Option<Vec<IpAddr>> {
@@ -203,7 +203,7 @@ fn requests() -> impl Strategy<Value = Request> {
         labels: BTreeMap::new(),
         sharing_key: if key == 0 { String::new() } else { format!("k{key}") },
         backend_key: if backend == 0 { String::new() } else { "app=x".to_owned() },
-        ports: BTreeSet::from([("TCP".to_owned(), port)]),
+        ports: vec![("TCP".into(), port)],
     })
 }
 

@@ -10,10 +10,25 @@ fn addresses_go_before_conditions_and_conditions_wait_until_the_last_address_is_
     assert_eq!(queue.next(now), Some(key("address")));
     queue.sent(&key("address"), "1", Distance::Addresses);
     assert_eq!(queue.next(now), None);
-    assert!(queue.has_addresses());
     queue.ended(&key("address"), Ending::Stored, Some("1"), now);
     assert_eq!(queue.next(now), Some(key("words")));
-    assert!(!queue.has_addresses());
+}
+
+#[test]
+fn who_is_behind_with_addresses_stays_so_until_the_last_one_is_out_and_a_few_at_a_time_are_not_behind() {
+    let (mut queue, now) = (Queue::default(), Instant::now());
+    queue.want(&key("a"), Distance::Addresses);
+    assert_eq!(queue.next(now), Some(key("a")));
+    queue.sent(&key("a"), "1", Distance::Addresses);
+    assert!(!queue.is_behind());
+    queue.want(&key("b"), Distance::Addresses);
+    assert!(queue.is_behind());
+    assert_eq!(queue.next(now), Some(key("b")));
+    queue.sent(&key("b"), "1", Distance::Addresses);
+    queue.ended(&key("a"), Ending::Stored, Some("2"), now);
+    assert!(queue.is_behind());
+    queue.ended(&key("b"), Ending::Stored, Some("2"), now);
+    assert!(!queue.is_behind());
 }
 
 #[test]
@@ -58,4 +73,13 @@ fn a_service_is_unsettled_from_the_decision_until_the_watch_brings_the_write() {
     queue.ended(&key("a"), Ending::Stored, Some("1"), now);
     assert!(queue.is_unsettled(&key("a")));
     assert!(queue.seen(&key("a"), "2"));
+}
+
+#[test]
+fn what_waits_for_addresses_does_not_wake_the_loop_while_they_wait() {
+    let now = Instant::now();
+    let later = now + Duration::from_secs(1);
+    assert_eq!(earliest(&[Some(later), None], &[Some(now)], false), Some(now));
+    assert_eq!(earliest(&[Some(later), None], &[Some(now)], true), Some(later));
+    assert_eq!(earliest(&[None], &[Some(now)], true), None);
 }
