@@ -89,6 +89,8 @@ struct Peer {
     /// It counts on us to watch it.
     counts_on_us: bool,
     standing: Standing,
+    /// It is gone because it was found dead, not because it left or a hold-off is over.
+    dead: bool,
     /// Since when it is up.
     up_at: Option<Instant>,
     /// Of its kernel, the last answers.
@@ -121,6 +123,7 @@ impl Peer {
             ready: false,
             counts_on_us: false,
             standing: Standing::Unknown,
+            dead: false,
             up_at: None,
             echo_at: None,
             neighbour_at: None,

@@ -70,7 +70,10 @@ impl Watch {
             _ if peer.burst.is_some() => return self.look(now, node),
             Standing::Up if watched && silent_for.is_some_and(|span| span >= silence) => self.suspect(now, node),
             Standing::Unknown if watched && !peer.voices.contains_key(&self.own) => self.suspect(now, node),
-            Standing::Down { until, .. } if until <= now => self.set_standing(node, Standing::Gone { since: now }),
+            Standing::Down { until, .. } if until <= now => {
+                self.set_standing(node, Standing::Gone { since: now });
+                self.peers.entry(node).and_modify(|peer| peer.dead = false);
+            }
             Standing::Down { .. } if watched => self.nurse(now, node),
             _ => {}
         }
@@ -161,6 +164,9 @@ impl Watch {
             differs.then_some((*node, next))
         }) {
             self.set_standing(node, standing);
+            if let Some(peer) = self.peers.get_mut(&node) {
+                peer.dead = peer.is_gone();
+            }
         }
     }
 
@@ -179,7 +185,7 @@ impl Watch {
 
     /// What the voices say, if they say anything.
     fn judge(&self, now: Instant, node: NodeId, peer: &Peer) -> Option<Standing> {
-        if peer.voices.is_empty() || peer.is_gone() {
+        if peer.voices.is_empty() || (peer.is_gone() && !peer.dead) {
             return None;
         }
         let counted = |who: NodeId| who == self.own || !matches!(self.standing(who), Standing::Gone { .. });
@@ -193,8 +199,12 @@ impl Watch {
         if answers > 0 {
             let hold_off = self.hold_off(peer.state);
             let quiet = peer.heard_at.is_none_or(|at| now.saturating_duration_since(at) >= self.timing.interval);
-            let judged = matches!(peer.standing, Standing::Up | Standing::Unknown);
+            // Dead to us, and its kernel answers others: it was we who were cut off.
+            let judged = !matches!(peer.standing, Standing::Down { .. });
             return (judged && quiet).then(|| Standing::Down { since: now, until: now + hold_off });
+        }
+        if peer.is_gone() {
+            return None;
         }
         let alone = peer.voices.contains_key(&self.own) && self.hears_no_other_watcher(now, node);
         (voices >= 2 || alone).then_some(Standing::Gone { since: now })
