@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -24,6 +25,8 @@ type Faults struct {
 	RetryAfter string
 	// CutAfter ends every answer, which cuts watches; what is under way when it is set goes on.
 	CutAfter time.Duration
+	// CloseAfter, in seconds, has the API server end watches in good order that soon, as it does by itself after some minutes.
+	CloseAfter int
 	// Expire answers watches with 410 Gone, as after a compaction.
 	Expire bool
 	// Only limits the faults to some requests.
@@ -101,7 +104,7 @@ func (f *FaultyServer) next(r *http.Request) Faults {
 	if faults.Only != nil && !faults.Only(r) {
 		return Faults{}
 	}
-	if faults.Delay != 0 || faults.Status != 0 || faults.CutAfter != 0 || faults.Expire && watches(r) {
+	if faults.Delay != 0 || faults.Status != 0 || faults.CutAfter != 0 || (faults.Expire || faults.CloseAfter != 0) && watches(r) {
 		f.seen++
 	}
 	return faults
@@ -139,6 +142,11 @@ func (f *FaultyServer) handler(proxy http.Handler) http.Handler {
 			ctx, cancel := context.WithTimeout(r.Context(), faults.CutAfter)
 			defer cancel()
 			r = r.WithContext(ctx)
+		}
+		if faults.CloseAfter != 0 && watches(r) {
+			query := r.URL.Query()
+			query.Set("timeoutSeconds", strconv.Itoa(faults.CloseAfter))
+			r.URL.RawQuery = query.Encode()
 		}
 		w.Header().Del("Content-Type")
 		proxy.ServeHTTP(w, r)

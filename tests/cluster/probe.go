@@ -77,7 +77,8 @@ func (m *Machine) askARP(target netip.Addr) ([]Answer, error) {
 		if err != nil {
 			return nil, err
 		}
-		if n < 28 || binary.BigEndian.Uint16(frame[6:]) != 2 || [4]byte(frame[14:18]) != target.As4() {
+		// What is told to everybody without being asked is no answer: it is not for this machine's address.
+		if n < 28 || binary.BigEndian.Uint16(frame[6:]) != 2 || [4]byte(frame[14:18]) != target.As4() || [4]byte(frame[24:28]) != m.IPv4.As4() {
 			continue
 		}
 		mac := append(net.HardwareAddr{}, frame[8:14]...)

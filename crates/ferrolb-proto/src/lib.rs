@@ -17,8 +17,11 @@
 
 pub mod announce;
 pub mod arp;
+pub mod bfd;
+pub mod bgp;
 pub mod ethernet;
 pub mod liveness;
 pub mod ndp;
 pub mod seal;
+pub mod segment;
 pub mod sim;

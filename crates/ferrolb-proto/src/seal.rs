@@ -1,7 +1,7 @@
 //! Sealed datagrams: whoever does not have the shared secret can neither read, forge nor repeat them.
 //!
 //! ```text
-//! | version 1 | key id 4 | boot id 8 | sequence 8 | ChaCha20-Poly1305 ciphertext and tag |
+//! | purpose 1 | key id 4 | boot id 8 | sequence 8 | ChaCha20-Poly1305 ciphertext and tag |
 //! ```
 //!
 //! Every start of a program has its own random boot id, and from secret and boot id its own key. So the sequence number
@@ -18,7 +18,16 @@ use ring::hmac;
 #[cfg(test)]
 mod tests;
 
-const VERSION: u8 = 1;
+/// What the datagrams carry. It is their first byte and goes into the key, so one port can serve both and neither can
+/// be replayed as the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Membership and documents ([`crate::liveness`]).
+    Gossip = 1,
+    /// Who answers on a segment ([`crate::segment`]).
+    Segment = 2,
+}
+
 const HEADER: usize = 1 + 4 + 8 + 8;
 /// What sealing adds to a message.
 pub const OVERHEAD: usize = HEADER + 16;
@@ -29,6 +38,7 @@ const SENDERS: usize = 1024;
 
 /// Seals and opens.
 pub struct Seal {
+    purpose: Purpose,
     secret: hmac::Key,
     key_id: [u8; 4],
     boot: u64,
@@ -79,11 +89,19 @@ pub enum OpenError {
 }
 
 impl Seal {
-    /// Prepares sealing with a secret of any length. `boot` is random and new at every start.
+    /// Prepares sealing of gossip with a secret of any length. `boot` is random and new at every start.
     ///
     /// # Errors
     /// The secret is empty.
     pub fn new(secret: &[u8], boot: u64) -> Result<Self, SealError> {
+        Self::with_purpose(Purpose::Gossip, secret, boot)
+    }
+
+    /// As [`Self::new`], for datagrams that carry something else.
+    ///
+    /// # Errors
+    /// The secret is empty.
+    pub fn with_purpose(purpose: Purpose, secret: &[u8], boot: u64) -> Result<Self, SealError> {
         if secret.is_empty() {
             return Err(SealError::EmptySecret);
         }
@@ -91,15 +109,15 @@ impl Seal {
         let id = hmac::sign(&secret, b"ferrolb key id 1");
         let mut key_id = [0; 4];
         key_id.copy_from_slice(id.as_ref().get(..4).unwrap_or_default());
-        let own = key_of(&secret, boot)?;
-        Ok(Self { secret, key_id, boot, own, sequence: 0, senders: BTreeMap::new(), turn: 0 })
+        let own = key_of(purpose, &secret, boot)?;
+        Ok(Self { purpose, secret, key_id, boot, own, sequence: 0, senders: BTreeMap::new(), turn: 0 })
     }
 
     /// Seals a message.
     pub fn seal(&mut self, message: &[u8]) -> Vec<u8> {
         self.sequence += 1;
         let mut datagram = Vec::with_capacity(message.len() + OVERHEAD);
-        datagram.push(VERSION);
+        datagram.push(self.purpose as u8);
         datagram.extend(self.key_id);
         datagram.extend(self.boot.to_be_bytes());
         datagram.extend(self.sequence.to_be_bytes());
@@ -117,10 +135,18 @@ impl Seal {
     /// # Errors
     /// Says why not.
     pub fn open(&mut self, datagram: &[u8]) -> Result<Vec<u8>, OpenError> {
+        self.open_from(datagram).map(|(_, message)| message)
+    }
+
+    /// As [`Self::open`], and says which boot id sealed it.
+    ///
+    /// # Errors
+    /// Says why not.
+    pub fn open_from(&mut self, datagram: &[u8]) -> Result<(u64, Vec<u8>), OpenError> {
         let (header, body) = datagram.split_at_checked(HEADER).ok_or(OpenError::NotOurs)?;
         let number = |at: usize| header.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
         let (Some(boot), Some(sequence)) = (number(5), number(13)) else { return Err(OpenError::NotOurs) };
-        if header.first() != Some(&VERSION) || body.len() < 16 {
+        if header.first() != Some(&(self.purpose as u8)) || body.len() < 16 {
             return Err(OpenError::NotOurs);
         }
         if header.get(1..5) != Some(&self.key_id) {
@@ -133,15 +159,18 @@ impl Seal {
         if known.is_some_and(|sender| sender.has_seen(sequence)) {
             return Err(OpenError::Replayed);
         }
-        let new_key =
-            if known.is_none() { Some(key_of(&self.secret, boot).map_err(|_| OpenError::Forged)?) } else { None };
+        let new_key = if known.is_none() {
+            Some(key_of(self.purpose, &self.secret, boot).map_err(|_| OpenError::Forged)?)
+        } else {
+            None
+        };
         let key = new_key.as_ref().or(known.map(|sender| &sender.key)).ok_or(OpenError::Forged)?;
         let mut body = body.to_vec();
         let opened = key.open_in_place(nonce(sequence), Aad::from(header), &mut body);
         let length = opened.map_err(|_| OpenError::Forged)?.len();
         body.truncate(length);
         self.remember(boot, sequence, new_key);
-        Ok(body)
+        Ok((boot, body))
     }
 
     fn remember(&mut self, boot: u64, sequence: u64, new_key: Option<LessSafeKey>) {
@@ -183,9 +212,12 @@ fn nonce(sequence: u64) -> Nonce {
     Nonce::assume_unique_for_key(bytes)
 }
 
-fn key_of(secret: &hmac::Key, boot: u64) -> Result<LessSafeKey, SealError> {
+fn key_of(purpose: Purpose, secret: &hmac::Key, boot: u64) -> Result<LessSafeKey, SealError> {
     let mut context = hmac::Context::with_key(secret);
-    context.update(b"ferrolb datagram key 1");
+    context.update(match purpose {
+        Purpose::Gossip => b"ferrolb datagram key 1",
+        Purpose::Segment => b"ferrolb segment key 1 ",
+    });
     context.update(&boot.to_be_bytes());
     let key = UnboundKey::new(&CHACHA20_POLY1305, context.sign().as_ref()).map_err(|_| SealError::Cipher)?;
     Ok(LessSafeKey::new(key))

@@ -2,6 +2,9 @@
 //!
 //! Datagrams get lost, late and out of order; links are cut, also one way; hosts die. The machines under test live
 //! outside: they hand in what they send and are handed what arrives. The same seed gives the same history, bit for bit.
+//!
+//! [`cluster`] goes further: whole nodes of a segment, with everything that happens to nodes; [`history`] judges what was
+//! recorded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -9,6 +12,9 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
+
+pub mod cluster;
+pub mod history;
 
 /// A datagram on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]

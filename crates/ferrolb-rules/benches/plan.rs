@@ -2,7 +2,7 @@
 //! 5 ms), and after a node died.
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -69,7 +69,7 @@ fn snapshot() -> Snapshot {
         endpoints: (0..SERVICES).map(|number| (name(number), vec![slice(number)])).collect(),
         members: Some((0..NODES).map(|number| NodeName::new(format!("node-{number}"))).collect()),
         own: NodeName::new("node-7"),
-        own_interfaces: BTreeSet::from(["eth0".to_owned()]),
+        interfaces: BTreeMap::from([(NodeName::new("node-7"), BTreeSet::from(["eth0".to_owned()]))]),
         nodes: nodes.into_iter().map(|node| (NodeName::new(node.metadata.name.clone().unwrap()), node)).collect(),
         ..Snapshot::default()
     }

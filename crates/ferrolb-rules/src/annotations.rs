@@ -156,6 +156,16 @@ pub fn findings(service: &Service, written: Option<&str>) -> Vec<Finding> {
         .collect()
 }
 
+/// What is to be said about an annotation that stands somewhere else than on a Service: in the values of a chart that
+/// makes one. `all` are those beside it.
+pub fn finding_of(key: &str, value: &str, all: &BTreeMap<String, String>, object: &str) -> Option<Finding> {
+    let mut service = Service::default();
+    service.metadata.annotations = Some(all.clone());
+    let (code, message, fix) = judge(key, value, &service, None)?;
+    let severity = if code == Code::DeprecatedAnnotation { Severity::Note } else { Severity::Warning };
+    Some(Finding::new(code, severity, object, message).at_field(key).with_fix(fix))
+}
+
 type Judgement = Option<(Code, String, String)>;
 
 fn judge(key: &str, value: &str, service: &Service, written: Option<&str>) -> Judgement {

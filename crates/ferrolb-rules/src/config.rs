@@ -42,6 +42,8 @@ pub struct Resources {
     pub namespaces: Vec<Arc<Namespace>>,
     /// Every Node known, for `nodeSelectors`.
     pub nodes: Vec<Arc<Node>>,
+    /// What could not be read at all, each with its object. Errors keep the configuration from loading.
+    pub malformed: Vec<Finding>,
 }
 
 /// A configuration that holds together.
@@ -128,6 +130,8 @@ impl Invalid {
 /// Every finding that makes the configuration unusable, in order of object name.
 pub fn parse(resources: &Resources) -> Result<Config, Invalid> {
     let mut report = Report::default();
+    let (errors, notes) = resources.malformed.iter().cloned().partition(|one| one.severity == Severity::Error);
+    (report.errors, report.notes) = (errors, notes);
     let communities = communities::parse(&resources.communities, &mut report);
     let mut pools = pools::parse(&resources.pools, &resources.namespaces, &mut report);
     overlap::check(&mut pools, &mut report);

@@ -15,19 +15,29 @@
 //! | [`admission`] | is this object accepted, and what is said about it? |
 //! | [`annotations`] | which annotations of a Service do nothing? |
 //! | [`table`] | who got which address, as told among hosts without an API server? |
+//! | [`picture`] | what does a set of objects come to, seen once and from outside? |
+//! | [`why`] | which rule is the first that fails for a Service? |
+//! | [`changes`] | what would become of every Service if other objects were in force? |
+//! | [`surroundings`] | will it work in this cluster? |
+//! | [`values`] | which values of the chart do nothing? |
 //! | [`reason`] | what do we call each way in which something does not work? |
 
 pub mod admission;
 pub mod alloc;
 pub mod annotations;
 pub mod api;
+pub mod changes;
 pub mod config;
 #[cfg(test)]
 mod fixtures;
 pub mod l2;
 pub mod names;
+pub mod picture;
 pub mod plan;
 pub mod range;
 pub mod reason;
 pub mod service;
+pub mod surroundings;
 pub mod table;
+pub mod values;
+pub mod why;

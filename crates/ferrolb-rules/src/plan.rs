@@ -44,10 +44,14 @@ pub struct Snapshot {
     pub members: Option<BTreeSet<NodeName>>,
     /// The node that the plan is for; an empty name: for none, by somebody who only wants to know.
     pub own: NodeName,
-    /// Its interfaces.
-    pub own_interfaces: BTreeSet<String>,
+    /// The interfaces of the nodes, of each that tells which of its interfaces can announce. They have no part in the
+    /// election (spec §6.1): they say why an elected node is silent.
+    pub interfaces: BTreeMap<NodeName, BTreeSet<String>>,
     /// Per node, the Services that do not work there although nothing else says so.
     pub unhealthy: BTreeMap<NodeName, BTreeSet<ServiceKey>>,
+    /// The nodes that say that none of their interfaces can announce. They are no candidates; upstream, where no node
+    /// tells, elects them (spec §6.1).
+    pub without_interface: BTreeSet<NodeName>,
     /// How to look at it all.
     pub options: Options,
 }
@@ -89,6 +93,11 @@ impl Plan {
         let place = self.services.binary_search_by(|plan| plan.service.cmp(key)).ok()?;
         self.services.get(place)
     }
+}
+
+/// Whether any advertisement of a configuration is for a Service with the addresses of its status.
+pub fn is_advertised(service: &Service, config: &Config) -> bool {
+    judge::is_advertised(service, config)
 }
 
 /// Makes plans, and remembers what went into the last one.

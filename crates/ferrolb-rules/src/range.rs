@@ -100,9 +100,14 @@ impl AddressRange {
         if let Ok(address) = text.parse::<IpAddr>() {
             return Err(RangeError::BareAddress(text.to_owned(), if address.is_ipv4() { 32 } else { 128 }));
         }
-        match text.parse::<IpNet>() {
-            Ok(net) => Self::between(text, net.network(), net.broadcast()),
-            Err(_) => Err(RangeError::InvalidCidr(text.to_owned())),
+        // The standard library's parser refuses leading zeros, which some programs read as octal; ipnet's takes them.
+        let net = text.split_once('/').and_then(|(address, length)| {
+            let digits = length.bytes().all(|byte| byte.is_ascii_digit());
+            IpNet::new(address.parse().ok()?, length.parse().ok().filter(|_| digits)?).ok()
+        });
+        match net {
+            Some(net) => Self::between(text, net.network(), net.broadcast()),
+            None => Err(RangeError::InvalidCidr(text.to_owned())),
         }
     }
 

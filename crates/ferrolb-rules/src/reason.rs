@@ -8,10 +8,12 @@
 //! |---|---|---|
 //! | LB00xx | the program itself: manifests, state, configuration as a whole | `reason/system.rs`, from LB0020 `reason/cluster.rs`, from LB0023 `reason/speaker.rs`, from LB0031 `reason/flags.rs` |
 //! | LB004x | the webhooks | `reason/webhooks.rs` |
+//! | LB005x | the cluster around us | `reason/surroundings.rs` |
 //! | LB10xx | a Service has no address | `reason/pending.rs`, from LB1008 `reason/refused.rs` |
 //! | LB11xx | an address is not announced | `reason/announce.rs`, from LB1111 `reason/wire.rs`, from LB1130 `reason/reporting.rs` |
 //! | LB12xx | what the wire says | `reason/wire.rs` |
 //! | LB20xx | annotations on Services | `reason/annotations.rs` |
+//! | LB30xx | values of the chart | `reason/values.rs` |
 //! | LB40xx | pools | `reason/config.rs` |
 //! | LB41xx | layer-2 advertisements | `reason/advertise.rs` |
 //! | LB42xx | communities | `reason/advertise.rs` |
@@ -36,9 +38,11 @@ mod pending;
 mod refused;
 mod reporting;
 mod speaker;
+mod surroundings;
 mod system;
 #[cfg(test)]
 mod tests;
+mod values;
 mod webhooks;
 mod wire;
 
@@ -90,6 +94,8 @@ codes! {
     NodeNameTaken = 13,
     /// Another host seals its datagrams with another secret; the two do not hear each other.
     SecretMismatch = 14,
+    /// Membership cannot listen: the address is not this host's, or the port is taken.
+    MembershipDeaf = 15,
     /// The API server does not serve one of our kinds: its CRD is not installed.
     KindMissing = 20,
     /// The API server refuses what we must read or write.
@@ -104,6 +110,8 @@ codes! {
     ConfigurationHeld = 25,
     /// The file of interfaces to leave alone cannot be used.
     ExclusionInvalid = 26,
+    /// A stored object of ours does not fit its kind: it was stored under another definition.
+    ObjectMalformed = 27,
     /// A flag or variable that is unknown, or whose value makes no sense.
     FlagInvalid = 31,
     /// A flag or variable that is accepted and does nothing.
@@ -114,6 +122,22 @@ codes! {
     WebhookCertificateMissing = 41,
     /// The webhooks' certificate authority could not be made known to the API server.
     WebhookNotTrusted = 42,
+    /// Pod Security refuses the speaker's pods.
+    PodSecurityForbids = 51,
+    /// No controller is ready.
+    ControllerAway = 52,
+    /// A node lacks a ready speaker.
+    SpeakerIncomplete = 53,
+    /// kube-proxy in IPVS mode lets every node answer ARP.
+    StrictArpOff = 54,
+    /// Another load balancer takes the same Services.
+    RivalLoadBalancer = 55,
+    /// A webhook with `failurePolicy: Fail` that nobody answers.
+    WebhookLeftover = 56,
+    /// One node only may announce.
+    NoFailover = 57,
+    /// Kubernetes is older than what is supported (decision D23).
+    KubernetesUntried = 58,
 
     /// No IPAddressPool is configured.
     NoPool = 1001,
@@ -202,6 +226,11 @@ codes! {
     /// An output annotation that another manager holds at a value that is not true.
     ForeignOutputAnnotation = 2005,
 
+    /// A value that the chart does not have.
+    UnknownValue = 3001,
+    /// A value of the chart that does nothing here.
+    ValueWithoutEffect = 3002,
+
     /// A pool without any address.
     PoolEmpty = 4001,
     /// An entry of `addresses` that is neither a CIDR nor a range.
@@ -262,12 +291,14 @@ const TABLES: &[&[Explanation]] = &[
     speaker::TABLE,
     flags::TABLE,
     webhooks::TABLE,
+    surroundings::TABLE,
     pending::TABLE,
     refused::TABLE,
     announce::TABLE,
     wire::TABLE,
     reporting::TABLE,
     annotations::TABLE,
+    values::TABLE,
     config::TABLE,
     advertise::TABLE,
     peers::TABLE,

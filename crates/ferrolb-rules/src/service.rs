@@ -209,8 +209,10 @@ impl Run<'_> {
     fn other_class(&mut self) {
         let class = self.service.spec.as_ref().and_then(|spec| spec.load_balancer_class.as_deref()).unwrap_or_default();
         let message = match &self.options.load_balancer_class {
-            Some(ours) => format!("its loadBalancerClass is {class:?}, and {ours:?} is served here"),
-            None => format!("its loadBalancerClass is {class:?}, and Services without one are served here"),
+            Some(ours) => format!("its loadBalancerClass is {class:?}, and {ours:?} is served here: it is left alone"),
+            None => format!(
+                "its loadBalancerClass is {class:?}, and Services without one are served here: it is left alone"
+            ),
         };
         self.outcome.refusal = Some(Finding::new(Code::OtherClass, Severity::Note, self.object(), message));
     }

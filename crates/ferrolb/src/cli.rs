@@ -10,14 +10,26 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+mod check;
+mod cluster;
+mod completion;
 mod controller;
 mod explain;
+mod export;
 mod go_flags;
+mod ip;
 mod lab;
+mod lint;
+mod output;
+mod plan;
+mod probe;
 mod process;
+mod reach;
 mod speaker;
 mod standalone;
 pub mod status;
+mod view;
+mod why;
 
 /// The verbs whose command lines are upstream's, and the names that the program may be called by instead: the image has
 /// `/controller` and `/speaker`, so that upstream's start lines need no change.
@@ -43,6 +55,27 @@ enum Verb {
     Lab(lab::Args),
     /// Show pools, Services, peers, and what is wrong.
     Status(status::Args),
+    /// Walk every rule for a Service, up to the first that fails, and say what to do about it.
+    Why(why::Args),
+    /// Say who has an address, and which machine answers for it.
+    Ip(ip::Args),
+    /// Ask the wire: a real ARP request and a TCP connection, and how many machines answered.
+    Probe(probe::Args),
+    /// Ask the wire for every address of a pool or range: is anything else using it?
+    #[command(alias = "pool-scan")]
+    Scan(probe::ScanArgs),
+    /// Show what becomes of each Service if these files were merged: keep, new, change, lose.
+    Plan(plan::Args),
+    /// Judge a cluster: will it work here? With --pre before anything is installed.
+    Check(check::Args),
+    /// Wait until a cluster is ready, or a Service announced, and say which stage is missing.
+    Wait(check::WaitArgs),
+    /// Write a cluster's configuration as clean YAML, with who has which address.
+    Export(export::Args),
+    /// Find what is wrong, does nothing or contradicts in files of a Git repository, without a cluster.
+    Lint(lint::Args),
+    /// Write what a shell needs to complete verbs and flags.
+    Completion(completion::Args),
     /// Explain a code such as LB1104; without a code, list them all.
     Explain(explain::Args),
 }
@@ -73,6 +106,16 @@ pub fn main() -> ExitCode {
         Verb::Standalone(args) => standalone::run(args),
         Verb::Lab(args) => lab::run(args),
         Verb::Status(args) => status::run(&args),
+        Verb::Why(args) => why::run(&args),
+        Verb::Ip(args) => ip::run(&args),
+        Verb::Probe(args) => probe::run(&args),
+        Verb::Scan(args) => probe::scan(&args),
+        Verb::Plan(args) => plan::run(&args),
+        Verb::Check(args) => check::run(&args),
+        Verb::Wait(args) => check::wait(&args),
+        Verb::Export(args) => export::run(&args),
+        Verb::Lint(args) => lint::run(&args),
+        Verb::Completion(args) => completion::run(&args),
         Verb::Explain(args) => explain::run(&args),
     };
     match result {

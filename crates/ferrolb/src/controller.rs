@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use ferrolb_rules::reason::Code;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Api, Client};
@@ -47,6 +48,8 @@ pub const LEASE: &str = "metallb-controller";
 const RELEASE_LIMIT: Duration = Duration::from_millis(700);
 /// Who gains the lead within this time begins as leader.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
+/// Between two tries to see that the memberlist Secret exists.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the command line says (spec §8.6).
 #[derive(Clone, Debug)]
@@ -115,9 +118,8 @@ pub async fn run(
         return webhooks::run_alone(&client, &settings, ready, stop).await;
     }
     if let Some(secret) = settings.ml_secret_name.as_deref().filter(|name| !name.is_empty()) {
-        let ensure = memberlist_secret::ensure(&client, &settings.namespace, secret, settings.deployment.as_deref());
         tokio::select! {
-            result = ensure => result.context("the memberlist Secret")?,
+            result = ensure_secret(&client, &settings, secret) => result.context("the memberlist Secret")?,
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
         }
     }
@@ -146,6 +148,25 @@ pub async fn run(
     release.send_replace(true);
     let _ = tokio::time::timeout(RELEASE_LIMIT, lease).await;
     result
+}
+
+/// Sees to it that speakers have their secret. An API server that is away is waited for: a container that ends instead is
+/// started again after minutes only.
+async fn ensure_secret(client: &Client, settings: &Settings, secret: &str) -> anyhow::Result<()> {
+    let mut said = false;
+    loop {
+        let ensure = memberlist_secret::ensure(client, &settings.namespace, secret, settings.deployment.as_deref());
+        match ensure.await {
+            Err(error) if k8s::is_passing(&error) => {
+                if !std::mem::replace(&mut said, true) {
+                    let (code, fix) = (Code::ApiServerAway, Code::ApiServerAway.explanation().fix);
+                    tracing::warn!(op = "startup", %code, error = format!("{error:#}"), "{code} the memberlist Secret: it is tried again. Fix: {fix}");
+                }
+                tokio::time::sleep(RETRY_INTERVAL).await;
+            }
+            result => return result,
+        }
+    }
 }
 
 /// Leads whenever it is our turn, until it is time to stop.

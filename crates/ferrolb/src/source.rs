@@ -14,7 +14,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 mod dir;
 
-pub use dir::{Loader, Object, Parsed, Placed, parse, watch};
+pub use dir::{Loader, Object, Parsed, Placed, Review, Written, collect, parse, review, watch};
 
 /// Every object in force, each kind in order of namespace and name.
 #[derive(Clone, Debug, Default, PartialEq)]

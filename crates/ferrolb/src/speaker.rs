@@ -24,6 +24,7 @@ use ferrolb_rules::reason::{Code, Finding, Severity};
 use k8s_openapi::api::core::v1::Service;
 use tokio::sync::{mpsc, watch};
 
+use crate::drive::answers;
 use crate::drive::l2::links::Choice;
 use crate::drive::l2::{Frames, L2, Wire};
 use crate::drive::membership::addresses_of;
@@ -41,7 +42,6 @@ mod objects;
 mod reports;
 mod saved;
 mod statuses;
-mod wire;
 
 use decide::{Basis, Decider, Decision, Inputs};
 use meeting::{Alive, Meeting};
@@ -232,7 +232,7 @@ impl Speaker {
         let wire = self.wire.borrow_and_update().clone();
         let outcome = self.decide(&wire, begun);
         if self.announced.as_ref() != Some(&outcome.announce) {
-            self.l2.announce(wire::wanted(&outcome.announce));
+            self.l2.announce(answers::wanted(&outcome.announce));
             self.announced = Some(outcome.announce.clone());
         }
         self.tell(&outcome, &wire);
@@ -334,7 +334,7 @@ impl Speaker {
 
     /// Says what is really so.
     fn tell(&mut self, outcome: &Outcome, wire: &Wire) {
-        let answering = wire::answering(&outcome.announce, wire);
+        let answering = answers::answering(&outcome.announce, wire);
         let notices = self.narrator.announcements(&self.own, &answering, outcome.plan.as_ref());
         narrate::publish(&self.events, notices, |key| outcome.services.get(key).map(|service| &**service));
         let announced = answering.iter().map(|(key, one)| (key.clone(), one.addresses.clone())).collect();

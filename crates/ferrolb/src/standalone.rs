@@ -22,7 +22,8 @@ use ferrolb_rules::reason::{Code, Finding, Severity};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::drive::l2::{L2, Wanted, Wire};
+use crate::drive::answers;
+use crate::drive::l2::{L2, Wire};
 use crate::drive::membership::{self, addresses_of};
 use crate::source::{self, Loaded, Loader};
 use crate::state::{PeerState, State};
@@ -31,6 +32,7 @@ mod bound;
 mod decide;
 mod group;
 mod health;
+mod interfaces;
 mod narrate;
 mod peers;
 mod report;
@@ -42,7 +44,8 @@ use decide::{Decider, Decision, Inputs};
 use group::Group;
 use health::HealthChecks;
 use narrate::Narrator;
-use peers::{Allocates, HostDocument, Peers};
+pub use peers::HostDocument;
+use peers::{Allocates, Peers};
 use store::{Store, StoreError};
 
 /// How long to wait before trying again what the machine refused: saving, binding a port.
@@ -131,19 +134,21 @@ impl Host {
     async fn start(settings: Settings) -> anyhow::Result<Self> {
         let own = NodeName::new(settings.node_name.clone());
         let secret = settings.secret_file.as_deref().map(read_secret).transpose()?;
-        let store = Store::open(&settings.state_dir).context("the state directory cannot be used (--state-dir)")?;
+        let store = Store::open(&settings.state_dir).map_err(|error| unusable(&error))?;
         let (table, start_finding) = match store.table() {
             Ok(table) => (table, None),
             Err(error @ StoreError::Damaged { .. }) => {
                 let finding = Finding::new(Code::StateUnusable, Severity::Warning, "state", error.to_string());
                 (ferrolb_rules::table::Table::default(), Some(finding))
             }
-            Err(error) => return Err(error).context("the saved assignments cannot be read (--state-dir)"),
+            Err(error) => return Err(unusable(&error)),
         };
         let bound = Bound::start(store.bound_path());
         let socket = socket::StatusSocket::bind(&settings.socket)
             .with_context(|| format!("--socket {}", settings.socket.display()))?;
-        let l2 = L2::start(settings.interfaces.clone())?;
+        let mut l2 = L2::start(settings.interfaces.clone())?;
+        // There are no metrics here: without a receiver nothing is counted, and nothing piles up.
+        drop(l2.frames());
         let loader = Loader::new(settings.manifests.clone(), settings.namespace.clone(), Some(store.manifests_path()));
         let manifests = source::watch(loader).await;
         let health = HealthChecks::new();
@@ -208,7 +213,7 @@ impl Host {
             live: live.clone(),
             allocates: allocates.clone(),
             unhealthy: self.sick(&unhealthy),
-            interfaces: wire.interfaces.iter().map(|interface| interface.name.clone()).collect(),
+            interfaces: self.able(&wire),
             unix_seconds: unix_seconds(),
         };
         let before = self.decider.table().clone();
@@ -265,27 +270,26 @@ impl Host {
         sick
     }
 
+    /// Per live host that tells, the interfaces that can announce there.
+    fn able(&self, wire: &Wire) -> BTreeMap<NodeName, BTreeSet<String>> {
+        let others = self.peers.documents().filter(|(host, _)| self.peers.document(host).is_some());
+        let told = others.filter_map(|(host, document)| Some((host.clone(), document.interfaces.as_deref()?)));
+        let own = (self.own.clone(), wire.interfaces.as_slice());
+        told.chain([own]).map(|(host, list)| (host, interfaces::able(list))).collect()
+    }
+
     /// Does what was decided.
     fn act(&mut self, decision: &Decision, wire: &Wire, unhealthy: &BTreeSet<ServiceKey>, findings: &mut Vec<Finding>) {
-        let wanted: Wanted =
-            decision.plan.announce.iter().map(|(address, one)| (*address, one.interfaces.clone())).collect();
         // Bound before it is announced, unbound after it is let go: traffic that comes finds the address.
         findings.extend(self.bound.set(decide::to_bind(decision), wire));
-        self.l2.announce(wanted);
+        self.l2.announce(answers::wanted(&decision.plan.announce));
         self.health.set(&decide::checks(decision));
-        for (interface, why) in &wire.failures {
-            let message = format!("cannot answer on {interface}: {why}");
-            findings.push(Finding::new(
-                Code::InterfaceMissing,
-                Severity::Error,
-                format!("interface/{interface}"),
-                message,
-            ));
-        }
+        findings.extend(interfaces::findings(&self.own, self.settings.interfaces.as_ref(), wire));
         let document = HostDocument {
             table: self.decider.table().clone(),
             announced: wire.announced.clone(),
             unhealthy: unhealthy.clone(),
+            interfaces: Some(wire.interfaces.clone()),
         };
         if self.published.as_ref() != Some(&document) {
             self.group.publish(document.emit());
@@ -315,11 +319,12 @@ impl Host {
             own: &self.own,
             decision,
             announced: &announced,
+            able: &self.able(wire),
             peers: self.peer_states(allocates, live),
             interfaces: wire.interfaces.clone(),
             findings,
         });
-        self.narrator.narrate(&self.own, decision, &state);
+        self.narrator.narrate(&self.own, decision, wire, &state);
         self.state.send_replace(Arc::new(state));
     }
 
@@ -354,6 +359,11 @@ fn read_secret(path: &Path) -> anyhow::Result<Vec<u8>> {
     membership::read_secret(path).with_context(|| {
         format!("--secret-file {}; write one for example by: openssl rand -base64 32 > {0}", path.display())
     })
+}
+
+/// The error of a program that does not start without its state.
+fn unusable(error: &StoreError) -> anyhow::Error {
+    anyhow::anyhow!("--state-dir: {}", Finding::new(Code::StateUnusable, Severity::Error, "state", error.to_string()))
 }
 
 fn unix_seconds() -> i64 {

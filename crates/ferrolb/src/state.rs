@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use ferrolb_proto::ethernet::MacAddr;
 use ferrolb_rules::range::Family;
 use ferrolb_rules::reason::{Code, Finding};
+use k8s_openapi::api::core::v1::Service;
 use serde::{Deserialize, Serialize};
 
 /// Everything one process knows, at one moment.
@@ -137,8 +138,27 @@ pub struct InterfaceState {
     pub name: String,
     /// Its present MAC address.
     pub mac: MacAddr,
+    /// Whether it has a carrier; without one nothing that it says is heard.
+    #[serde(default)]
+    pub carrier: bool,
     /// Whether ARP requests are answered on it.
     pub arp: bool,
     /// Whether neighbour solicitations are answered on it.
     pub ndp: bool,
+}
+
+/// What to type on another machine. HTTP is a guess that is right where it matters: 80 and 443.
+pub fn urls(service: &Service, addresses: &[IpAddr]) -> Vec<String> {
+    let Some(address) = addresses.first() else { return Vec::new() };
+    let host = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
+    let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_ref()).into_iter().flatten();
+    ports
+        .filter(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"))
+        .take(3)
+        .map(|port| match port.port {
+            80 => format!("http://{host}/"),
+            443 => format!("https://{host}/"),
+            other => format!("{host}:{other}"),
+        })
+        .collect()
 }

@@ -1,6 +1,7 @@
 package ferrolb_test
 
 import (
+	"context"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -12,13 +13,18 @@ var deleteOptions = metav1.DeleteOptions{}
 // createBare makes a LoadBalancer Service without endpoints, by one request.
 func (s *system) createBare(t testing.TB, name string) {
 	t.Helper()
+	if err := s.tryCreateBare(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *system) tryCreateBare(ctx context.Context, name string) error {
 	service := &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer, Ports: []corev1.ServicePort{{Port: 80}}, AllocateLoadBalancerNodePorts: new(bool)},
 	}
-	if _, err := s.Client.CoreV1().Services("default").Create(t.Context(), service, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	_, err := s.Client.CoreV1().Services("default").Create(ctx, service, metav1.CreateOptions{})
+	return err
 }
 
 // list is every LoadBalancer Service of the namespace default.

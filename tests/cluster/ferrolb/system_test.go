@@ -44,6 +44,8 @@ type system struct {
 	secrets    string
 	controller *cluster.Process
 	speakers   map[string]*cluster.Process
+	// server is the way of our programs to the API server; the straight one if nil.
+	server *cluster.FaultyServer
 }
 
 // prepare applies what we ship, and starts nothing.
@@ -66,18 +68,29 @@ func (s *system) noPods(t testing.TB) {
 func start(t testing.TB, nodes int) *system {
 	t.Helper()
 	s := prepare(t, cluster.StartAPI(t, cluster.Options{Nodes: nodes}))
+	s.run(t)
+	return s
+}
+
+// run starts the controller and every node's speaker.
+func (s *system) run(t testing.TB) {
+	t.Helper()
 	s.startController(t)
 	for _, node := range s.Nodes() {
 		s.startSpeaker(t, node.Name)
 	}
-	return s
 }
 
 // startController starts the controller in the control plane's network.
 func (s *system) startController(t testing.TB, more ...string) {
 	t.Helper()
+	s.controller = s.controllerOn(t, s.ControlPlane(), more...)
+}
+
+func (s *system) controllerOn(t testing.TB, machine *cluster.Machine, more ...string) *cluster.Process {
+	t.Helper()
 	args := append([]string{"controller", "--namespace=" + namespace, "--ml-secret-name=metallb-memberlist", "--deployment=metallb-controller", "--webhook-mode=disabled", "--port=0"}, more...)
-	s.controller = s.ControlPlane().Run(t, cluster.Program{ServiceAccount: controllerAccount, Path: s.binary, Args: args})
+	return machine.Run(t, cluster.Program{ServiceAccount: controllerAccount, Server: s.server, Path: s.binary, Args: args})
 }
 
 // startSpeaker starts a node's speaker. The membership secret is where a pod would have it mounted: there once the controller has made it.
@@ -91,12 +104,18 @@ func (s *system) startSpeaker(t testing.TB, node string, more ...string) {
 		}
 		return os.WriteFile(key, secret.Data["secretkey"], 0o600) == nil
 	})
+	s.speakers[node] = s.speaker(t, node, more...)
+}
+
+// speaker starts a node's speaker, whether or not there is a membership secret.
+func (s *system) speaker(t testing.TB, node string, more ...string) *cluster.Process {
+	t.Helper()
 	state := filepath.Join(s.secrets, "state-"+node)
 	args := append([]string{
 		"speaker", "--namespace=" + namespace, "--node-name=" + node, "--port=0", "--ml-secret-key-path=" + s.secrets,
 		"--ml-labels=app.kubernetes.io/name=metallb,app.kubernetes.io/component=speaker", "--ml-bindport=7946", "--state-dir=" + state,
 	}, more...)
-	s.speakers[node] = s.Node(node).Run(t, cluster.Program{ServiceAccount: speakerAccount, Path: s.binary, Args: args})
+	return s.Node(node).Run(t, cluster.Program{ServiceAccount: speakerAccount, Server: s.server, Path: s.binary, Args: args})
 }
 
 // service is a LoadBalancer Service with an endpoint on every node.

@@ -106,14 +106,25 @@ fn preferences(
     scores
 }
 
+/// So many pools are named to whoever mistyped one.
+const POOLS_NAMED: usize = 10;
+
 /// Attaches advertisements to the pools they name or select; to all if they do neither.
 pub(super) fn attach(advertisements: &[Wanted], pools: &mut BTreeMap<String, Parsed>, report: &mut Report) {
+    let known: Vec<&str> = pools.keys().take(POOLS_NAMED).map(String::as_str).collect();
+    let fix = match &known[..] {
+        [] => "create the pool: there is none yet".to_owned(),
+        known => {
+            format!("correct the name in spec.ipAddressPools (there are: {}), or create the pool", known.join(", "))
+        }
+    };
     for wanted in advertisements {
         for name in wanted.names.iter().filter(|name| !pools.contains_key(*name)) {
             let message = format!("it names pool {name:?}, which does not exist");
             report.warn(
                 Finding::new(Code::AdvertisedPoolMissing, Severity::Warning, wanted.object.clone(), message)
-                    .at_field("spec.ipAddressPools"),
+                    .at_field("spec.ipAddressPools")
+                    .with_fix(fix.as_str()),
             );
         }
         let everything = wanted.names.is_empty() && wanted.selectors.is_empty();

@@ -126,6 +126,8 @@ fn what_does_nothing_is_told_and_does_not_keep_the_configuration_from_loading() 
     let mut codes: Vec<Code> = config.findings.iter().map(|finding| finding.code).collect();
     codes.sort();
     assert_eq!(codes, [Code::PoolNotAdvertised, Code::AdvertisedPoolMissing, Code::NoNodeSelected]);
+    let missing = config.findings.iter().find(|finding| finding.code == Code::AdvertisedPoolMissing);
+    assert!(missing.is_some_and(|finding| finding.fix.contains("there are: ")), "{missing:?}");
 }
 
 #[test]

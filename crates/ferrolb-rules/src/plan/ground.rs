@@ -20,8 +20,9 @@ pub(super) struct Ground {
     pub(super) config: Arc<Config>,
     pub(super) options: Options,
     pub(super) own: NodeName,
-    pub(super) own_interfaces: BTreeSet<String>,
+    pub(super) interfaces: BTreeMap<NodeName, BTreeSet<String>>,
     pub(super) unhealthy: BTreeMap<NodeName, BTreeSet<ServiceKey>>,
+    without_interface: BTreeSet<NodeName>,
     /// Every Node and every member, by name.
     pub(super) nodes: Vec<NodeName>,
     /// Per node, why it can announce nothing at all.
@@ -51,6 +52,9 @@ impl Ground {
             if node.is_some_and(network_unavailable) {
                 return Some(Code::NodeNetworkUnavailable);
             }
+            if snapshot.without_interface.contains(name) {
+                return Some(Code::InterfaceMissing);
+            }
             (labels && node.is_some_and(excluded)).then_some(Code::NodeExcluded)
         };
         let labels = !snapshot.options.ignore_exclude_lb;
@@ -68,8 +72,9 @@ impl Ground {
             config: snapshot.config.clone(),
             options: snapshot.options.clone(),
             own: snapshot.own.clone(),
-            own_interfaces: snapshot.own_interfaces.clone(),
+            interfaces: snapshot.interfaces.clone(),
             unhealthy: snapshot.unhealthy.clone(),
+            without_interface: snapshot.without_interface.clone(),
             ballots: nodes.iter().map(Ballot::new).collect(),
             nodes,
             base,
@@ -88,8 +93,9 @@ impl Ground {
             && same_nodes
             && self.members == snapshot.members
             && self.own == snapshot.own
-            && self.own_interfaces == snapshot.own_interfaces
+            && self.interfaces == snapshot.interfaces
             && self.unhealthy == snapshot.unhealthy
+            && self.without_interface == snapshot.without_interface
             && self.options == snapshot.options
     }
 

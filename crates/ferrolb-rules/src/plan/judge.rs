@@ -9,7 +9,7 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 
 use super::ground::Ground;
 use crate::annotations;
-use crate::config::{L2Advertisement, Pool, Selector};
+use crate::config::{Config, L2Advertisement, Pool, Selector};
 use crate::names::{NodeName, ServiceKey};
 use crate::reason::Code;
 use crate::service::{self, is_load_balancer, status_ips};
@@ -29,8 +29,8 @@ pub(super) struct Judgement {
     pub(super) preferences: BTreeMap<usize, i32>,
     /// On which interfaces this node would announce; `None` means all.
     pub(super) interfaces: Option<BTreeSet<String>>,
-    /// Whether this node has none of the interfaces that it would announce on.
-    pub(super) interface_missing: bool,
+    /// The nodes that have none of the interfaces that they would announce on, with these interfaces.
+    pub(super) missing: BTreeMap<usize, BTreeSet<String>>,
 }
 
 impl Judgement {
@@ -65,16 +65,11 @@ pub(super) fn judge(key: &ServiceKey, service: &Service, slices: &[Arc<EndpointS
         Some(addresses) if addresses.is_empty() => return Judgement::refused(Code::NoAddress),
         Some(addresses) => addresses,
     };
-    let Some(pool) = pool_of(service, &addresses, ground) else {
+    let Some(pool) = pool_of(service, &addresses, &ground.config) else {
         return Judgement { addresses, ..Judgement::refused(Code::AddressNotConfigured) };
     };
+    let matching = matching(service, &addresses, pool, &ground.config);
     let known = Judgement { addresses, pool: Some(pool.name.clone()), ..Judgement::default() };
-    let labels = service.metadata.labels.clone().unwrap_or_default();
-    let matching: Vec<&Arc<L2Advertisement>> = pool
-        .l2_advertisements
-        .iter()
-        .filter(|advertisement| Selector::any_matches(&advertisement.service_selectors, &labels))
-        .collect();
     if matching.is_empty() {
         return Judgement { code: Some(Code::NoAdvertisement), ..known };
     }
@@ -97,11 +92,12 @@ fn node_by_node(
     ground: &Ground,
 ) -> Judgement {
     let sick = |name: &NodeName| ground.unhealthy.get(name).is_some_and(|services| services.contains(key));
+    let selected = |index| matching.iter().any(|advertisement| ground.selects(advertisement, index));
     judgement.nodes = (ground.nodes.iter().enumerate())
         .map(|(index, name)| {
             if let Some(code) = ground.node_code(index) {
                 Some(code)
-            } else if !matching.iter().any(|advertisement| ground.selects(advertisement, index)) {
+            } else if !selected(index) {
                 Some(Code::NodeNotSelected)
             } else if matches!(endpoints, Endpoints::On(nodes) if !nodes.contains(name.as_str())) {
                 Some(Code::NoLocalEndpoints)
@@ -119,17 +115,29 @@ fn node_by_node(
         }
     }
     judgement.interfaces = interfaces(matching, &ground.own);
-    judgement.interface_missing =
-        judgement.interfaces.as_ref().is_some_and(|wanted| wanted.is_disjoint(&ground.own_interfaces));
+    let missing = ground.interfaces.iter().filter_map(|(node, has)| {
+        let wanted = interfaces(matching, node).filter(|wanted| wanted.is_disjoint(has))?;
+        Some((ground.index(node)?, wanted))
+    });
+    judgement.missing = missing.collect();
     if judgement.nodes.iter().all(Option::is_some) {
-        judgement.code = Some(one_reason(&judgement.nodes));
+        judgement.code = Some(one_reason(&judgement.nodes, selected));
     }
     judgement
 }
 
-/// Where all nodes say the same, that is the reason; otherwise it is that no node is left.
-fn one_reason(nodes: &[Option<Code>]) -> Code {
-    let reasons: BTreeSet<Code> = nodes.iter().flatten().copied().filter(|code| *code != Code::NodeNotAlive).collect();
+/// Where all nodes that are selected say the same, that is the reason; otherwise it is that no node is left. The dead
+/// count only where there is nobody else, and are not all of the nodes.
+fn one_reason(nodes: &[Option<Code>], selected: impl Fn(usize) -> bool) -> Code {
+    let any_selected = (0..nodes.len()).any(&selected);
+    let counts = |index: &usize| !any_selected || selected(*index);
+    let codes = |of: &dyn Fn(&usize) -> bool| -> BTreeSet<Code> {
+        (0..nodes.len()).filter(of).filter_map(|index| nodes.get(index).copied().flatten()).collect()
+    };
+    let mut reasons = codes(&counts);
+    if reasons.len() > 1 || codes(&|_| true).len() == 1 {
+        reasons.remove(&Code::NodeNotAlive);
+    }
     match reasons.first() {
         Some(only) if reasons.len() == 1 => *only,
         _ => Code::NoCandidate,
@@ -138,22 +146,56 @@ fn one_reason(nodes: &[Option<Code>]) -> Code {
 
 /// The pool that has all addresses: the recorded one if it does, else the one that hands them out, else any (upstream
 /// does not look at avoidBuggyIPs here, spec §5.4).
-fn pool_of<'a>(service: &Service, addresses: &[IpAddr], ground: &'a Ground) -> Option<&'a Arc<Pool>> {
-    let has_all =
-        |pool: &&Arc<Pool>| addresses.iter().all(|address| pool.ranges.iter().any(|range| range.contains(*address)));
+fn pool_of<'a>(service: &Service, addresses: &[IpAddr], config: &'a Config) -> Option<&'a Arc<Pool>> {
+    let has_all = |pool: &&Arc<Pool>| has_all(pool, addresses);
     let hands_out = |pool: &&Arc<Pool>| {
         !pool.conflicts.iter().any(|conflict| addresses.iter().any(|address| conflict.range.contains(*address)))
     };
-    let pools = &ground.config.pools;
+    let pools = &config.pools;
     let recorded = annotations::allocated_from(service).and_then(|name| pools.get(name)).filter(has_all);
     recorded.or_else(|| pools.values().filter(has_all).find(hands_out)).or_else(|| pools.values().find(has_all))
 }
 
-/// This node's interfaces for a Service: the union over the advertisements that select this node (spec §6.3).
-fn interfaces(matching: &[&Arc<L2Advertisement>], own: &NodeName) -> Option<BTreeSet<String>> {
+fn has_all(pool: &Pool, addresses: &[IpAddr]) -> bool {
+    addresses.iter().all(|address| pool.ranges.iter().any(|range| range.contains(*address)))
+}
+
+/// The advertisements for a Service: those of its pool. Where its pool has none, those of every pool that has its addresses:
+/// while a pool is renamed or split, the advertisements are with the new pools before the old one is gone (decision D3).
+fn matching<'a>(
+    service: &Service,
+    addresses: &[IpAddr],
+    pool: &'a Pool,
+    config: &'a Config,
+) -> Vec<&'a Arc<L2Advertisement>> {
+    let none = BTreeMap::new();
+    let labels = service.metadata.labels.as_ref().unwrap_or(&none);
+    let of = |pool: &'a Pool| {
+        let all = pool.l2_advertisements.iter();
+        all.filter(|advertisement| Selector::any_matches(&advertisement.service_selectors, labels))
+    };
+    let own: Vec<_> = of(pool).collect();
+    if !own.is_empty() {
+        return own;
+    }
+    let others = config.pools.values().filter(|other| has_all(other, addresses));
+    let by_name: BTreeMap<&str, &Arc<L2Advertisement>> =
+        others.flat_map(|other| of(other)).map(|advertisement| (advertisement.name.as_str(), advertisement)).collect();
+    by_name.into_values().collect()
+}
+
+/// Whether any advertisement of a configuration is for a Service with these addresses.
+pub(super) fn is_advertised(service: &Service, config: &Config) -> bool {
+    let addresses: Vec<IpAddr> = status_ips(service).filter_map(|ip| ip.parse().ok()).collect();
+    let pool = pool_of(service, &addresses, config);
+    pool.is_some_and(|pool| !matching(service, &addresses, pool, config).is_empty())
+}
+
+/// A node's interfaces for a Service: the union over the advertisements that select the node (spec §6.3).
+fn interfaces(matching: &[&Arc<L2Advertisement>], node: &NodeName) -> Option<BTreeSet<String>> {
     let mut union = BTreeSet::new();
     let mut selected = false;
-    for advertisement in matching.iter().filter(|advertisement| advertisement.nodes.contains(own)) {
+    for advertisement in matching.iter().filter(|advertisement| advertisement.nodes.contains(node)) {
         selected = true;
         union.extend(advertisement.interfaces.as_ref()?.iter().cloned());
     }

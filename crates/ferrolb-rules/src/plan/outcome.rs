@@ -25,8 +25,8 @@ pub struct ServicePlan {
     code: Option<Code>,
     /// Per node of the ground, why that one does not announce it.
     nodes: Vec<Option<Code>>,
-    /// This node owns it and has none of the interfaces.
-    interface_missing: bool,
+    /// The interfaces to announce on, where the owner has none of them.
+    missing: Option<BTreeSet<String>>,
     ground: Arc<Ground>,
 }
 
@@ -44,7 +44,7 @@ impl ServicePlan {
             service,
             addresses: judgement.addresses.clone(),
             pool: judgement.pool.clone(),
-            interface_missing: judgement.interface_missing && owner_name.as_ref() == Some(&ground.own),
+            missing: owner.and_then(|owner| judgement.missing.get(&owner)).cloned(),
             owner: owner_name,
             interfaces: judgement.interfaces.clone(),
             code: judgement.code,
@@ -55,7 +55,7 @@ impl ServicePlan {
 
     /// Why nobody announces it; `None`: somebody does, as far as this node can tell.
     pub fn code(&self) -> Option<Code> {
-        self.code.or(self.interface_missing.then_some(Code::InterfaceMissing))
+        self.code.or(self.missing.as_ref().map(|_| Code::InterfaceMissing))
     }
 
     /// The same with words.
@@ -102,15 +102,20 @@ impl ServicePlan {
             items.join(", ")
         };
         let pool = self.pool.as_deref().unwrap_or_default();
+        if let (Some(owner), Some(missing)) = (&self.owner, &self.missing) {
+            let names: Vec<&str> = missing.iter().map(String::as_str).collect();
+            return format!(
+                "{owner} is elected, and none of its interfaces that can announce is {}",
+                names.join(" or ")
+            );
+        }
         match code {
             Code::NoAddress => "it has no address yet".to_owned(),
             Code::NoAdvertisement => format!("no L2Advertisement selects pool {pool:?} for this Service"),
             Code::NoReadyEndpoints => "none of its endpoints is ready".to_owned(),
-            Code::InterfaceMissing => {
-                let names: Vec<&str> = self.interfaces.iter().flatten().map(String::as_str).collect();
-                format!("{} is elected and has none of the interfaces {}", self.ground.own, names.join(", "))
-            }
             Code::NoCandidate => format!("no node may announce it: {}", list()),
+            Code::NodeNotAlive => format!("none of the nodes that may announce it is alive: {}", list()),
+            Code::InterfaceMissing => format!("no node has an interface that can announce it: {}", list()),
             Code::AddressNotConfigured => {
                 let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
                 format!("no single pool has {}", addresses.join(" and "))

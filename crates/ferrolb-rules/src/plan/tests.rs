@@ -24,7 +24,7 @@ fn snapshot(advertisements: &[&str]) -> Snapshot {
     let mut snapshot = Snapshot {
         members: Some(names(&["node-a", "node-b", "node-c"])),
         own: NodeName::new("node-a"),
-        own_interfaces: BTreeSet::from(["eth0".to_owned(), "eth1".to_owned()]),
+        interfaces: BTreeMap::from([(NodeName::new("node-a"), BTreeSet::from(["eth0".to_owned(), "eth1".to_owned()]))]),
         nodes: nodes.iter().map(|node| (NodeName::new(node.metadata.name.clone().unwrap()), node.clone())).collect(),
         ..Snapshot::default()
     };
@@ -205,6 +205,37 @@ fn interfaces_are_the_union_and_a_missing_one_is_said() {
     );
     assert_eq!(announced(&["interfaces: [eth0]", ""]), (Some(None), None));
     assert_eq!(announced(&["interfaces: [wlan0]"]), (None, Some(Code::InterfaceMissing)), "quirk Q-21");
+    let elsewhere = Snapshot { own: NodeName::new("node-b"), ..snapshot(&["interfaces: [wlan0]"]) };
+    assert_eq!(owner(&elsewhere, "x"), Err(Code::InterfaceMissing), "whoever knows what the elected node has says so");
+}
+
+#[test]
+fn a_node_that_says_that_it_has_no_interface_is_no_candidate() {
+    let mut cut_off = snapshot(&[""]);
+    cut_off.without_interface = names(&["node-a"]);
+    assert_eq!(owner(&cut_off, "x").as_deref(), Ok("node-c"));
+    assert_eq!(node_code(&cut_off, "node-a"), Some(Code::InterfaceMissing));
+    cut_off.without_interface = names(&["node-a", "node-b", "node-c"]);
+    assert_eq!(owner(&cut_off, "x"), Err(Code::InterfaceMissing));
+    let plan = Planner::default().plan(&cut_off);
+    let message = plan.service(&key("x")).unwrap().finding().unwrap().message;
+    assert!(message.contains("node-a LB1106 InterfaceMissing, node-b LB1106"), "{message}");
+}
+
+#[test]
+fn the_headline_is_what_is_wrong_with_the_nodes_that_are_selected() {
+    let only_b = "nodeSelectors: [{matchLabels: {kubernetes.io/hostname: node-b}}]";
+    let mut selected = snapshot(&[only_b]);
+    selected.members = Some(names(&["node-a", "node-c"]));
+    assert_eq!(owner(&selected, "x"), Err(Code::NodeNotAlive), "not that the others are not selected");
+    selected.members = Some(names(&["node-a", "node-b", "node-c"]));
+    selected.unhealthy.insert(NodeName::new("node-b"), BTreeSet::from([key("x")]));
+    assert_eq!(owner(&selected, "x"), Err(Code::HealthCheckFailing));
+    let nobody = snapshot(&["nodeSelectors: [{matchLabels: {zone: nowhere}}]"]);
+    assert_eq!(owner(&nobody, "x"), Err(Code::NodeNotSelected));
+    // While a host listens for the others, it knows of nobody who lives: that is no fault of any of them.
+    let listening = Snapshot { members: Some(BTreeSet::new()), ..snapshot(&[""]) };
+    assert_eq!(owner(&listening, "x"), Err(Code::NoCandidate));
 }
 
 #[test]
@@ -260,4 +291,27 @@ fn an_unchanged_service_keeps_its_plan_and_a_changed_one_does_not() {
     assert!(!Arc::ptr_eq(before.service(&key("y")).unwrap(), after.service(&key("y")).unwrap()));
     snapshot.services.remove(&key("x"));
     assert!(planner.plan(&snapshot).service(&key("x")).is_none());
+}
+
+#[test]
+fn while_a_pool_is_renamed_the_advertisement_of_the_new_one_is_for_its_addresses_too() {
+    let mut snapshot = snapshot(&[]);
+    assert_eq!(owner(&snapshot, "x"), Err(Code::NoAdvertisement));
+    let pools = || {
+        let both = ["p", "renamed"];
+        both.map(|name| pool(name, "addresses: [192.168.1.240/28]"))
+            .into_iter()
+            .chain([pool("z", "addresses: [10.0.0.0/8]")])
+    };
+    let with = |snapshot: &mut Snapshot, named: &str| {
+        let advertisement = l2("l2", &format!("ipAddressPools: [{named}]"));
+        let nodes = snapshot.nodes.values().cloned().collect();
+        snapshot.config = Arc::new(parse(pools().collect(), vec![advertisement], nodes).unwrap());
+    };
+    with(&mut snapshot, "renamed");
+    assert_eq!(owner(&snapshot, "x"), Ok("node-a".to_owned()));
+    // A pool that does not have the address lends it nothing.
+    with(&mut snapshot, "z");
+    assert_eq!(owner(&snapshot, "x"), Err(Code::NoAdvertisement));
+    assert!(!is_advertised(&snapshot.services[&key("x")], &snapshot.config));
 }

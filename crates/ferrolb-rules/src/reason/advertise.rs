@@ -6,7 +6,7 @@ pub(super) const TABLE: &[Explanation] = &[
     Explanation {
         code: Code::AdvertisedPoolMissing,
         summary: "An advertisement names a pool that does not exist",
-        fix: "correct the name in spec.ipAddressPools, or create the pool: `kubectl get ipaddresspools -A`",
+        fix: "correct the name in spec.ipAddressPools, or write an IPAddressPool of that name",
         long: "\
 spec.ipAddressPools has a name that no pool bears: misspelt, not created yet, deleted, or in another
 namespace (LB0008). The other names of the list are in force. If this was the only one, the
@@ -76,7 +76,7 @@ Right:
     Explanation {
         code: Code::NoNodeSelected,
         summary: "The node selectors of an advertisement match no node, so nobody announces for it",
-        fix: "change spec.nodeSelectors, or label a node: `kubectl label node NODE KEY=VALUE`",
+        fix: "change spec.nodeSelectors, or metadata.labels of a Node: `kubectl label node NODE KEY=VALUE`",
         long: "\
 The advertisement restricts which nodes announce, and not one of the nodes known has these labels.
 Addresses for which there is no other advertisement are announced by nobody. The labels may have

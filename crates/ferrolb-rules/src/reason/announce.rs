@@ -6,7 +6,7 @@ pub(super) const TABLE: &[Explanation] = &[
     Explanation {
         code: Code::NoAdvertisement,
         summary: "No L2Advertisement selects the pool or the Service, so nobody announces the address",
-        fix: "name the pool in an L2Advertisement: `kubectl get l2advertisements -n metallb-system -o yaml`",
+        fix: "name the pool in spec.ipAddressPools of an L2Advertisement, or write one without that list",
         long: "\
 A pool only says which addresses there are. That they are announced on the network takes an
 L2Advertisement which selects the pool, and the Service too where it has serviceSelectors. There is
@@ -37,7 +37,7 @@ Right:
     Explanation {
         code: Code::NoReadyEndpoints,
         summary: "No endpoint of the Service is ready, so announcing its address would help nobody",
-        fix: "get a pod ready: `kubectl get endpointslices -n NS -l kubernetes.io/service-name=NAME`",
+        fix: "get a pod ready that spec.selector matches; without Kubernetes remove spec.selector",
         long: "\
 An address is announced while at least one endpoint can serve: it is ready, or it is terminating and
 still serving. No pod matches the selector, or none passes its readiness probe. As soon as one does,
@@ -108,7 +108,7 @@ Right:
     Explanation {
         code: Code::NodeExcluded,
         summary: "The node is labelled to be left out by load balancers, so it does not announce",
-        fix: "`kubectl label node NODE node.kubernetes.io/exclude-from-external-load-balancers-`",
+        fix: "take node.kubernetes.io/exclude-from-external-load-balancers out of the labels of the Node",
         long: "\
 The label node.kubernetes.io/exclude-from-external-load-balancers on a Node, with any value, even
 false, takes it out. kubeadm and Talos put it on control-plane nodes, because a cloud's load
@@ -137,7 +137,7 @@ Right:
     Explanation {
         code: Code::NodeNetworkUnavailable,
         summary: "The node reports its network as unavailable, so it does not announce",
-        fix: "mend the network plugin on the node: `kubectl describe node NODE` shows the condition and its cause",
+        fix: "mend the node's network plugin; the condition NetworkUnavailable in the status of the Node says why",
         long: "\
 The Node has the condition NetworkUnavailable with status True. The network plugin, or the cloud's
 controller, says by it that pods on this node cannot be reached yet. Traffic sent there would be
@@ -169,19 +169,24 @@ Right:
     },
     Explanation {
         code: Code::InterfaceMissing,
-        summary: "None of the interfaces that the advertisement names can announce on this node",
-        fix: "put a name that `ip -brief link` shows on the node into spec.interfaces of the L2Advertisement",
+        summary: "No interface of this node that may announce the address can do so",
+        fix: "bring the interface up; name it in spec.interfaces or --interface as `ip -brief link` shows it",
         long: "\
-The L2Advertisement lists interfaces, and this node has none of them that could announce: there is
-no interface of that name, or it is down, or belongs to a bridge or bond (then name the bridge or
-bond), or does no ARP. Names are compared letter by letter: no patterns, no aliases.
+The interfaces that may announce are those that spec.interfaces of the L2Advertisement and the flag
+--interface name, or all. This node has none of them that could: there is no interface of that name,
+or it is down or without carrier, or belongs to a bridge or bond (then name the bridge or bond), or
+does no ARP. Names are compared letter by letter: no patterns, no aliases.
+
+Without Kubernetes a host that can announce on no interface at all says so to the others, and they
+announce. Interfaces that an advertisement names have no part in the election, as in MetalLB: an
+elected node without them stays silent, and so does everybody else.
 
 Typical for clusters of mixed hardware: the same port is eth0 on one machine and enp3s0 on the next.
 
 See it: `ip -brief link` on the node; `ferrolb status` lists the interfaces in use.
 
-What to do: list all the names that occur, since each node uses those it has. Without
-spec.interfaces every suitable interface announces, which is right for most networks.
+What to do: bring the interface up, or list all the names that occur, since each node uses those it
+has. Without spec.interfaces every suitable interface announces, which is right for most networks.
 
 Wrong:
     apiVersion: metallb.io/v1beta1
@@ -264,7 +269,7 @@ Right:
     Explanation {
         code: Code::NodeNotAlive,
         summary: "The other nodes do not hear this node, so it is no candidate",
-        fix: "get the node's speaker running and port 7946 open: `kubectl get pods -n metallb-system -o wide`",
+        fix: "start FerroLB on that node, with the others' secret, and let UDP port 7946 through both ways",
         long: "\
 Speakers watch one another with small sealed packets. From this node none arrive: it is off, its
 network is cut, its speaker does not run, a firewall drops port 7946, or it has another secret than
@@ -288,7 +293,7 @@ Right:
     Explanation {
         code: Code::NodeNotSelected,
         summary: "No advertisement for this address selects this node",
-        fix: "change spec.nodeSelectors of the L2Advertisement, or label the node: `kubectl label node NODE KEY=VALUE`",
+        fix: "change spec.nodeSelectors of the L2Advertisement, or metadata.labels of the Node",
         long: "\
 The L2Advertisements for this address have nodeSelectors, and none of them matches the labels of
 this node. For nodes that shall not announce, that is what was wanted. Selectors in the list are

@@ -99,7 +99,7 @@ Right:
     Explanation {
         code: Code::PoolsOverlap,
         summary: "Two pools overlap, and the younger one hands out only its other addresses",
-        fix: "take the overlapping addresses out of one pool: `kubectl edit ipaddresspool POOL -n metallb-system`",
+        fix: "take the overlapping addresses out of spec.addresses of one of the pools",
         long: "\
 MetalLB refuses the whole configuration when pools overlap. FerroLB loads it: the older pool (by
 creation time, then by name) has the addresses that both list, the younger one hands out the rest.

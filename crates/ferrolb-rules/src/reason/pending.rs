@@ -6,7 +6,7 @@ pub(super) const TABLE: &[Explanation] = &[
     Explanation {
         code: Code::NoPool,
         summary: "There is no IPAddressPool, so no Service can get an address",
-        fix: "create an IPAddressPool in metallb-system: `kubectl get ipaddresspools -A` shows what there is",
+        fix: "create an IPAddressPool in the namespace metallb-system",
         long: "\
 Addresses come from IPAddressPools only; nothing is guessed from the network. Not one is loaded.
 Either none was ever applied, or all lie in another namespace than the configured one (LB0008).
@@ -34,7 +34,7 @@ Right:
     Explanation {
         code: Code::PoolExhausted,
         summary: "The requested pool has no free address of the needed IP family",
-        fix: "add a range to spec.addresses: `kubectl edit ipaddresspool POOL -n metallb-system`",
+        fix: "add a range to spec.addresses of the pool, or ask for another pool",
         long: "\
 The Service names a pool by the annotation metallb.io/address-pool. Then only this pool is tried:
 others are never a way out. All its addresses of the family are in use, or it has none of that
@@ -98,7 +98,7 @@ Right:
     Explanation {
         code: Code::UnknownPool,
         summary: "The Service asks for a pool that does not exist",
-        fix: "correct the annotation: `kubectl annotate service NAME -n NS --overwrite metallb.io/address-pool=POOL`",
+        fix: "correct the annotation metallb.io/address-pool of the Service, or create the pool",
         long: "\
 The annotation metallb.io/address-pool names a pool, and no pool of that name is loaded. The name is
 misspelt, the pool lies outside the configured namespace (LB0008), or the newest configuration does

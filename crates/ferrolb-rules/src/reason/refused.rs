@@ -176,7 +176,7 @@ Right:
     Explanation {
         code: Code::PoolMismatch,
         summary: "The requested address lies outside the requested pool",
-        fix: "remove the pool: `kubectl annotate service NAME -n NS metallb.io/address-pool-`",
+        fix: "remove the annotation metallb.io/address-pool from the Service",
         long: "\
 The Service asks for an address and for a pool, and the address is in another pool. Both cannot be
 granted, and neither is more important, so it gets nothing.

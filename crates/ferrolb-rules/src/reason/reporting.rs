@@ -38,10 +38,11 @@ Right:
     Explanation {
         code: Code::AnnouncerSilent,
         summary: "A node should announce the address and does not report that it does",
-        fix: "read the log of that node's speaker: `kubectl logs -n metallb-system POD`",
+        fix: "read the log of FerroLB on that node: `kubectl logs -n metallb-system POD` for a speaker",
         long: "\
 By what the controller knows, the named node is the one to announce the address. Its speaker has not
-written a ServiceL2Status that says so. For a moment after a change that is normal.
+written a ServiceL2Status that says so. For a moment after a change that is normal. Without
+Kubernetes the hosts tell one another: `ferrolb status` on any of them has what the named one says.
 
 It comes about when the speaker cannot reach the API server (then it may well announce, and only
 cannot tell), when it has an older view of the cluster, when it finds the address in use on the

@@ -1,4 +1,4 @@
-//! Texts for LB0023–LB0026: what only a speaker in a cluster runs into.
+//! Texts for LB0023–LB0027: what a speaker, and for the last the controller too, runs into in a cluster.
 
 use super::{Code, Explanation};
 
@@ -63,6 +63,9 @@ that clients do not lose the address before there is another one.
 After a minute the new configuration counts all the same, and the address is no longer announced.
 If it comes to that, the controller does not run, or the Service is none that it looks after.
 
+Two seconds are all that a configuration waits that still has the address and no advertisement for
+it: an advertisement that is replaced, or renamed with its pool, is gone for a moment only.
+
 See it: `kubectl get configurationstates -n metallb-system` shows Invalid for speakers meanwhile.
 
 What to do: see that the controller runs. To keep the address, keep it in a pool.
@@ -96,5 +99,38 @@ Wrong:
 
 Right:
     announcedInterfacesToExclude: [\"^veth.*\", \"wan\"]",
+    },
+    Explanation {
+        code: Code::ObjectMalformed,
+        summary: "An object that the API server has does not fit its kind and cannot be read",
+        fix: "write it anew in the shape that `kubectl explain KIND.spec` shows, or delete it",
+        long: "\
+The API server keeps what was once stored, even if the definition of the kind that is installed now
+would refuse it. A required field is missing, or a field has the wrong type: text where a list is
+meant, for example. It comes about when the definitions of the kinds were hand-written without a
+schema for a while, or were those of a much older release.
+
+The object cannot be read, so nobody knows what it says. It is not treated as gone: the last good
+configuration stays in force as a whole, and after a start there is none until the object is mended.
+Objects of kinds that this release does nothing with are only named.
+
+See it: the event on the object and ConfigurationState have the field and the error;
+`kubectl get KIND NAME -n metallb-system -o yaml` shows the object.
+
+What to do: apply the object again as it should be; the present definition refuses what is wrong.
+
+Wrong:
+    apiVersion: metallb.io/v1beta1
+    kind: IPAddressPool
+    metadata: {name: default-pool, namespace: metallb-system}
+    spec:
+      addresses: 192.168.1.200-192.168.1.220
+
+Right:
+    apiVersion: metallb.io/v1beta1
+    kind: IPAddressPool
+    metadata: {name: default-pool, namespace: metallb-system}
+    spec:
+      addresses: [192.168.1.200-192.168.1.220]",
     },
 ];

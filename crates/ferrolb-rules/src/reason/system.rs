@@ -230,7 +230,7 @@ Right:
     Explanation {
         code: Code::UnknownField,
         summary: "A field that its kind does not have does nothing",
-        fix: "correct the spelling or remove the field; `kubectl explain ipaddresspool.spec` lists the fields",
+        fix: "correct the spelling, capitals too, or remove the field",
         long: "\
 The object is in force, but this field of it is not: no such field exists. A typing mistake, a wrong
 indentation, or a field of another kind. An API server drops such fields, often without a word.
@@ -387,5 +387,40 @@ Wrong:
 
 Right:
     openssl rand -base64 32 > /etc/ferrolb/secret    # run once, then copied to every host",
+    },
+    Explanation {
+        code: Code::MembershipDeaf,
+        summary: "Membership cannot listen on the host's address, so the other hosts cannot be met",
+        fix: "give the Node the InternalIP that this host has (`ip -brief addr`), and free the UDP port",
+        long: "\
+Hosts meet at the InternalIPs of their Node objects, on one UDP port. This host could not listen
+there. Either it has no such address: the InternalIP is mistyped, --node-name is another host's, or
+the interface has no address yet. Or another program has the port already, most often a second
+FerroLB on the same machine.
+
+A host that cannot meet the others announces nothing, because they may announce already. It tries
+again every second, and goes on by itself as soon as it works.
+
+See it: the message names address and port. `ip -brief addr` shows the addresses of this host,
+`ss -ulpn` who has which UDP port.
+
+What to do: correct the InternalIP or the name, or stop the other program. Another port is set by
+--ml-bindport, on all hosts the same.
+
+Wrong:
+    apiVersion: v1
+    kind: Node
+    metadata: {name: web1}                # and this host has 192.168.1.11
+    status:
+      addresses:
+      - {type: InternalIP, address: 192.168.1.111}
+
+Right:
+    apiVersion: v1
+    kind: Node
+    metadata: {name: web1}                # and this host has 192.168.1.11
+    status:
+      addresses:
+      - {type: InternalIP, address: 192.168.1.11}",
     },
 ];

@@ -1,18 +1,20 @@
-//! `ferrolb status`: what a running process knows, over its local socket.
+//! `ferrolb status`: what a running process knows, over its local socket; what a cluster tells; what files come to.
 //!
 //! The server writes one JSON document ([`State`]) and closes; there is no request.
 
 use std::fmt::Write as _;
 use std::io::Read as _;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::ValueEnum;
 use comfy_table::{Table, presets};
+use ferrolb_rules::reason::Severity;
 
-use super::{Verdict, print};
+use super::Verdict;
+use super::output::{Format, show};
+use super::reach::Reach;
 use crate::state::{Progress, ReasonState, ServiceState, State};
 
 /// Where a standalone process listens unless told otherwise.
@@ -23,32 +25,16 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The local socket of the process to ask.
-    #[arg(long, env = "FERROLB_SOCKET", default_value = DEFAULT_SOCKET)]
-    socket: PathBuf,
+    #[command(flatten)]
+    reach: Reach,
     /// How to print it.
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     output: Format,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Table,
-    Json,
-    Yaml,
-    /// `service/NAMESPACE/NAME`, one a line.
-    Name,
-}
-
 pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
-    let state = ask(&args.socket)?;
-    let text = match args.output {
-        Format::Table => screen(&state),
-        Format::Json => serde_json::to_string_pretty(&state)? + "\n",
-        Format::Yaml => serde_saphyr::to_string(&state)?,
-        Format::Name => names(&state),
-    };
-    print(&text)?;
+    let state = args.reach.ask()?.state;
+    show(args.output, &state, || screen(&state), || names(&state))?;
     Ok(if state.ok { Verdict::Fine } else { Verdict::Findings })
 }
 
@@ -81,14 +67,20 @@ pub fn screen(state: &State) -> String {
     pools(state, &mut out);
     peers(state, &mut out);
     findings(state, &mut out);
-    let troubled = state.services.iter().filter(|service| service.state != Progress::Announced).count();
-    let verdict = match (state.ok, troubled) {
-        (true, _) => "fine: nothing to do".to_owned(),
-        (false, 0) => "the Services are served; see the findings above".to_owned(),
-        (false, n) => format!("{n} of {} Services are not served; each says why above", state.services.len()),
-    };
-    let _ = writeln!(out, "{verdict}");
+    let _ = writeln!(out, "{}", verdict(state));
     out
+}
+
+/// The last line: what to make of it all.
+fn verdict(state: &State) -> String {
+    let troubled = state.services.iter().filter(|service| service.state != Progress::Announced).count();
+    let noteworthy = state.findings.iter().any(|finding| finding.severity != Severity::Note);
+    match (troubled, noteworthy) {
+        (0, false) => "fine: nothing to do".to_owned(),
+        (0, true) if state.services.is_empty() => "see the findings above".to_owned(),
+        (0, true) => "the Services are served; see the findings above".to_owned(),
+        (troubled, _) => format!("{troubled} of {} Services are not served; each says why above", state.services.len()),
+    }
 }
 
 fn table(header: &[&str]) -> Table {
@@ -139,6 +131,7 @@ fn shown(service: &ServiceState) -> impl Iterator<Item = &ReasonState> {
 fn progress(service: &ServiceState) -> String {
     match service.state {
         Progress::Pending => "pending",
+        Progress::Allocated if service.node.is_some() => "allocated, announced in part",
         Progress::Allocated => "allocated, NOT announced",
         Progress::Announced => "announced",
     }
@@ -174,6 +167,9 @@ fn pools(state: &State, out: &mut String) {
 }
 
 fn peers(state: &State, out: &mut String) {
+    if state.peers.is_empty() {
+        return;
+    }
     let mut rows = table(&["HOST", "ADDRESS", "ALIVE", "ROLE"]);
     for peer in &state.peers {
         let role = match (peer.own, peer.allocator) {

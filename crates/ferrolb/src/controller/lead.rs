@@ -3,15 +3,15 @@
 //! One task owns all state. Writes run beside it, a bounded number at once, each shorter than the lead lasts; their
 //! endings come back like everything else. Without the lead the loop stands still.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ferrolb_rules::api::{ConfigurationState, ServiceL2Status};
 use ferrolb_rules::config::{self, Invalid};
 use ferrolb_rules::names::ServiceKey;
-use ferrolb_rules::reason::{Finding, Severity};
-use ferrolb_rules::service::Options;
+use ferrolb_rules::reason::{Code, Severity};
+use ferrolb_rules::service::{self, Options};
 use k8s_openapi::api::core::v1::{ObjectReference, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -92,6 +92,8 @@ pub(super) struct Leader {
     book: Book,
     queue: Queue,
     writes: JoinSet<(ServiceKey, Written)>,
+    /// Services whose status we were not let write the last time.
+    denied: BTreeSet<ServiceKey>,
     reports: Reports,
     findings: Findings,
     output: Output,
@@ -126,6 +128,7 @@ impl Leader {
             book: Book::new(options),
             queue: Queue::default(),
             writes: JoinSet::new(),
+            denied: BTreeSet::new(),
             reports: Reports::new(around.settings.lb_class.clone()),
             findings: Findings::default(),
             output: Output::new(
@@ -309,12 +312,30 @@ impl Leader {
         }
     }
 
+    /// The API server does not let us write: it is said once, on the Service as well.
+    fn denied(&mut self, service: &ServiceKey, error: &str) {
+        self.around.metrics.update_failed();
+        if self.denied.insert(service.clone()) {
+            let (code, explanation) = (Code::AccessDenied, Code::AccessDenied.explanation());
+            let message = format!("{error}; it is tried again. {} ({code})", explanation.fix);
+            let event = service::Event { warning: true, reason: code.name(), message };
+            self.say(Said { service: service.clone(), event });
+        }
+    }
+
     fn ended(&mut self, ended: Result<(ServiceKey, Written), tokio::task::JoinError>) {
         let Ok((key, written)) = ended else { return };
         let ending = match &written {
-            Written::Stored(_) => Ending::Stored,
+            Written::Stored(_) => {
+                self.denied.remove(&key);
+                Ending::Stored
+            }
             Written::Conflict => Ending::Conflict,
             Written::Gone => Ending::Gone,
+            Written::Denied(error) => {
+                self.denied(&key, error);
+                Ending::Failed
+            }
             Written::Failed(error) => {
                 self.around.metrics.update_failed();
                 tracing::warn!(op = "updateServiceStatus", service = %key, error = format!("{error:#}"), "failed to update service; it is tried again");
@@ -375,7 +396,7 @@ impl Leader {
         };
         let notes = self.book.config().map(|config| config.findings.as_slice()).unwrap_or_default();
         for finding in self.findings.hold(errors.iter().chain(notes), now) {
-            if let Some(about) = self.object_of(&finding) {
+            if let Some(about) = self.configuration.reference(&finding.object) {
                 let event = Event {
                     about,
                     warning: finding.severity != Severity::Note,
@@ -386,33 +407,6 @@ impl Leader {
             }
             tracing::warn!(code = %finding.code, "{finding}");
         }
-    }
-
-    /// The object that a finding is about, if it is one of the configuration.
-    fn object_of(&self, finding: &Finding) -> Option<ObjectReference> {
-        let mut parts = finding.object.splitn(3, '/');
-        let (kind, namespace, name) = (parts.next()?, parts.next()?, parts.next()?);
-        fn uid<K>(store: &Store<K>, namespace: &str, name: &str) -> Option<String>
-        where
-            K: kube::Resource<DynamicType = ()> + Clone + 'static,
-        {
-            let key = kube::runtime::reflector::ObjectRef::new(name).within(namespace);
-            store.get(&key)?.meta().uid.clone()
-        }
-        let uid = match kind {
-            "IPAddressPool" => uid(&self.configuration.pools, namespace, name),
-            "L2Advertisement" => uid(&self.configuration.l2_advertisements, namespace, name),
-            "Community" => uid(&self.configuration.communities, namespace, name),
-            _ => None,
-        }?;
-        Some(ObjectReference {
-            api_version: Some("metallb.io/v1beta1".to_owned()),
-            kind: Some(kind.to_owned()),
-            namespace: Some(namespace.to_owned()),
-            name: Some(name.to_owned()),
-            uid: Some(uid),
-            ..ObjectReference::default()
-        })
     }
 
     fn write_statuses(&mut self, now: Instant) {

@@ -37,6 +37,8 @@ pub struct Wire {
     pub interfaces: Vec<InterfaceState>,
     /// Per address, where it is answered: interface and MAC address. Interfaces without carrier are left out.
     pub announced: BTreeMap<IpAddr, Vec<(String, MacAddr)>>,
+    /// The other interfaces that there are, but for `lo`, and why they are not used.
+    pub unfit: BTreeMap<String, links::Unfit>,
     /// Interfaces that ought to answer and cannot, and why.
     pub failures: BTreeMap<String, String>,
 }

@@ -49,7 +49,8 @@ pub struct Membership {
     bind: Option<IpAddr>,
     port: u16,
     running: Option<Running>,
-    failure: Option<String>,
+    /// Why it cannot listen, and what to do.
+    failure: Option<(String, String)>,
     /// What this host says, for a machine that starts later.
     document: Option<Vec<u8>>,
 }
@@ -108,13 +109,15 @@ impl Membership {
                     }
                     self.running = Some(Running::new(liveness, listen));
                 }
-                Err(error) => self.failure = Some(format!("membership cannot listen on UDP {listen}: {error}")),
+                Err(error) => self.failure = Some(deaf(&self.own, listen, &error)),
             }
         }
         let mut findings: Vec<Finding> = self
             .failure
             .iter()
-            .map(|failure| Finding::new(Code::NodeUnknown, Severity::Error, object.clone(), failure.clone()))
+            .map(|(why, fix)| {
+                Finding::new(Code::MembershipDeaf, Severity::Error, object.clone(), why.as_str()).with_fix(fix.as_str())
+            })
             .collect();
         if let Some(running) = &mut self.running {
             let peers = nodes.iter().filter(|(name, _)| **name != self.own);
@@ -155,8 +158,7 @@ impl Membership {
         self.document = Some(document);
     }
 
-    /// Returns when something changed; never where it does not run.
-    pub async fn changed(&mut self) {
+    async fn changed(&mut self) {
         let Some(running) = &mut self.running else { return std::future::pending().await };
         tokio::select! {
             Ok(()) = running.members.changed() => {}
@@ -167,11 +169,44 @@ impl Membership {
         }
     }
 
-    /// Says goodbye.
-    pub async fn leave(self) {
+    async fn leave(self) {
         if let Some(running) = self.running {
             running.liveness.leave().await;
         }
+    }
+}
+
+/// Why nobody can be met at this address, and what to do.
+fn deaf(own: &NodeName, listen: SocketAddr, error: &io::Error) -> (String, String) {
+    let (address, port) = (listen.ip(), listen.port());
+    match error.kind() {
+        io::ErrorKind::AddrNotAvailable => (
+            format!("this host does not have {address}, the InternalIP of Node {own}, so the others cannot be met"),
+            "correct the InternalIP or --node-name: `ip -brief addr` shows what this host has".to_owned(),
+        ),
+        io::ErrorKind::AddrInUse => (
+            format!("another program listens on UDP {listen} already, so the others cannot be met"),
+            format!("stop the other program (`ss -ulpn 'sport = :{port}'`), or set another --ml-bindport on all hosts"),
+        ),
+        _ => {
+            let why = format!("membership cannot listen on UDP {listen}: {error}");
+            (why, Code::MembershipDeaf.explanation().fix.to_owned())
+        }
+    }
+}
+
+/// Returns when something changed; never where there is no membership.
+pub async fn changed(membership: &mut Option<Membership>) {
+    match membership {
+        Some(membership) => membership.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Says goodbye, where somebody would hear it.
+pub async fn leave(membership: Option<Membership>) {
+    if let Some(membership) = membership {
+        membership.leave().await;
     }
 }
 
@@ -192,6 +227,26 @@ impl Running {
         if self.peers != peers {
             self.liveness.set_peers(peers.clone());
             self.peers = peers;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_of_another_host_and_a_port_that_is_taken_are_told_apart() {
+        let own = NodeName::new("a");
+        let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        // 192.0.2.1 is for documentation (RFC 5737): nobody has it.
+        for (address, why) in [("192.0.2.1", "does not have 192.0.2.1"), ("127.0.0.1", "another program listens")] {
+            let mut membership = Membership::new(own.clone(), b"secret".to_vec(), None, port);
+            let findings = membership.follow(&BTreeMap::from([(own.clone(), address.parse().ok())]));
+            assert_eq!(findings.iter().map(|finding| finding.code).collect::<Vec<_>>(), [Code::MembershipDeaf]);
+            assert!(findings[0].message.contains(why), "{}", findings[0]);
+            assert!(membership.wants_retry());
         }
     }
 }

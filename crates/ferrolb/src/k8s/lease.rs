@@ -4,10 +4,11 @@
 //! holder counts its time from *before* it asked for it; a rival counts from when it *saw* the record change, on its own
 //! clock, so that clocks need not agree; and whoever writes as leader gives each write less time than is left.
 //!
-//! [`DURATION`] is 8 s, renewed every 2 s: three renewals may fail before the lead is lost, an API server that takes 5 s
-//! for an answer does not lose it for good, and after a crash a successor waits 8 s at most. Mostly it waits less: who
-//! stops in order gives the lease back, a container that is restarted in its pod has the same identity, and a record
-//! that was not renewed for [`LONG_DEAD`] is nobody's any more.
+//! [`DURATION`] is 8 s, renewed every 2 s: three renewals may fail before the lead is lost, and after a crash a successor
+//! waits 8 s at most. Mostly it waits less: who stops in order gives the lease back, a container that is restarted in its
+//! pod has the same identity, and a record that was not renewed for [`LONG_DEAD`] is nobody's any more. Where answers take
+//! long the holder asks for a longer lease ([`lasting`]), or an API server that takes 5 s for an answer would leave no time
+//! to write anything. Renewing is one request as long as nobody else touches the record.
 
 use std::time::{Duration, Instant};
 
@@ -18,8 +19,12 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use tokio::sync::watch;
 
-/// How long a lead lasts without being renewed.
+/// How long a lead lasts without being renewed, where answers come as they should.
 pub const DURATION: Duration = Duration::from_secs(8);
+/// How long it lasts at most.
+const LONGEST: Duration = Duration::from_secs(30);
+/// How long a look at the lease, or an attempt to write it, may take.
+const STEP_LIMIT: Duration = Duration::from_secs(15);
 const RENEW_INTERVAL: Duration = Duration::from_secs(2);
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// A record this old belongs to nobody, however wrong a clock is.
@@ -92,6 +97,15 @@ pub struct Candidate {
     identity: String,
     sight: Sight,
     lead: watch::Sender<Option<Lead>>,
+    /// The lease as we stored it last, until somebody else is known to have touched it.
+    stored: Option<Lease>,
+    /// How long the last answer took.
+    answered_after: Duration,
+}
+
+/// How long a lease is asked for where an answer takes this long: four answers.
+fn lasting(answered_after: Duration) -> Duration {
+    answered_after.saturating_mul(4).clamp(DURATION, LONGEST)
 }
 
 impl Candidate {
@@ -104,7 +118,8 @@ impl Candidate {
     ) -> (Self, watch::Receiver<Option<Lead>>) {
         let (lead, leads) = watch::channel(None);
         let api = Api::namespaced(client.clone(), namespace);
-        (Self { api, name, identity, sight: Sight::default(), lead }, leads)
+        let (sight, stored, answered_after) = (Sight::default(), None, Duration::ZERO);
+        (Self { api, name, identity, sight, lead, stored, answered_after }, leads)
     }
 
     /// Runs until `stop` is true.
@@ -113,7 +128,7 @@ impl Candidate {
         loop {
             let began = Instant::now();
             let result = tokio::select! {
-                result = tokio::time::timeout(DURATION, self.step(began)) => result.map_err(anyhow::Error::from).flatten(),
+                result = tokio::time::timeout(STEP_LIMIT, self.step(began)) => result.map_err(anyhow::Error::from).flatten(),
                 _ = stop.wait_for(|stop| *stop) => break,
             };
             match result {
@@ -151,13 +166,18 @@ impl Candidate {
 
     /// Looks, and takes or renews. A conflict is no failure: somebody else was quicker.
     async fn step(&mut self, began: Instant) -> anyhow::Result<Option<Lead>> {
-        let Some(mut lease) = self.api.get_opt(self.name).await? else {
-            let lease = self.record(Lease::default(), 0);
-            return match self.api.create(&PostParams::default(), &lease).await {
-                Ok(_) => Ok(Some(Lead { until: began + DURATION, term: 0 })),
-                Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => Ok(None),
-                Err(error) => Err(error.into()),
-            };
+        if let Some(lease) = self.stored.take() {
+            let term = lease.spec.as_ref().and_then(|spec| spec.lease_transitions).unwrap_or_default();
+            // Somebody has touched it since: look who.
+            if let Some(lead) = self.store(lease, term, began).await? {
+                return Ok(Some(lead));
+            }
+        }
+        let found = self.api.get_opt(self.name).await?;
+        let looked = Instant::now().max(began);
+        self.answered_after = looked.duration_since(began);
+        let Some(mut lease) = found else {
+            return self.store(Lease::default(), 0, looked).await;
         };
         let spec = lease.spec.get_or_insert_default();
         let term = spec.lease_transitions.unwrap_or_default();
@@ -166,16 +186,31 @@ impl Candidate {
             Step::Renew => term,
             Step::Take => term.wrapping_add(1),
         };
-        let began = Instant::now().max(began);
-        let lease = self.record(lease, term);
-        match self.api.replace(self.name, &PostParams::default(), &lease).await {
-            Ok(_) => Ok(Some(Lead { until: began + DURATION, term })),
-            Err(kube::Error::Api(status)) if status.is_conflict() => Ok(None),
+        self.store(lease, term, looked).await
+    }
+
+    /// Writes the record: a new one if it has no version yet. None: somebody else was quicker.
+    async fn store(&mut self, lease: Lease, term: i32, began: Instant) -> anyhow::Result<Option<Lead>> {
+        let duration = lasting(self.answered_after);
+        let lease = self.record(lease, term, duration);
+        let result = match lease.metadata.resource_version {
+            Some(_) => self.api.replace(self.name, &PostParams::default(), &lease).await,
+            None => self.api.create(&PostParams::default(), &lease).await,
+        };
+        self.answered_after = began.elapsed();
+        match result {
+            Ok(stored) => {
+                self.stored = Some(stored);
+                Ok(Some(Lead { until: began + duration, term }))
+            }
+            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => Ok(None),
+            // It is gone, and made anew when it is looked for.
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
-    fn record(&self, mut lease: Lease, term: i32) -> Lease {
+    fn record(&self, mut lease: Lease, term: i32, duration: Duration) -> Lease {
         lease.metadata.name = Some(self.name.to_owned());
         let now = MicroTime(Timestamp::now());
         let spec = lease.spec.get_or_insert_default();
@@ -183,7 +218,7 @@ impl Candidate {
             spec.acquire_time = Some(now.clone());
         }
         spec.holder_identity = Some(self.identity.clone());
-        spec.lease_duration_seconds = i32::try_from(DURATION.as_secs()).ok();
+        spec.lease_duration_seconds = i32::try_from(duration.as_secs() + u64::from(duration.subsec_nanos() > 0)).ok();
         spec.lease_transitions = Some(term);
         spec.renew_time = Some(now);
         lease
@@ -242,6 +277,16 @@ mod tests {
         let spec = record("other", clock(0));
         assert_eq!(Sight::default().judge(&spec, "me", Instant::now(), clock(69)), Step::Take);
         assert_eq!(Sight::default().judge(&spec, "me", Instant::now(), clock(60)), Step::Wait);
+    }
+
+    #[test]
+    fn a_lease_is_asked_for_longer_where_answers_take_long() {
+        for (answer, lasts) in [(0, 8), (1, 8), (5, 20), (60, 30)] {
+            assert_eq!(lasting(Duration::from_secs(answer)), Duration::from_secs(lasts));
+        }
+        // Renewed every five seconds by an answer that takes as long, it leaves most of a write's time.
+        let lead = Lead { until: Instant::now() + lasting(Duration::from_secs(5)), term: 1 };
+        assert!(lead.time_left(Instant::now() + Duration::from_secs(10)).unwrap() > Duration::from_secs(5));
     }
 
     #[test]

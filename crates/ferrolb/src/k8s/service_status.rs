@@ -52,6 +52,8 @@ pub enum Written {
     Conflict,
     /// The Service is gone.
     Gone,
+    /// We may not write it; in the API server's words.
+    Denied(String),
     /// It may be stored or not.
     Failed(anyhow::Error),
 }
@@ -73,6 +75,9 @@ pub async fn write(client: &Client, write: &ServiceStatusWrite, limit: Duration)
         Ok(Ok(version)) => Written::Stored(version),
         Ok(Err(kube::Error::Api(status))) if status.is_conflict() => Written::Conflict,
         Ok(Err(kube::Error::Api(status))) if status.is_not_found() => Written::Gone,
+        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 401 | 403) => {
+            Written::Denied(status.message.clone())
+        }
         Ok(Err(kube::Error::Api(status))) => Written::Failed(anyhow::anyhow!("{}", status.message)),
         Ok(Err(error)) => Written::Failed(error.into()),
         Err(_) => Written::Failed(anyhow::anyhow!("no answer within {limit:?}")),

@@ -17,6 +17,7 @@ use ferrolb_rules::reason::Code;
 use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::{Namespace, Node, NodeCondition, NodeSpec, NodeStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::utils::Backoff;
@@ -25,6 +26,8 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+
+use super::malformed::Malformed;
 
 /// Follows kinds; dropping it stops that.
 #[derive(Debug)]
@@ -58,23 +61,35 @@ impl Watches {
         self.tasks.spawn(async move {
             let listed = Arc::new(AtomicBool::new(false));
             let objects = patient(api, config, trim, listed.clone());
-            let mut events = std::pin::pin!(reflector::reflector(writer, objects));
-            let mut narrator = Narrator::of::<K>();
-            while let Some(event) = events.next().await {
-                narrator.narrate(&event);
-                match event {
-                    Ok(watcher::Event::InitDone) => {
-                        if !listed.swap(true, Ordering::AcqRel) {
-                            pending.fetch_sub(1, Ordering::AcqRel);
-                        }
-                        changes.send_modify(|count| *count = count.wrapping_add(1));
-                    }
-                    Ok(watcher::Event::Apply(_) | watcher::Event::Delete(_)) if listed.load(Ordering::Acquire) => {
-                        changes.send_modify(|count| *count = count.wrapping_add(1));
-                    }
-                    Ok(_) | Err(_) => {}
+            keep(reflector::reflector(writer, objects), &listed, &changes, &pending).await;
+        });
+        store
+    }
+
+    /// Follows a kind of ours. Objects that do not fit it are kept apart in `malformed`.
+    pub fn follow_ours<K>(&mut self, api: Api<DeserializeGuard<K>>, malformed: &Malformed) -> Store<K>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    {
+        let (store, writer) = reflector::store::<K>();
+        let (changes, pending) = (self.changes.clone(), self.pending.clone());
+        pending.fetch_add(1, Ordering::AcqRel);
+        let malformed = malformed.clone();
+        self.tasks.spawn(async move {
+            let listed = Arc::new(AtomicBool::new(false));
+            let mut listing = Vec::new();
+            let news = changes.clone();
+            let objects = patient(api, watcher::Config::default(), |_| (), listed.clone()).filter_map(move |event| {
+                let left = match event {
+                    Err(error) => Some(Err(error)),
+                    Ok(event) => malformed.sort(event, &mut listing).map(Ok),
+                };
+                if left.is_none() {
+                    news.send_modify(|count| *count = count.wrapping_add(1));
                 }
-            }
+                std::future::ready(left)
+            });
+            keep(reflector::reflector(writer, objects), &listed, &changes, &pending).await;
         });
         store
     }
@@ -144,6 +159,32 @@ impl Watches {
     }
 }
 
+/// Takes note of what came into a store.
+async fn keep<K: Resource<DynamicType: Default>>(
+    events: impl Stream<Item = watcher::Result<watcher::Event<K>>>,
+    listed: &AtomicBool,
+    changes: &watch::Sender<u64>,
+    pending: &AtomicUsize,
+) {
+    let mut events = std::pin::pin!(events);
+    let mut narrator = Narrator::of::<K>();
+    while let Some(event) = events.next().await {
+        narrator.narrate(&event);
+        match event {
+            Ok(watcher::Event::InitDone) => {
+                if !listed.swap(true, Ordering::AcqRel) {
+                    pending.fetch_sub(1, Ordering::AcqRel);
+                }
+                changes.send_modify(|count| *count = count.wrapping_add(1));
+            }
+            Ok(watcher::Event::Apply(_) | watcher::Event::Delete(_)) if listed.load(Ordering::Acquire) => {
+                changes.send_modify(|count| *count = count.wrapping_add(1));
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
 /// Objects in one page of a list of a kind that is fed: there may be ten thousand, and a page is in memory untrimmed.
 const FED_PAGE: u32 = 200;
 
@@ -167,9 +208,27 @@ fn patient<K>(
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    watcher(api, config).backoff(Patience::new(listed)).modify(move |object: &mut K| {
+    let begin = move || watcher(api.clone(), config.clone());
+    anew_when_gone(begin).backoff(Patience::new(listed)).modify(move |object: &mut K| {
         object.managed_fields_mut().clear();
         trim(object);
+    })
+}
+
+/// A watch whose version is too old is begun anew, from a list. The watcher does that by itself where the API server says so
+/// in the stream; where it says so instead of a stream, the watcher would ask for the same version for ever.
+fn anew_when_gone<K, S>(begin: impl FnMut() -> S + Send) -> impl Stream<Item = watcher::Result<watcher::Event<K>>>
+where
+    S: Stream<Item = watcher::Result<watcher::Event<K>>> + Send,
+{
+    futures::stream::unfold((begin, None), |(mut begin, going)| async move {
+        let mut objects = going.unwrap_or_else(|| Box::pin(begin()));
+        let event = objects.next().await?;
+        let gone = match &event {
+            Err(watcher::Error::WatchStartFailed(kube::Error::Api(status))) => status.code == 410,
+            _ => false,
+        };
+        Some((event, (begin, Some(objects).filter(|_| !gone))))
     })
 }
 
@@ -294,32 +353,24 @@ pub struct Configuration {
     pub namespaces: Store<Namespace>,
     /// All Nodes.
     pub nodes: Store<Node>,
+    /// Objects of our own kinds that cannot be read.
+    pub malformed: Malformed,
 }
 
 impl Configuration {
     /// Follows all of them; our own kinds in our namespace only.
     pub fn follow(watches: &mut Watches, client: &Client, namespace: &str) -> Self {
+        let malformed = Malformed::default();
         Self {
-            pools: watches.follow(Api::namespaced(client.clone(), namespace), watcher::Config::default(), |_| ()),
-            l2_advertisements: watches.follow(
-                Api::namespaced(client.clone(), namespace),
-                watcher::Config::default(),
-                |_| (),
-            ),
-            bgp_advertisements: watches.follow(
-                Api::namespaced(client.clone(), namespace),
-                watcher::Config::default(),
-                |_| (),
-            ),
-            bgp_peers: watches.follow(Api::namespaced(client.clone(), namespace), watcher::Config::default(), |_| ()),
-            bfd_profiles: watches.follow(
-                Api::namespaced(client.clone(), namespace),
-                watcher::Config::default(),
-                |_| (),
-            ),
-            communities: watches.follow(Api::namespaced(client.clone(), namespace), watcher::Config::default(), |_| ()),
+            pools: watches.follow_ours(Api::namespaced(client.clone(), namespace), &malformed),
+            l2_advertisements: watches.follow_ours(Api::namespaced(client.clone(), namespace), &malformed),
+            bgp_advertisements: watches.follow_ours(Api::namespaced(client.clone(), namespace), &malformed),
+            bgp_peers: watches.follow_ours(Api::namespaced(client.clone(), namespace), &malformed),
+            bfd_profiles: watches.follow_ours(Api::namespaced(client.clone(), namespace), &malformed),
+            communities: watches.follow_ours(Api::namespaced(client.clone(), namespace), &malformed),
             namespaces: watches.follow(Api::all(client.clone()), watcher::Config::default(), trim_namespace),
             nodes: watches.follow(Api::all(client.clone()), watcher::Config::default(), trim_node),
+            malformed,
         }
     }
 
@@ -331,6 +382,7 @@ impl Configuration {
             communities: by_name(&self.communities),
             namespaces: by_name(&self.namespaces),
             nodes: by_name(&self.nodes),
+            malformed: self.malformed.findings(),
         }
     }
 }
@@ -374,6 +426,22 @@ fn trim_node(node: &mut Node) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_version_that_is_refused_as_too_old_is_not_asked_for_again() {
+        let status = kube::core::Status::failure("too old resource version", "Expired").with_code(410);
+        let mut begun = 0;
+        let begin = || {
+            begun += 1;
+            let gone = watcher::Error::WatchStartFailed(kube::Error::Api(status.clone().boxed()));
+            let first = watcher::Event::<Namespace>::Init;
+            futures::stream::iter([Ok(first), Err(gone), Ok(watcher::Event::InitDone)])
+        };
+        let events: Vec<_> = anew_when_gone(begin).take(4).collect().await;
+        assert!(matches!(events[1], Err(watcher::Error::WatchStartFailed(_))), "{events:?}");
+        assert!(matches!(events[2], Ok(watcher::Event::Init)), "from the list again: {events:?}");
+        assert_eq!(begun, 2);
+    }
 
     #[test]
     fn delays_grow_to_three_seconds_and_to_half_of_that_before_the_first_list() {

@@ -6,6 +6,7 @@ mod loader;
 mod names;
 mod object;
 mod read;
+mod repository;
 mod service_rules;
 #[cfg(test)]
 mod tests;
@@ -16,4 +17,5 @@ mod watch;
 pub use document::{Parsed, Placed, parse};
 pub use loader::Loader;
 pub use object::Object;
+pub use repository::{Review, Written, collect, review};
 pub use watch::watch;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use ferrolb_rules::config::{self, Config, Resources};
 use ferrolb_rules::names::{NodeName, ServiceKey};
-use ferrolb_rules::plan::{Announcement, Options, Plan, Planner, Snapshot};
+use ferrolb_rules::plan::{self, Announcement, Options, Plan, Planner, Snapshot};
 use ferrolb_rules::reason::{Code, Finding, Severity};
 use ferrolb_rules::service::status_ips;
 use k8s_openapi::api::core::v1::{Node, Service};
@@ -24,6 +24,9 @@ mod tests;
 /// two steps. After that the configuration counts as it stands: a Service that nobody moves (a status that somebody
 /// else wrote) must not hold up everybody's configuration for ever, as it does upstream.
 pub(super) const HOLD_INTERVAL: Duration = Duration::from_secs(60);
+/// How long a configuration waits that has no advertisement any more for what is announced: what is replaced, or renamed
+/// together with its pool, is gone for a moment only.
+pub(super) const UNADVERTISED_INTERVAL: Duration = Duration::from_secs(2);
 /// How long to wait for the API server before what was saved counts (decision D21).
 pub(super) const API_INTERVAL: Duration = Duration::from_secs(3);
 
@@ -69,6 +72,8 @@ pub(super) struct Decider {
     /// The Services that somebody announces, by the last plan.
     announced: BTreeSet<ServiceKey>,
     hold_until: Option<Instant>,
+    /// Since when a configuration waits.
+    held_since: Option<Instant>,
 }
 
 #[derive(Clone, Debug)]
@@ -87,6 +92,7 @@ impl Decider {
             planner: Planner::default(),
             announced: BTreeSet::new(),
             hold_until: None,
+            held_since: None,
         }
     }
 
@@ -100,8 +106,9 @@ impl Decider {
             nodes: inputs.nodes,
             members: inputs.members,
             own: self.own.clone(),
-            own_interfaces: inputs.interfaces,
+            interfaces: BTreeMap::from([(self.own.clone(), inputs.interfaces)]),
             unhealthy: BTreeMap::new(),
+            without_interface: BTreeSet::new(),
             options: self.options.clone(),
         });
         let announced = plan.services.iter().filter(|service| service.owner.is_some() && service.code().is_none());
@@ -123,21 +130,23 @@ impl Decider {
     ) -> (Result<(), String>, Vec<Finding>) {
         let new = match self.parse(resources) {
             Parsed::Bad(errors) => {
-                self.hold_until = None;
+                (self.hold_until, self.held_since) = (None, None);
                 return self.stale(errors);
             }
             Parsed::Good(new) => new,
         };
-        let homeless = match &self.config {
-            Some(old) if !Arc::ptr_eq(old, &new) => self.homeless(&new, services),
-            _ => Vec::new(),
-        };
-        if !homeless.is_empty() {
-            let until = *self.hold_until.get_or_insert(now + HOLD_INTERVAL);
-            if now < until {
-                return self.held(&homeless);
+        if let Some((interval, message)) = self.taken_away(&new, services) {
+            let since = *self.held_since.get_or_insert(now);
+            if now < since + interval {
+                self.hold_until = Some(since + interval);
+                let finding =
+                    Finding::new(Code::ConfigurationHeld, Severity::Warning, "configuration", message.clone());
+                // What is back in a moment is no state of the configuration that anybody has to know.
+                let verdict = if interval < HOLD_INTERVAL { Ok(()) } else { Err(message) };
+                return (verdict, vec![finding]);
             }
         }
+        self.held_since = None;
         self.hold_until = None;
         let findings = new.findings.clone();
         self.config = Some(new);
@@ -178,33 +187,41 @@ impl Decider {
         (Err(first), findings)
     }
 
-    fn held(&self, homeless: &[(ServiceKey, Vec<IpAddr>)]) -> (Result<(), String>, Vec<Finding>) {
-        let list = |(key, addresses): &(ServiceKey, Vec<IpAddr>)| {
-            let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-            format!("{key} ({})", addresses.join(", "))
-        };
-        let named: Vec<String> = homeless.iter().take(3).map(list).collect();
-        let more = if homeless.len() > named.len() { " and others" } else { "" };
-        let message = format!(
-            "new configuration rejected for now: no pool of it has the addresses of {}{more}, which are announced",
-            named.join(", ")
-        );
-        let finding = Finding::new(Code::ConfigurationHeld, Severity::Warning, "configuration", message.clone());
-        (Err(message), vec![finding])
+    /// What a new configuration would take away from what is announced, in words, and how long that has to last.
+    fn taken_away(
+        &self,
+        new: &Arc<Config>,
+        services: &BTreeMap<ServiceKey, Arc<Service>>,
+    ) -> Option<(Duration, String)> {
+        if self.config.as_ref().is_none_or(|old| Arc::ptr_eq(old, new)) {
+            return None;
+        }
+        let announced = || self.announced.iter().filter_map(|key| Some((key, &**services.get(key)?)));
+        let homeless: Vec<_> = announced().filter(|(_, service)| !is_housed(service, new)).collect();
+        if !homeless.is_empty() {
+            let what = "no pool of it has the addresses of";
+            return Some((HOLD_INTERVAL, held(what, &homeless)));
+        }
+        let unadvertised: Vec<_> = announced().filter(|(_, service)| !plan::is_advertised(service, new)).collect();
+        let what = "no advertisement of it is for";
+        (!unadvertised.is_empty()).then(|| (UNADVERTISED_INTERVAL, held(what, &unadvertised)))
     }
+}
 
-    /// The Services that somebody announces and whose addresses no single pool of this configuration has.
-    fn homeless(&self, new: &Config, services: &BTreeMap<ServiceKey, Arc<Service>>) -> Vec<(ServiceKey, Vec<IpAddr>)> {
-        let addresses = |key: &ServiceKey| -> Option<(ServiceKey, Vec<IpAddr>)> {
-            let ips = status_ips(services.get(key)?).filter_map(|ip| ip.parse().ok()).collect::<Vec<IpAddr>>();
-            Some((key.clone(), ips))
-        };
-        let housed = |ips: &[IpAddr]| {
-            let mut pools = new.pools.values();
-            pools.any(|pool| ips.iter().all(|ip| pool.ranges.iter().any(|range| range.contains(*ip))))
-        };
-        self.announced.iter().filter_map(addresses).filter(|(_, ips)| !housed(ips)).collect()
-    }
+fn held(what: &str, services: &[(&ServiceKey, &Service)]) -> String {
+    let list = |(key, service): &(&ServiceKey, &Service)| {
+        format!("{key} ({})", status_ips(service).collect::<Vec<_>>().join(", "))
+    };
+    let named: Vec<String> = services.iter().take(3).map(list).collect();
+    let more = if services.len() > named.len() { " and others" } else { "" };
+    format!("new configuration rejected for now: {what} {}{more}, which are announced", named.join(", "))
+}
+
+/// Whether a single pool of a configuration has all addresses of a Service.
+fn is_housed(service: &Service, config: &Config) -> bool {
+    let ips: Vec<IpAddr> = status_ips(service).filter_map(|ip| ip.parse().ok()).collect();
+    let mut pools = config.pools.values();
+    pools.any(|pool| ips.iter().all(|ip| pool.ranges.iter().any(|range| range.contains(*ip))))
 }
 
 /// Whether two sets of resources are the same objects.
@@ -217,6 +234,7 @@ fn same(a: &Resources, b: &Resources) -> bool {
         && all(&a.communities, &b.communities)
         && all(&a.namespaces, &b.namespaces)
         && all(&a.nodes, &b.nodes)
+        && a.malformed == b.malformed
 }
 
 /// What counts at the moment.

@@ -10,7 +10,7 @@ use ferrolb_rules::names::NodeName;
 use ferrolb_rules::reason::{Code, Finding, Severity};
 
 use super::joining::Joining;
-use crate::drive::membership::{Membership, read_secret};
+use crate::drive::membership::{self, Membership, read_secret};
 
 /// Between two looks for the secret, and two tries to listen.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -103,17 +103,12 @@ impl Meeting {
 
     /// Returns when something changed; never without membership.
     pub(super) async fn changed(&mut self) {
-        match &mut self.membership {
-            Some(membership) => membership.changed().await,
-            None => std::future::pending().await,
-        }
+        membership::changed(&mut self.membership).await;
     }
 
     /// Says goodbye.
     pub(super) async fn leave(self) {
-        if let Some(membership) = self.membership {
-            membership.leave().await;
-        }
+        membership::leave(self.membership).await;
     }
 }
 

@@ -9,7 +9,7 @@ use ferrolb_rules::plan::Plan;
 use ferrolb_rules::reason::{Code, Finding};
 use k8s_openapi::api::core::v1::{ObjectReference, Service};
 
-use super::wire::Answering;
+use crate::drive::answers::Answering;
 use crate::findings::Said;
 use crate::k8s::events::{Event, Events};
 

@@ -115,7 +115,7 @@ async fn write(directory: PathBuf, mut plans: watch::Receiver<Saved>) {
         let directory = directory.clone();
         let written = tokio::task::spawn_blocking(move || {
             fs::create_dir_all(directory)?;
-            durable::replace(&path, &serde_json::to_vec(&saved)?)
+            durable::replace(&path, &serde_json::to_vec(&saved)?, durable::Readers::All)
         });
         match written.await {
             Ok(Ok(())) => failing = false,

@@ -20,7 +20,7 @@ use kube::{Api, Client};
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::wire::Answering;
+use crate::drive::answers::Answering;
 use crate::k8s::stores::Watches;
 
 #[cfg(test)]

@@ -94,7 +94,7 @@ impl Bound {
     }
 
     fn write(&self, addresses: &BTreeSet<IpAddr>) -> io::Result<()> {
-        durable::replace(&self.note, &serde_json::to_vec(addresses)?)
+        durable::replace(&self.note, &serde_json::to_vec(addresses)?, durable::Readers::All)
     }
 
     /// Takes everything back.

@@ -36,8 +36,8 @@ pub(super) struct Inputs<'a> {
     pub(super) allocates: Allocates,
     /// Per host, the Services whose health check fails there.
     pub(super) unhealthy: BTreeMap<NodeName, BTreeSet<ServiceKey>>,
-    /// This host's interfaces that could announce.
-    pub(super) interfaces: BTreeSet<String>,
+    /// The interfaces that can announce, of every live host that tells.
+    pub(super) interfaces: BTreeMap<NodeName, BTreeSet<String>>,
     /// Wall-clock seconds since 1970, for the age of pools that tell none.
     pub(super) unix_seconds: i64,
 }
@@ -155,6 +155,7 @@ impl Decider {
     /// Parses the configuration; one that does not load leaves the last good one in force.
     fn configure(&mut self, objects: &Objects, ages: &BTreeMap<String, i64>) -> (Arc<Config>, Vec<Finding>) {
         let resources = config::Resources {
+            malformed: Vec::new(),
             pools: objects.pools.iter().map(|pool| aged(pool, ages)).collect(),
             l2_advertisements: objects.l2_advertisements.clone(),
             communities: objects.communities.clone(),
@@ -244,7 +245,8 @@ impl Decider {
                 Allocates::Other(host) => format!("host {host} allocates and has not told its choice yet"),
                 Allocates::Listening => "this host has just started and still listens for the others".to_owned(),
             };
-            Some(Finding::new(Code::NoAllocator, Severity::Note, format!("Service/{key}"), whom))
+            let fix = "wait ten seconds; if it stays, read the log of the host that has the ROLE in `ferrolb status`";
+            Some(Finding::new(Code::NoAllocator, Severity::Note, format!("Service/{key}"), whom).with_fix(fix))
         };
         outcomes
             .iter()
@@ -308,11 +310,17 @@ impl Decider {
             // Still listening: nobody is known to live, so nobody announces.
             members: Some(inputs.live.clone().unwrap_or_default()),
             own: self.own.clone(),
-            own_interfaces: inputs.interfaces.clone(),
+            without_interface: without(&inputs.interfaces),
+            interfaces: inputs.interfaces.clone(),
             unhealthy: inputs.unhealthy.clone(),
             options,
         })
     }
+}
+
+/// The hosts that say that none of their interfaces can announce.
+fn without(interfaces: &BTreeMap<NodeName, BTreeSet<String>>) -> BTreeSet<NodeName> {
+    interfaces.iter().filter(|(_, able)| able.is_empty()).map(|(host, _)| host.clone()).collect()
 }
 
 fn with_entry(service: &Service, entry: Option<&Entry>) -> Service {

@@ -8,7 +8,7 @@ use ferrolb_rules::names::NodeName;
 use ferrolb_rules::reason::{Code, Finding, Severity};
 
 use super::peers::HostDocument;
-use crate::drive::membership::Membership;
+use crate::drive::membership::{self, Membership};
 
 /// The group, or this host alone.
 #[derive(Debug)]
@@ -89,16 +89,11 @@ impl Group {
 
     /// Returns when something changed; never for a host alone.
     pub(super) async fn changed(&mut self) {
-        match &mut self.membership {
-            Some(membership) => membership.changed().await,
-            None => std::future::pending().await,
-        }
+        membership::changed(&mut self.membership).await;
     }
 
     /// Says goodbye.
     pub(super) async fn leave(self) {
-        if let Some(membership) = self.membership {
-            membership.leave().await;
-        }
+        membership::leave(self.membership).await;
     }
 }

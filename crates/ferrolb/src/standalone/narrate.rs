@@ -7,6 +7,8 @@ use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::reason::Finding;
 
 use super::decide::Decision;
+use crate::drive::answers;
+use crate::drive::l2::Wire;
 use crate::findings::Said;
 use crate::state::State;
 
@@ -14,16 +16,16 @@ use crate::state::State;
 #[derive(Debug, Default)]
 pub(super) struct Narrator {
     addresses: BTreeMap<ServiceKey, Vec<IpAddr>>,
-    announced: BTreeMap<ServiceKey, Vec<IpAddr>>,
+    announced: BTreeMap<ServiceKey, BTreeSet<IpAddr>>,
     findings: Said,
     alive: BTreeSet<String>,
 }
 
 impl Narrator {
     /// Says what is different now.
-    pub(super) fn narrate(&mut self, own: &NodeName, decision: &Decision, state: &State) {
+    pub(super) fn narrate(&mut self, own: &NodeName, decision: &Decision, wire: &Wire, state: &State) {
         self.allocations(decision);
-        self.announcements(own, decision);
+        self.announcements(own, decision, wire);
         let alive: BTreeSet<String> =
             state.peers.iter().filter(|peer| peer.alive).map(|peer| peer.name.clone()).collect();
         for name in alive.difference(&self.alive).filter(|name| *name != own.as_str()) {
@@ -54,19 +56,23 @@ impl Narrator {
         self.addresses = addresses;
     }
 
-    fn announcements(&mut self, own: &NodeName, decision: &Decision) {
-        let ours =
-            decision.plan.services.iter().filter(|plan| plan.owner.as_ref() == Some(own) && plan.code().is_none());
-        let announced: BTreeMap<ServiceKey, Vec<IpAddr>> =
-            ours.map(|plan| (plan.service.clone(), plan.addresses.clone())).collect();
+    /// What is on the wire counts, and not what is wished for.
+    fn announcements(&mut self, own: &NodeName, decision: &Decision, wire: &Wire) {
+        let answering = answers::answering(&decision.plan.announce, wire);
+        let announced: BTreeMap<ServiceKey, BTreeSet<IpAddr>> =
+            answering.into_iter().map(|(service, one)| (service, one.addresses)).collect();
         for (service, ips) in announced.iter().filter(|(service, ips)| self.announced.get(*service) != Some(*ips)) {
             tracing::info!(event = "serviceAnnounced", %service, ?ips, node = %own, protocol = "layer2", "announcing");
         }
         for (service, ips) in self.announced.iter().filter(|(service, _)| !announced.contains_key(*service)) {
-            let reason = decision.plan.service(service).and_then(|plan| {
-                plan.node_codes().find(|(node, _)| *node == own).map(|(_, code)| code).or(plan.code())
-            });
-            let reason = reason.map_or_else(|| "serviceDeleted".to_owned(), |code| format!("{code} {}", code.name()));
+            let reason = match decision.plan.service(service) {
+                None => "serviceDeleted".to_owned(),
+                Some(plan) => {
+                    let here = plan.node_codes().find(|(node, _)| *node == own).map(|(_, code)| code);
+                    let code = here.or(plan.code());
+                    code.map_or_else(|| "notOnTheWire".to_owned(), |code| format!("{code} {}", code.name()))
+                }
+            };
             tracing::info!(event = "serviceWithdrawn", %service, ?ips, reason, protocol = "layer2", "no longer announcing");
         }
         self.announced = announced;

@@ -1,7 +1,8 @@
 //! What hosts tell one another, and who of them allocates.
 //!
-//! Each host publishes one document, whole: the table of assignments as it knows it, what it really announces, and
-//! which Services fail their health check there. Membership carries it; nothing here needs an answer.
+//! Each host publishes one document, whole: the table of assignments as it knows it, what it really announces, which
+//! Services fail their health check there, and on which interfaces it can announce. Membership carries it; nothing here
+//! needs an answer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -12,6 +13,8 @@ use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::table::Table;
 use serde::{Deserialize, Serialize};
 
+use crate::state::InterfaceState;
+
 /// How long a starting host listens for others before it believes to be alone: two rounds of joining and a bit.
 const LISTEN_INTERVAL: Duration = Duration::from_millis(2500);
 /// How long a live member may owe its document before a first allocation goes ahead without it.
@@ -19,18 +22,21 @@ const DOCUMENT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What one host tells the others.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct HostDocument {
+pub struct HostDocument {
     /// The assignments as this host knows them.
-    pub(super) table: Table,
+    pub table: Table,
     /// What it answers for, with the interface and the MAC address it answers with.
-    pub(super) announced: BTreeMap<IpAddr, Vec<(String, MacAddr)>>,
+    pub announced: BTreeMap<IpAddr, Vec<(String, MacAddr)>>,
     /// The Services whose health check fails there.
-    pub(super) unhealthy: BTreeSet<ServiceKey>,
+    pub unhealthy: BTreeSet<ServiceKey>,
+    /// Its interfaces that answer; none told by an older version, which knows of no such thing.
+    #[serde(default)]
+    pub interfaces: Option<Vec<InterfaceState>>,
 }
 
 impl HostDocument {
     /// The bytes that membership carries.
-    pub(super) fn emit(&self) -> Vec<u8> {
+    pub fn emit(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
@@ -38,7 +44,7 @@ impl HostDocument {
     ///
     /// # Errors
     /// It is of another version, or damaged.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(bytes)
     }
 }
@@ -209,7 +215,10 @@ mod tests {
         let mut document = HostDocument::default();
         document.announced.insert("10.0.0.1".parse().unwrap(), vec![("eth0".to_owned(), MacAddr([2, 0, 0, 0, 0, 1]))]);
         document.unhealthy.insert(ServiceKey::new("default", "x"));
+        document.interfaces = Some(vec![InterfaceState { name: "eth0".to_owned(), ..InterfaceState::default() }]);
         assert_eq!(HostDocument::parse(&document.emit()).unwrap(), document);
+        let older = br#"{"table": {"version": {}, "entries": []}, "announced": {}, "unhealthy": []}"#;
+        assert_eq!(HostDocument::parse(older).unwrap().interfaces, None);
         assert!(HostDocument::parse(b"{").is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! The state document, made from what was decided and from what is really on the wire (decision D12).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ferrolb_proto::ethernet::MacAddr;
@@ -26,6 +26,8 @@ pub(super) struct Facts<'a> {
     pub(super) decision: &'a Decision,
     /// What is on the wire, as the hosts say.
     pub(super) announced: &'a Announced,
+    /// Per live host that tells, the interfaces that can announce there.
+    pub(super) able: &'a BTreeMap<NodeName, BTreeSet<String>>,
     /// The hosts.
     pub(super) peers: Vec<PeerState>,
     /// This host's interfaces.
@@ -45,6 +47,8 @@ pub(super) fn report(facts: Facts<'_>) -> State {
         .collect();
     let mut findings = facts.findings.clone();
     findings.extend(decision.findings.iter().cloned());
+    // Services of another class have no row, and are not passed over in silence either.
+    findings.extend(decision.refusals.values().filter(|refusal| refusal.code == Code::OtherClass).cloned());
     findings.sort();
     findings.dedup();
     let served = services.iter().all(|service| service.state == Progress::Announced);
@@ -103,10 +107,11 @@ fn service_state(key: &ServiceKey, service: &Service, facts: &Facts<'_>) -> Serv
     let decision = facts.decision;
     let plan = decision.plan.service(key);
     let addresses = plan.map(|plan| plan.addresses.clone()).unwrap_or_default();
-    let answer = addresses.first().and_then(|address| answer(facts.announced.get(address)?, plan?.owner.as_ref()));
-    let all_answered = !addresses.is_empty() && addresses.iter().all(|address| facts.announced.contains_key(address));
+    let answer = addresses.iter().find_map(|address| answer(facts.announced.get(address)?, plan?.owner.as_ref()));
+    let silent: Vec<IpAddr> =
+        addresses.iter().filter(|address| !facts.announced.contains_key(*address)).copied().collect();
     let state = match (&answer, addresses.is_empty()) {
-        (Some(_), false) if all_answered => Progress::Announced,
+        (Some(_), false) if silent.is_empty() => Progress::Announced,
         (_, true) => Progress::Pending,
         _ => Progress::Allocated,
     };
@@ -120,7 +125,7 @@ fn service_state(key: &ServiceKey, service: &Service, facts: &Facts<'_>) -> Serv
         mac: links.first().map(|(_, mac)| *mac),
         interfaces: links.into_iter().map(|(name, _)| name).collect(),
         try_urls: if state == Progress::Announced { urls(service, &addresses) } else { Vec::new() },
-        reasons: reasons(key, state, facts),
+        reasons: reasons(key, state, &silent, facts),
         addresses,
     }
 }
@@ -133,7 +138,7 @@ fn answer<'a>(
     owner.and_then(|owner| hosts.get_key_value(owner)).or_else(|| hosts.iter().next())
 }
 
-fn reasons(key: &ServiceKey, state: Progress, facts: &Facts<'_>) -> Vec<ReasonState> {
+fn reasons(key: &ServiceKey, state: Progress, silent: &[IpAddr], facts: &Facts<'_>) -> Vec<ReasonState> {
     let decision = facts.decision;
     let mut reasons = Vec::new();
     let of = |finding: &Finding, node: Option<String>| ReasonState {
@@ -152,16 +157,24 @@ fn reasons(key: &ServiceKey, state: Progress, facts: &Facts<'_>) -> Vec<ReasonSt
         reasons.extend(plan.warnings().iter().chain(notes).map(|finding| of(finding, None)));
         return reasons;
     }
-    reasons.extend(plan.finding().iter().map(|finding| of(finding, None)));
+    let headline = plan.finding().unwrap_or_else(|| not_on_the_wire(key, plan, silent, facts));
+    reasons.push(of(&headline, None));
     reasons.extend(plan.node_findings().map(|(node, finding)| of(&finding, Some(node.to_string()))));
-    if reasons.is_empty() {
-        let owner = plan.owner.as_ref().map_or_else(|| "nobody".to_owned(), ToString::to_string);
-        let message = format!("{owner} is to announce it and does not yet say that it does");
-        let waiting = Finding::new(Code::NotElected, Severity::Note, format!("Service/{key}"), message)
-            .with_fix("wait a moment; if it stays, look at the interfaces and the log of that host");
-        reasons.push(of(&waiting, None));
-    }
     reasons
+}
+
+/// Why a Service is not announced although somebody is to do it: nobody can say more than that he is silent.
+fn not_on_the_wire(key: &ServiceKey, plan: &ServicePlan, silent: &[IpAddr], facts: &Facts<'_>) -> Finding {
+    let owner = plan.owner.as_ref().map_or_else(|| "nobody".to_owned(), ToString::to_string);
+    let addresses: Vec<String> = silent.iter().map(ToString::to_string).collect();
+    let interfaces = plan.owner.as_ref().and_then(|owner| facts.able.get(owner)).map_or_else(String::new, |able| {
+        let names: Vec<&str> = able.iter().map(String::as_str).collect();
+        format!("; its interfaces that can announce: {}", names.join(", "))
+    });
+    let message =
+        format!("{owner} is to announce {} and does not say that it does{interfaces}", addresses.join(" and "));
+    let fix = format!("wait a moment; if it stays, look at `ferrolb status` and the log of ferrolb on {owner}");
+    Finding::new(Code::AnnouncerSilent, Severity::Note, format!("Service/{key}"), message).with_fix(fix)
 }
 
 /// What to type on another machine. HTTP is a guess that is right where it matters: 80 and 443.

@@ -81,7 +81,7 @@ impl Store {
     /// The disk refuses; the old table is then still there.
     pub(super) fn save(&self, table: &Table) -> Result<(), StoreError> {
         let path = self.table_path();
-        let write = || durable::replace(&path, &serde_json::to_vec_pretty(table)?);
+        let write = || durable::replace(&path, &serde_json::to_vec_pretty(table)?, durable::Readers::All);
         write().map_err(|source| StoreError::Io { path: path.clone(), source })
     }
 

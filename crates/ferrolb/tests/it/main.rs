@@ -1,6 +1,9 @@
 //! Tests of the program from outside: style limits, and what happens on real interfaces in namespaces.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod bgp;
+mod cli;
+mod codes;
 mod hosts;
 mod l2;
 mod lab;

@@ -1,6 +1,7 @@
 //! Which interfaces can announce (spec §6.3), from what netlink tells. No sockets here.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::Ipv6Addr;
 
 use ferrolb_proto::ethernet::MacAddr;
@@ -41,6 +42,30 @@ pub struct Usable {
     pub arp: bool,
     /// Neighbour solicitations can be answered, from this address.
     pub link_local: Option<Ipv6Addr>,
+}
+
+/// Why an interface cannot announce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// It is not to be used, by its name.
+    LeftOut,
+    /// It is administratively down.
+    Down,
+    /// It belongs to a bridge, a bond or a VRF.
+    Enslaved,
+    /// It neither does ARP nor solicits neighbours: a tunnel, say.
+    NoNeighbours,
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LeftOut => "is left out by its name",
+            Self::Down => "is down",
+            Self::Enslaved => "belongs to a bridge or bond",
+            Self::NoNeighbours => "does no ARP",
+        })
+    }
 }
 
 /// Which interfaces may announce at all, by their names.
@@ -116,13 +141,28 @@ impl Links {
 
     /// The interfaces that can announce, by index.
     pub fn usable(&self) -> BTreeMap<u32, Usable> {
-        self.links.values().filter_map(|link| Some((link.index, self.judge(link)?))).collect()
+        self.links.values().filter_map(|link| Some((link.index, self.judge(link).ok()?))).collect()
     }
 
-    fn judge(&self, link: &Link) -> Option<Usable> {
-        let mac = link.mac.filter(|mac| *mac != MacAddr::ZERO && !mac.is_group())?;
-        if !self.choice.includes(&link.name) || !link.up || link.enslaved || link.noarp {
-            return None;
+    /// The interfaces that cannot announce, but for `lo`, and why.
+    pub fn unfit(&self) -> BTreeMap<String, Unfit> {
+        let others = self.links.values().filter(|link| link.name != "lo");
+        others.filter_map(|link| Some((link.name.clone(), self.judge(link).err()?))).collect()
+    }
+
+    fn judge(&self, link: &Link) -> Result<Usable, Unfit> {
+        if !self.choice.includes(&link.name) {
+            return Err(Unfit::LeftOut);
+        }
+        let mac = link.mac.filter(|mac| *mac != MacAddr::ZERO && !mac.is_group()).ok_or(Unfit::NoNeighbours)?;
+        if link.enslaved {
+            return Err(Unfit::Enslaved);
+        }
+        if link.noarp {
+            return Err(Unfit::NoNeighbours);
+        }
+        if !link.up {
+            return Err(Unfit::Down);
         }
         let link_local = self.link_local.get(&link.index).and_then(BTreeSet::first).copied();
         let usable = Usable {
@@ -133,7 +173,7 @@ impl Links {
             arp: link.broadcast,
             link_local,
         };
-        (usable.arp || usable.link_local.is_some()).then_some(usable)
+        if usable.arp || usable.link_local.is_some() { Ok(usable) } else { Err(Unfit::NoNeighbours) }
     }
 }
 
@@ -164,17 +204,21 @@ mod tests {
             links.apply(Change::Link(link(u32::try_from(index).unwrap(), name)));
         }
         assert_eq!(names(&links), ["eth0", "br0"]);
-        for change in [
-            |link: &mut Link| link.up = false,
-            |link: &mut Link| link.enslaved = true,
-            |link: &mut Link| link.noarp = true,
-            |link: &mut Link| link.mac = None,
-            |link: &mut Link| link.broadcast = false,
-        ] {
+        assert_eq!(links.unfit()["docker0"], Unfit::LeftOut);
+        assert!(!links.unfit().contains_key("lo") && !links.unfit().contains_key("eth0"));
+        type Fault = fn(&mut Link);
+        let cases: [(Fault, Unfit); 5] = [
+            (|link| link.up = false, Unfit::Down),
+            (|link| link.enslaved = true, Unfit::Enslaved),
+            (|link| link.noarp = true, Unfit::NoNeighbours),
+            (|link| link.mac = None, Unfit::NoNeighbours),
+            (|link| link.broadcast = false, Unfit::NoNeighbours),
+        ];
+        for (change, why) in cases {
             let mut changed = link(1, "eth0");
             change(&mut changed);
             links.apply(Change::Link(changed));
-            assert_eq!(names(&links), ["br0"]);
+            assert_eq!((names(&links), links.unfit()["eth0"]), (vec!["br0".to_owned()], why));
             links.apply(Change::Link(link(1, "eth0")));
         }
         links.apply(Change::LinkGone(1));

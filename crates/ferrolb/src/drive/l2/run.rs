@@ -13,7 +13,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use tokio::sync::{mpsc, watch};
 
 use super::counts::Counts;
-use super::links::{Choice, Links, Usable};
+use super::links::{Choice, Links, Unfit, Usable};
 use super::responder::Responder;
 use super::{Frames, Shared, Wanted, Wire};
 use crate::net::netlink::{self, Change, Monitor};
@@ -26,7 +26,7 @@ const NETLINK: u64 = u64::MAX - 1;
 
 /// Frames read from one socket before the others get their turn.
 const TURN: usize = 64;
-/// Where the thread had no time to fall asleep, more frames are waiting.
+/// A wait that is shorter was none.
 const NO_SLEEP: Duration = Duration::from_micros(1);
 
 pub(super) struct Run {
@@ -42,8 +42,7 @@ pub(super) struct Run {
     announcements: Announcements,
     counts: Counts,
     failures: BTreeMap<String, String>,
-    /// When a frame was answered last.
-    served_at: Instant,
+    unfit: BTreeMap<String, Unfit>,
 }
 
 impl Run {
@@ -74,7 +73,7 @@ impl Run {
             announcements: Announcements::new(Instant::now()),
             counts: Counts::new(frames),
             failures: BTreeMap::new(),
-            served_at: Instant::now(),
+            unfit: BTreeMap::new(),
         };
         run.read_everything()?;
         run.follow_links();
@@ -85,8 +84,10 @@ impl Run {
     /// Runs until it is told to stop.
     pub(super) fn run(&mut self) {
         let mut events = [EpollEvent::empty(); 32];
+        // Looking at the clock is a good part of what we do for a frame: once before and once after is enough.
+        let mut now = Instant::now();
         loop {
-            let ready = match self.epoll.wait(&mut events, self.timeout()) {
+            let ready = match self.epoll.wait(&mut events, self.timeout(now)) {
                 Ok(ready) => ready,
                 Err(Errno::EINTR) => 0,
                 Err(error) => {
@@ -94,6 +95,9 @@ impl Run {
                     std::process::exit(101);
                 }
             };
+            let woken_at = Instant::now();
+            // Where the thread had no time to fall asleep, more frames are waiting.
+            let turn = if woken_at.duration_since(now) < NO_SLEEP { TURN } else { 1 };
             let mut changed = false;
             for event in events.iter().take(ready) {
                 match event.data() {
@@ -109,11 +113,12 @@ impl Run {
                         }
                     }
                     NETLINK => changed |= self.netlink(),
-                    token => self.serve(token),
+                    token => self.serve(token, turn),
                 }
             }
-            self.announce();
-            self.counts.handle_timeout(Instant::now());
+            now = Instant::now();
+            self.announce(now);
+            self.counts.handle_timeout(now);
             if changed {
                 self.publish();
             }
@@ -121,10 +126,10 @@ impl Run {
     }
 
     /// Frames before announcements: a pending announcement shortens the wait, and is sent after what is ready.
-    fn timeout(&self) -> EpollTimeout {
+    fn timeout(&self, now: Instant) -> EpollTimeout {
         let deadlines = [self.announcements.next_deadline(), self.counts.next_deadline()];
         let Some(at) = deadlines.into_iter().flatten().min() else { return EpollTimeout::NONE };
-        let wait = at.saturating_duration_since(Instant::now());
+        let wait = at.saturating_duration_since(now);
         // Whole milliseconds, rounded up: waking too early would only spin.
         let millis = wait.as_micros().div_ceil(1000);
         EpollTimeout::from(u16::try_from(millis).unwrap_or(u16::MAX))
@@ -132,23 +137,19 @@ impl Run {
 
     /// Answers what waits on one socket: one frame, because the neighbour may be waiting for our CPU; many, where many
     /// are waiting.
-    fn serve(&mut self, token: u64) {
+    fn serve(&mut self, token: u64, turn: usize) {
         let Some(responder) = u32::try_from(token / 2).ok().and_then(|index| self.responders.get(&index)) else {
             return;
         };
-        let turn = if self.served_at.elapsed() < NO_SLEEP { TURN } else { 1 };
         if token.is_multiple_of(2) {
             responder.serve_arp(turn, &mut self.counts);
         } else {
             responder.serve_ndp(turn, &mut self.counts);
         }
-        self.served_at = Instant::now();
     }
 
-    fn announce(&mut self) {
-        if self.announcements.next_deadline().is_some() {
-            self.announcements.handle_timeout(Instant::now());
-        }
+    fn announce(&mut self, now: Instant) {
+        self.announcements.handle_timeout(now);
         while let Some((index, address)) = self.announcements.poll_output() {
             if let Some(responder) = self.responders.get(&index) {
                 responder.announce(address, &mut self.counts);
@@ -183,7 +184,9 @@ impl Run {
     fn follow_links(&mut self) -> bool {
         let usable = self.links.usable();
         let gone: Vec<u32> = self.responders.keys().filter(|index| !usable.contains_key(index)).copied().collect();
-        let mut changed = !gone.is_empty();
+        let unfit = self.links.unfit();
+        let mut changed = !gone.is_empty() || unfit != self.unfit;
+        self.unfit = unfit;
         for index in gone {
             self.responders.remove(&index);
             for address in self.assigned.remove(&index).unwrap_or_default() {
@@ -291,12 +294,13 @@ impl Run {
     }
 
     fn publish(&self) {
-        let mut wire = Wire { failures: self.failures.clone(), ..Wire::default() };
+        let mut wire = Wire { failures: self.failures.clone(), unfit: self.unfit.clone(), ..Wire::default() };
         for responder in self.responders.values() {
             let usable = &responder.usable;
             wire.interfaces.push(InterfaceState {
                 name: usable.name.clone(),
                 mac: usable.mac,
+                carrier: usable.running,
                 arp: responder.arp.is_some(),
                 ndp: responder.ndp.is_some(),
             });

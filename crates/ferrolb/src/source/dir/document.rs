@@ -17,7 +17,7 @@ const MAX_TEXT: usize = 400;
 
 /// The YAML parser calls itself for each level, with tens of kilobytes a level in a debug build; a common thread's
 /// stack would not do for the nesting that is allowed.
-const STACK: usize = 32 << 20;
+pub(super) const STACK: usize = 32 << 20;
 
 /// The label that ties an EndpointSlice to its Service.
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
@@ -47,27 +47,61 @@ impl Parsed {
     }
 }
 
+/// Which namespace objects are read from, and which one those are in that name none.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Namespaces<'a> {
+    /// Kinds of metallb.io count in this one only.
+    pub(super) ours: &'a str,
+    /// Where a kind of metallb.io is that names none.
+    pub(super) unnamed_ours: &'a str,
+    /// Where any other object is that names none.
+    pub(super) unnamed: &'a str,
+}
+
+impl<'a> Namespaces<'a> {
+    /// As `kubectl apply` has it: an object that names no namespace is in `default`.
+    pub(super) const fn plain(ours: &'a str) -> Self {
+        Self { ours, unnamed_ours: "default", unnamed: "default" }
+    }
+
+    const fn of_unnamed(self, kind: Kind) -> &'a str {
+        if kind.is_ours() { self.unnamed_ours } else { self.unnamed }
+    }
+}
+
+/// Runs something that may call itself as deep as manifests may be nested. An error is why it did not end, and what to do.
+pub(super) fn on_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, (String, &'static str)> {
+    let done = std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().name("manifest".to_owned()).stack_size(STACK);
+        builder.spawn_scoped(scope, work).map(|thread| thread.join().ok())
+    });
+    match done {
+        Ok(Some(done)) => Ok(done),
+        Ok(None) => Err(("reading it ended early".to_owned(), "please report this as a bug, with the file")),
+        Err(error) => {
+            Err((format!("no thread can be started to read it: {error}"), "give the program more memory and threads"))
+        }
+    }
+}
+
 /// Reads one file's bytes. `file` is how the file is called in findings, `namespace` the one for kinds of metallb.io.
 pub fn parse(file: &str, text: &[u8], namespace: &str) -> Parsed {
-    let parsed = std::thread::scope(|scope| {
-        let builder = std::thread::Builder::new().name("manifest".to_owned()).stack_size(STACK);
-        builder.spawn_scoped(scope, || parse_here(file, text, namespace)).map(|thread| thread.join().ok())
-    });
-    let why = match parsed {
-        Ok(Some(parsed)) => return parsed,
-        Ok(None) => "reading it ended early; please report this as a bug, with the file".to_owned(),
-        Err(error) => format!("no thread can be started to read it: {error}"),
+    let (why, fix) = match on_deep_stack(|| parse_here(file, text, Namespaces::plain(namespace))) {
+        Ok(parsed) => return parsed,
+        Err(ended) => ended,
     };
     let location = Location { file: file.to_owned(), line: 1, column: 1 };
-    let finding = Finding::new(Code::ManifestUnreadable, Severity::Error, file, why).at(location);
+    let finding = Finding::new(Code::ManifestUnreadable, Severity::Error, file, why).with_fix(fix).at(location);
     Parsed { objects: Vec::new(), findings: vec![finding] }
 }
 
-fn parse_here(file: &str, text: &[u8], namespace: &str) -> Parsed {
-    let mut reader = Reader { file, namespace, parsed: Parsed::default(), dropped: 0 };
+/// The same on this thread, whose stack must be large enough.
+pub(super) fn parse_here(file: &str, text: &[u8], namespaces: Namespaces<'_>) -> Parsed {
+    let mut reader = Reader { file, namespaces, parsed: Parsed::default(), dropped: 0 };
     match decode(text) {
         Err((place, message)) => {
-            reader.push(Finding::new(Code::ManifestUnreadable, Severity::Error, file, message), place);
+            let finding = Finding::new(Code::ManifestUnreadable, Severity::Error, file, message);
+            reader.push(finding.with_fix("save the file as plain UTF-8 text; `file FILE` says what it is now"), place);
         }
         Ok(text) => match tree::documents(text) {
             Err(error) => {
@@ -80,8 +114,15 @@ fn parse_here(file: &str, text: &[u8], namespace: &str) -> Parsed {
     reader.finish()
 }
 
+/// The objects of documents that were read already.
+pub(super) fn objects_of(file: &str, documents: Vec<Node>, namespaces: Namespaces<'_>) -> Parsed {
+    let mut reader = Reader { file, namespaces, parsed: Parsed::default(), dropped: 0 };
+    documents.into_iter().for_each(|document| reader.document(document, None));
+    reader.finish()
+}
+
 /// The bytes as text, without a byte order mark; or why they are none.
-fn decode(bytes: &[u8]) -> Result<&str, (Place, String)> {
+pub(super) fn decode(bytes: &[u8]) -> Result<&str, (Place, String)> {
     let (valid, fault) = match std::str::from_utf8(bytes) {
         Ok(text) => (text.len(), None),
         Err(error) => (error.valid_up_to(), Some("is not UTF-8")),
@@ -109,7 +150,7 @@ type Inherited<'a> = Option<(&'a str, &'a str)>;
 
 struct Reader<'a> {
     file: &'a str,
-    namespace: &'a str,
+    namespaces: Namespaces<'a>,
     parsed: Parsed,
     dropped: usize,
 }
@@ -169,7 +210,7 @@ impl Reader<'_> {
             items.into_iter().for_each(|item| self.document(item, inherited));
             return;
         }
-        let title = title(&node, kind).unwrap_or_else(|| self.file.to_owned());
+        let title = title(&node, kind, self.namespaces).unwrap_or_else(|| self.file.to_owned());
         match Kind::of(api_version, kind) {
             Some(known) => self.object(known, node, &title),
             None => {
@@ -180,7 +221,7 @@ impl Reader<'_> {
     }
 
     fn nameless(&mut self, node: &Node, missing: &str, kind: Option<&str>) {
-        let title = kind.and_then(|kind| title(node, kind)).unwrap_or_else(|| self.file.to_owned());
+        let title = kind.and_then(|kind| title(node, kind, self.namespaces)).unwrap_or_else(|| self.file.to_owned());
         let (message, place) = match node.get(missing) {
             Some(value) => (format!("{missing} must be text, found {}", value.describe()), value.place),
             None => (format!("{missing} is missing, so nobody can tell what this object is"), node.place),
@@ -240,7 +281,7 @@ impl Reader<'_> {
                     return;
                 }
                 if kind.namespaced() && object.metadata().namespace.as_deref().unwrap_or_default().is_empty() {
-                    object.set_namespace("default");
+                    object.set_namespace(self.namespaces.of_unnamed(kind));
                 }
                 self.warn_of_lone_slice(&object, place);
                 let location = self.location(place);
@@ -260,8 +301,8 @@ impl Reader<'_> {
                 _ => return false,
             },
         };
-        let wanted = self.namespace;
-        if namespace.unwrap_or("default") == wanted {
+        let wanted = self.namespaces.ours;
+        if namespace.unwrap_or(self.namespaces.unnamed_ours) == wanted {
             return false;
         }
         let (message, fix) = match namespace {
@@ -339,13 +380,13 @@ fn give_empty_spec(node: &mut Node) {
 }
 
 /// How an object is called before it is known to be sound.
-fn title(node: &Node, kind: &str) -> Option<String> {
+fn title(node: &Node, kind: &str, namespaces: Namespaces<'_>) -> Option<String> {
     let metadata = node.get("metadata")?;
     let name = metadata.get("name")?.text()?;
     // A name may be as long as the file, and the title is in every finding.
     let (kind, name) = (tree::shorten(kind), tree::printable(name, 253));
     let used = Kind::ALL.iter().find(|known| known.name() == kind);
-    let fallback = if used.is_some_and(|kind| kind.namespaced()) { Some("default") } else { None };
+    let fallback = used.filter(|kind| kind.namespaced()).map(|kind| namespaces.of_unnamed(*kind));
     match metadata.get("namespace").and_then(Node::text).or(fallback) {
         Some(namespace) if used.is_none_or(|kind| kind.namespaced()) => {
             Some(format!("{kind}/{}/{name}", tree::printable(namespace, 63)))

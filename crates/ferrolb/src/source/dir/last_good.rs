@@ -5,13 +5,14 @@
 //! and costs nothing while every file is good.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use ferrolb_rules::reason::{Code, Finding, Severity};
 use serde::{Deserialize, Serialize};
+
+use crate::durable;
 
 /// The layout of the document.
 const VERSION: u32 = 1;
@@ -98,12 +99,7 @@ impl Store {
         let bytes = serde_json::to_vec(&document)?;
         let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(parent)?;
-        let new = self.path.with_extension("new");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(&new, &self.path)?;
-        File::open(parent)?.sync_all()
+        durable::replace(&self.path, &bytes, durable::Readers::Owner)
     }
 
     fn finding(&self, message: String, fix: &str) -> Finding {

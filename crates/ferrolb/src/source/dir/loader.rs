@@ -12,7 +12,7 @@ use ferrolb_rules::reason::{Code, Finding, Location, Severity};
 use super::document::{Parsed, Placed, parse};
 use super::last_good::{Store, Texts};
 use super::object::{Object, ObjectKey};
-use super::read::{self, Bytes, Listing};
+use super::read::{self, Bytes, Fault, Listing};
 use crate::source::{Loaded, Objects};
 
 /// Reads a directory of manifests, again and again.
@@ -36,7 +36,7 @@ struct Manifest {
     /// What it says now, where that is not good.
     broken: Option<Content>,
     /// Why it cannot be read now.
-    unreadable: Option<String>,
+    unreadable: Option<Fault>,
 }
 
 /// A file's bytes and what they say.
@@ -114,13 +114,14 @@ impl Loader {
             Bytes::Gone => {
                 self.files.remove(path);
             }
-            Bytes::Unreadable(why) => self.files.entry(path.to_owned()).or_default().unreadable = Some(why),
+            Bytes::Unreadable(fault) => self.files.entry(path.to_owned()).or_default().unreadable = Some(fault),
             Bytes::Read(bytes) => {
                 let manifest = self.files.entry(path.to_owned()).or_default();
                 manifest.unreadable = None;
                 if bytes.trim_ascii().is_empty() && manifest.has_objects() {
                     // A full disk or a writer that is interrupted leaves this behind; nobody deletes objects so.
-                    manifest.unreadable = Some("it has become empty (to remove its objects, delete it)".to_owned());
+                    manifest.unreadable =
+                        Some(Fault::new("it has become empty", "write it again, or delete it to remove its objects"));
                 } else if manifest.good.as_ref().is_some_and(|good| good.bytes == bytes) {
                     manifest.broken = None;
                 } else if manifest.broken.as_ref().is_none_or(|broken| broken.bytes != bytes) {
@@ -188,7 +189,7 @@ impl Manifest {
             Some(_) => "what the file said when it was last good stays in force",
             None => "the file was never good, so none of its objects exist",
         };
-        if let Some(why) = &self.unreadable {
+        if let Some(Fault { why, fix }) = &self.unreadable {
             let file = path.display().to_string();
             let finding = Finding::new(
                 Code::ManifestUnreadable,
@@ -196,7 +197,7 @@ impl Manifest {
                 file.as_str(),
                 format!("the file cannot be read: {why}; {consequence}"),
             );
-            return vec![finding.at(Location { file, line: 1, column: 1 })];
+            return vec![finding.with_fix(*fix).at(Location { file, line: 1, column: 1 })];
         }
         let Some(content) = self.broken.as_ref().or(self.good.as_ref()) else { return Vec::new() };
         let mut findings = content.parsed.findings.clone();

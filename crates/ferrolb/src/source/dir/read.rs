@@ -129,12 +129,40 @@ fn is_manifest(path: &Path) -> bool {
     path.extension().and_then(|extension| extension.to_str()).is_some_and(|it| EXTENSIONS.contains(&it))
 }
 
+/// What to do about a link that leads to no file.
+const BROKEN_LINK: &str = "let the link lead to the manifest, or remove it";
+
 /// A file's bytes, or why they cannot be had.
 pub(super) enum Bytes {
     Read(Vec<u8>),
     /// The file went away since it was listed.
     Gone,
-    Unreadable(String),
+    Unreadable(Fault),
+}
+
+/// Why a file cannot be read, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) why: String,
+    pub(super) fix: &'static str,
+}
+
+impl Fault {
+    pub(super) fn new(why: impl Into<String>, fix: &'static str) -> Self {
+        Self { why: why.into(), fix }
+    }
+
+    fn of(error: &io::Error) -> Self {
+        let fix = match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                "make the file readable for the user that runs ferrolb: `chmod a+r FILE`"
+            }
+            io::ErrorKind::Other => "keep only plain files of manifests in the directory; move this one elsewhere",
+            io::ErrorKind::FileTooLarge => "split the file, or move it elsewhere if it is no manifest",
+            _ => "see that `cat FILE` works for the user that runs ferrolb",
+        };
+        Self::new(error.to_string(), fix)
+    }
 }
 
 /// Reads a file, if it is a plain one of sensible size.
@@ -143,15 +171,15 @@ pub(super) fn bytes(path: &Path) -> Bytes {
         Ok(bytes) => Bytes::Read(bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if fs::symlink_metadata(path).is_ok() {
-                Bytes::Unreadable("the link leads nowhere".to_owned())
+                Bytes::Unreadable(Fault::new("the link leads nowhere", BROKEN_LINK))
             } else {
                 Bytes::Gone
             }
         }
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
-            Bytes::Unreadable("the link leads in a circle".to_owned())
+            Bytes::Unreadable(Fault::new("the link leads in a circle", BROKEN_LINK))
         }
-        Err(error) => Bytes::Unreadable(error.to_string()),
+        Err(error) => Bytes::Unreadable(Fault::of(&error)),
     }
 }
 
@@ -188,5 +216,6 @@ fn fill(file: &File) -> io::Result<Vec<u8>> {
 }
 
 fn too_large() -> io::Error {
-    io::Error::other(format!("it is larger than {} MiB, more than a manifest can be", MAX_BYTES >> 20))
+    let why = format!("it is larger than {} MiB, more than a manifest can be", MAX_BYTES >> 20);
+    io::Error::new(io::ErrorKind::FileTooLarge, why)
 }

@@ -22,6 +22,12 @@ pub(super) fn wrong(service: &Service) -> Option<(String, String)> {
                 .into_iter()
                 .find_map(|(index, family)| word(&format!("spec.ipFamilies[{index}]"), Some(family), &["IPv4", "IPv6"]))
         })
+        .or_else(|| match spec.ip_families.as_deref() {
+            Some([first, second]) if first == second => {
+                Some(("spec.ipFamilies[1]".to_owned(), format!("{first} stands here twice")))
+            }
+            _ => None,
+        })
         .or_else(|| ports(spec))
 }
 
@@ -32,6 +38,9 @@ fn word(field: &str, value: Option<&str>, valid: &[&str]) -> Option<(String, Str
 }
 
 fn ports(spec: &ServiceSpec) -> Option<(String, String)> {
+    if spec.type_.as_deref() == Some("LoadBalancer") && spec.ports.as_ref().is_none_or(Vec::is_empty) {
+        return Some(("spec.ports".to_owned(), "a Service of type LoadBalancer has at least one port".to_owned()));
+    }
     let mut seen = BTreeSet::new();
     spec.ports.iter().flatten().enumerate().find_map(|(index, port)| {
         let field = format!("spec.ports[{index}]");
@@ -63,8 +72,9 @@ mod tests {
     fn what_a_cluster_takes_is_right() {
         for spec in [
             "spec: {type: LoadBalancer, ports: [{port: 80}, {port: 80, protocol: UDP}]}",
-            "spec: {type: LoadBalancer, externalTrafficPolicy: Local, ipFamilies: [IPv6, IPv4], ipFamilyPolicy: RequireDualStack}",
+            "spec: {type: LoadBalancer, externalTrafficPolicy: Local, ipFamilies: [IPv6, IPv4], ipFamilyPolicy: RequireDualStack, ports: [{port: 80}]}",
             "spec: {}",
+            "spec: {type: ExternalName, externalName: example.org}",
         ] {
             assert_eq!(wrong_in(spec), None, "{spec}");
         }
@@ -78,6 +88,9 @@ mod tests {
             ("spec: {externalTrafficPolicy: local}", "spec.externalTrafficPolicy"),
             ("spec: {ipFamilyPolicy: DualStack}", "spec.ipFamilyPolicy"),
             ("spec: {ipFamilies: [IPv4, IPv5]}", "spec.ipFamilies[1]"),
+            ("spec: {ipFamilies: [IPv4, IPv4]}", "spec.ipFamilies[1]"),
+            ("spec: {type: LoadBalancer}", "spec.ports"),
+            ("spec: {type: LoadBalancer, ports: []}", "spec.ports"),
             ("spec: {ports: [{port: 80}, {port: 0}]}", "spec.ports[1].port"),
             ("spec: {ports: [{port: 99999}]}", "spec.ports[0].port"),
             ("spec: {ports: [{port: 80, protocol: XXX}]}", "spec.ports[0].protocol"),

@@ -1,9 +1,9 @@
 //! YAML text as a tree in which every value knows its line and column.
 //!
 //! The parser's own way leads straight into types and forgets places on the way. Here the text becomes a [`Node`]
-//! first, so that a wrong value deep inside the third document of a file can still be pointed at. `5` is a number
-//! and `true` a boolean wherever they stand, as for kubectl; `no` and `on` are text, and booleans only where a field
-//! is one.
+//! first, so that a wrong value deep inside the third document of a file can still be pointed at. What a plain word
+//! is, does not depend on where it stands: as for kubectl, which reads YAML 1.1, `5` is a number, and `true`, `no`, `on`
+//! and `y` are booleans; in quotes all of them are text.
 //!
 //! Limits hold before anything is expanded: depth, number of values, and how much aliases may repeat.
 
@@ -149,7 +149,7 @@ fn options() -> serde_saphyr::Options {
             max_anchors: 10_000,
         },
         emit_comments: false,
-        strict_booleans: true,
+        strict_booleans: false,
         alias_limits: alias_limits,
     }
 }

@@ -134,8 +134,13 @@ impl<'de> Cursor<'de, '_> {
     fn expected(&self, what: &str) -> Fault {
         let found = self.node.describe();
         let hint = match (&self.node.value, what) {
-            (Value::Bool(_) | Value::Integer(_) | Value::Unsigned(_) | Value::Float(_), "text") => {
-                "; put it in quotes to make it text"
+            (Value::Bool(_), "text") => {
+                "; put it in quotes to make it text (yes, no, on, off, y and n are booleans, too)"
+            }
+            (Value::Integer(_) | Value::Unsigned(_) | Value::Float(_), "text") => "; put it in quotes to make it text",
+            (Value::Text(text), "true or false") if boolean_word(text) => "; quotes make it text: take them away",
+            (Value::Text(text), "a whole number") if text.parse::<i64>().is_ok() => {
+                "; quotes make it text: take them away"
             }
             (Value::Null, "text") => "; write \"\" for an empty text",
             (Value::Text(_), "a list") => "; write each entry on a line of its own with `- ` before it",
@@ -165,6 +170,11 @@ impl<'de> Cursor<'de, '_> {
             _ => Err(self.expected("a mapping")),
         }
     }
+}
+
+/// Whether a text would be a boolean without its quotes.
+fn boolean_word(text: &str) -> bool {
+    ["true", "false", "yes", "no", "on", "off", "y", "n"].contains(&text.to_lowercase().as_str())
 }
 
 macro_rules! whole_numbers {
@@ -198,9 +208,6 @@ impl<'de> Deserializer<'de> for Cursor<'de, '_> {
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match &self.node.value {
             Value::Bool(value) => visitor.visit_bool(*value),
-            // kubectl reads YAML 1.1, where these are booleans.
-            Value::Text(text) if matches!(text.to_lowercase().as_str(), "yes" | "on") => visitor.visit_bool(true),
-            Value::Text(text) if matches!(text.to_lowercase().as_str(), "no" | "off") => visitor.visit_bool(false),
             _ => Err(self.expected("true or false")),
         }
     }

@@ -146,3 +146,23 @@ fn of_what_was_saved_only_what_services_still_have_goes_on() {
     let services = BTreeMap::from([(key(), service("10.0.0.1"))]);
     assert_eq!(still(&saved, &services), BTreeMap::from([(address("10.0.0.1"), one("web"))]));
 }
+
+#[test]
+fn an_advertisement_that_is_replaced_is_missed_only_if_it_does_not_come_back() {
+    let (mut decider, now) = (decider(), Instant::now());
+    let pools = vec![pool("p", "10.0.0.0/24")];
+    let advertised = resources(pools.clone());
+    let unadvertised = || Resources { l2_advertisements: Vec::new(), ..resources(pools.clone()) };
+    decider.decide(inputs(advertised.clone(), "10.0.0.1"), now);
+    let gone = decider.decide(inputs(unadvertised(), "10.0.0.1"), now);
+    assert_eq!((addresses(&gone), codes(&gone)), (vec!["10.0.0.1".to_owned()], vec![Code::ConfigurationHeld]));
+    assert!(gone.verdict.is_ok());
+    assert_eq!(decider.next_deadline(), Some(now + UNADVERTISED_INTERVAL));
+    let back = decider.decide(inputs(advertised, "10.0.0.1"), now + Duration::from_secs(1));
+    assert_eq!((addresses(&back), decider.next_deadline()), (vec!["10.0.0.1".to_owned()], None));
+    // It goes for good.
+    let later = now + Duration::from_secs(10);
+    assert_eq!(addresses(&decider.decide(inputs(unadvertised(), "10.0.0.1"), later)), ["10.0.0.1"]);
+    let over = decider.decide(inputs(unadvertised(), "10.0.0.1"), later + UNADVERTISED_INTERVAL);
+    assert!(addresses(&over).is_empty(), "{:?}", over.plan.announce);
+}

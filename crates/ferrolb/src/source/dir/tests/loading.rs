@@ -16,7 +16,7 @@ fn manifests_are_found_in_order_of_path_and_other_files_are_not_looked_at() {
     scene
         .write("b.yaml", pool("b"))
         .write("a/z.yml", pool("a"))
-        .write("c.json", "{apiVersion: v1, kind: Namespace, metadata: {name: n}}")
+        .write("c.json", "{apiVersion: v1, kind: Namespace, metadata: {name: \"n\"}}")
         .write("notes.txt", "{{{")
         .write("pool.yaml~", "{{{")
         .write(".hidden.yaml", "{{{")
@@ -210,8 +210,13 @@ fn pipes_sockets_devices_and_large_files_are_reported_and_never_waited_for() {
     let loaded = scene.load();
     assert_eq!(pools(&loaded), ["pool"]);
     assert_eq!(codes(&loaded.findings), [(Code::ManifestUnreadable, Severity::Error); 4]);
-    for (finding, why) in loaded.findings.iter().zip(["a device", "larger than 8 MiB", "a pipe", "a socket"]) {
-        assert!(finding.message.contains(why), "{finding}");
+    for (finding, (why, fix)) in loaded.findings.iter().zip([
+        ("a device", "move this one elsewhere"),
+        ("larger than 8 MiB", "split the file"),
+        ("a pipe", "move this one elsewhere"),
+        ("a socket", "move this one elsewhere"),
+    ]) {
+        assert!(finding.message.contains(why) && finding.fix.contains(fix), "{finding}");
     }
 }
 

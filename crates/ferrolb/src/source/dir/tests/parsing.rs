@@ -135,7 +135,7 @@ fn values_that_come_back_differently_are_no_unknown_fields() {
 apiVersion: v1
 kind: Node
 metadata:
-  name: n
+  name: n1
   uid: abc-1234
   creationTimestamp: null
   resourceVersion: \"5\"
@@ -322,9 +322,43 @@ spec:
 }
 
 #[test]
-fn words_that_kubectl_takes_for_booleans_are_text_where_text_is_meant() {
-    let text = POOL.replace("addresses:", "autoAssign: no\n  avoidBuggyIPs: On\n  addresses:").replace("pool", "n");
+fn plain_words_are_booleans_as_for_kubectl_and_in_quotes_they_are_text() {
+    let text = POOL.replace("addresses:", "autoAssign: no\n  avoidBuggyIPs: On\n  addresses:").replace("pool", "\"n\"");
     let Object::IPAddressPool(pool) = &read(&text).objects[0].object.clone() else { panic!("no pool") };
     assert_eq!((pool.spec.auto_assign, pool.spec.avoid_buggy_ips), (Some(false), Some(true)));
     assert_eq!(pool.metadata.name.as_deref(), Some("n"));
+}
+
+#[test]
+fn values_of_the_wrong_type_are_refused_as_an_api_server_refuses_them() {
+    let pool = |field: &str| POOL.replace("  addresses:", &format!("  {field}\n  addresses:"));
+    let service = |field: &str| SERVICE.replace("  type:", &format!("  {field}\n  type:"));
+    for (text, field) in [
+        (pool("autoAssign: \"no\""), "spec.autoAssign"),
+        (pool("autoAssign: 'true'"), "spec.autoAssign"),
+        (pool("autoAssign: 0"), "spec.autoAssign"),
+        (pool("avoidBuggyIPs: maybe"), "spec.avoidBuggyIPs"),
+        (pool("serviceAllocation: {priority: \"5\"}"), "spec.serviceAllocation.priority"),
+        (pool("serviceAllocation: {priority: yes}"), "spec.serviceAllocation.priority"),
+        (pool("serviceAllocation: {namespaces: a}"), "spec.serviceAllocation.namespaces"),
+        (POOL.replace("name: pool", "name: n"), "metadata.name"),
+        (POOL.replace("name: pool", "name: pool, labels: {a: on}"), "metadata.labels.a"),
+        (POOL.replace("name: pool", "name: pool, annotations: {a: 1.5}"), "metadata.annotations.a"),
+        (SERVICE.replace("port: 80", "port: \"80\""), "spec.ports[0].port"),
+        (SERVICE.replace("port: 80", "port: 80.5"), "spec.ports[0].port"),
+        (SERVICE.replace("port: 80", "port: 99999999999"), "spec.ports[0].port"),
+        (SERVICE.replace("port: 80", "port: true"), "spec.ports[0].port"),
+        (SERVICE.replace("targetPort: http", "targetPort: [1]"), "spec.ports[0].targetPort"),
+        (SERVICE.replace("targetPort: http", "targetPort: true"), "spec.ports[0].targetPort"),
+        (service("allocateLoadBalancerNodePorts: \"false\""), "spec.allocateLoadBalancerNodePorts"),
+        (service("loadBalancerIP: 1"), "spec.loadBalancerIP"),
+        (service("ipFamilies: IPv4"), "spec.ipFamilies"),
+        (service("selector: [a]"), "spec.selector"),
+        (service("selector: {app: y}"), "spec.selector.app"),
+    ] {
+        let parsed = read(&text);
+        assert_eq!(codes(&parsed.findings), [(Code::ManifestInvalid, Severity::Error)], "{text}");
+        assert_eq!(parsed.findings[0].field, field, "{}", parsed.findings[0]);
+        assert!(parsed.findings[0].location.as_ref().unwrap().line >= 3, "{}", parsed.findings[0]);
+    }
 }

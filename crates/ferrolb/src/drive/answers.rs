@@ -7,26 +7,26 @@ use ferrolb_proto::ethernet::MacAddr;
 use ferrolb_rules::names::ServiceKey;
 use ferrolb_rules::plan::Announcement;
 
-use crate::drive::l2::{Wanted, Wire};
+use super::l2::{Wanted, Wire};
 
 /// How a Service is answered for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Answering {
+pub struct Answering {
     /// The addresses that are answered.
-    pub(super) addresses: BTreeSet<IpAddr>,
+    pub addresses: BTreeSet<IpAddr>,
     /// The plan names interfaces, rather than all.
-    pub(super) selected: bool,
+    pub selected: bool,
     /// The interfaces that the first of the addresses is answered on, with the MAC address.
-    pub(super) links: Vec<(String, MacAddr)>,
+    pub links: Vec<(String, MacAddr)>,
 }
 
 /// What goes to the responders.
-pub(super) fn wanted(announce: &BTreeMap<IpAddr, Announcement>) -> Wanted {
+pub fn wanted(announce: &BTreeMap<IpAddr, Announcement>) -> Wanted {
     announce.iter().map(|(address, one)| (*address, one.interfaces.clone())).collect()
 }
 
 /// What is announced and really answered.
-pub(super) fn answering(announce: &BTreeMap<IpAddr, Announcement>, wire: &Wire) -> BTreeMap<ServiceKey, Answering> {
+pub fn answering(announce: &BTreeMap<IpAddr, Announcement>, wire: &Wire) -> BTreeMap<ServiceKey, Answering> {
     let mut services = BTreeMap::<ServiceKey, Answering>::new();
     for (address, one) in announce {
         let Some(links) = wire.announced.get(address) else { continue };

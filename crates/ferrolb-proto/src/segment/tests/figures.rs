@@ -1,0 +1,60 @@
+//! How fast, how much: figures in virtual time, printed, and limits that hold for every seed.
+
+use super::*;
+
+/// Outages of the addresses of a node that dies, one per try, sorted.
+fn outages(nodes: usize, timing: Timing, tries: u64) -> Vec<Duration> {
+    let mut took = Vec::new();
+    for seed in 0..tries {
+        let mut cluster = Cluster::new(seed, nodes, ADDRESSES, timing, Instant::now());
+        let jitter = ms(1) * u32::try_from(seed * 977 % 70_000).unwrap() / 1000;
+        cluster.run(ms(2600) + jitter);
+        let address = *cluster.ranked(ADDRESSES).keys().next().unwrap();
+        let owner = owner_of(&cluster, address);
+        let findings = after(&mut cluster, ms(800), |cluster| cluster.crash(owner));
+        assert_eq!(findings.dual, [], "seed {seed}, {nodes} nodes");
+        took.push(findings.longest_gap());
+    }
+    took.sort();
+    took
+}
+
+fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+    sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)]
+}
+
+#[test]
+fn an_outage_does_not_grow_with_the_number_of_nodes() {
+    for (timing, name, limit) in [(Timing::DEFAULT, "default", ms(300)), (Timing::FAST, "fast", ms(90))] {
+        let mut medians = Vec::new();
+        for (nodes, tries) in [(2, 100), (3, 200), (10, 60), (50, 8)] {
+            let took = outages(nodes, timing, tries);
+            let [min, median, p99, max] = [0, 50, 99, 100].map(|percent| percentile(&took, percent));
+            println!("{name}, {nodes} nodes: {min:?} {median:?} {p99:?} {max:?} of {tries}");
+            assert!(max <= limit, "{name}, {nodes} nodes: {max:?}");
+            medians.push(median);
+        }
+        let [first, last] = [medians[1], medians[3]];
+        assert!(last <= first * 5 / 4, "{name}: {first:?} at 3 nodes, {last:?} at 50");
+    }
+}
+
+#[test]
+fn what_a_node_sends_at_rest_does_not_grow_with_nodes_or_addresses() {
+    let mut rates = Vec::new();
+    for (nodes, addresses, seconds) in [(3, 10, 20), (50, 10, 5), (50, 1000, 5), (200, 10, 5)] {
+        let mut cluster = Cluster::new(1, nodes, addresses, Timing::DEFAULT, Instant::now());
+        cluster.run(ms(if nodes > 100 { 12_000 } else { 5000 }));
+        let before = cluster.figures;
+        cluster.run(ms(1000) * seconds);
+        let per = |count: u64| count as f64 / f64::from(seconds) / nodes as f64;
+        let sent = per(cluster.figures.sent - before.sent);
+        let received = per(cluster.figures.received - before.received);
+        let bytes = per(cluster.figures.bytes - before.bytes);
+        println!("{nodes} nodes, {addresses} addresses: {sent:.1} sent, {received:.1} received, {bytes:.0} bytes/s");
+        rates.push((sent, received, bytes));
+    }
+    for (sent, received, bytes) in rates {
+        assert!(sent < 90.0 && received < 160.0 && bytes * 8.0 < 100_000.0);
+    }
+}

@@ -1,0 +1,165 @@
+//! Restarts move nothing, and planned moves lose nothing.
+
+use std::sync::Arc;
+
+use super::*;
+
+#[test]
+fn a_restart_moves_nothing_and_leaves_nobody_unanswered() {
+    for seed in 0..40 {
+        for nodes in [2, 3, 5] {
+            let mut cluster = settled(seed, nodes, Timing::DEFAULT);
+            let pause = ms(50 + seed * 97 % 3000);
+            let findings = after(&mut cluster, ms(4500), |cluster| cluster.restart(0, pause));
+            assert_eq!(findings.total_moves(), 0, "seed {seed}, {nodes} nodes");
+            assert_eq!(findings.dual, [], "seed {seed}, {nodes} nodes");
+            assert!(findings.longest_gap() <= ms(50), "seed {seed}, {nodes} nodes: {findings:?}");
+            assert_owned(&cluster);
+        }
+    }
+}
+
+#[test]
+fn a_rollout_over_all_nodes_moves_nothing() {
+    for seed in 0..20 {
+        let mut cluster = settled(seed, 5, Timing::DEFAULT);
+        let findings = after(&mut cluster, ms(0), |cluster| {
+            for number in 0..5 {
+                cluster.restart(number, ms(1000));
+                cluster.run(ms(2500));
+            }
+        });
+        assert_eq!(findings.total_moves(), 0, "seed {seed}");
+        assert!(findings.longest_gap() <= ms(50), "seed {seed}: {findings:?}");
+        assert_owned(&cluster);
+    }
+}
+
+#[test]
+fn a_restart_of_all_at_once_moves_nothing() {
+    for seed in 0..40 {
+        let mut cluster = settled(seed, 3, Timing::DEFAULT);
+        let findings = after(&mut cluster, ms(5000), |cluster| {
+            (0..3).for_each(|number| cluster.kill(number));
+            (0..3).for_each(|number| cluster.boot_after(number, ms(500 + seed * 31 % 400 * number as u64)));
+        });
+        assert_eq!(findings.total_moves(), 0, "seed {seed}");
+        assert_eq!(findings.dual, [], "seed {seed}");
+        assert_owned(&cluster);
+    }
+}
+
+#[test]
+fn a_speaker_that_is_killed_moves_nothing_and_is_stood_in_for() {
+    for seed in 0..40 {
+        let mut cluster = settled(seed, 3, Timing::DEFAULT);
+        let findings = after(&mut cluster, ms(8000), |cluster| {
+            cluster.kill(0);
+            cluster.boot_after(0, ms(5000));
+        });
+        assert_eq!(findings.total_moves(), 0, "seed {seed}");
+        assert!(findings.longest_gap() <= ms(350), "seed {seed}: {findings:?}");
+        assert_owned(&cluster);
+    }
+}
+
+#[test]
+fn a_speaker_that_stays_away_loses_its_addresses_when_the_hold_off_is_over() {
+    for seed in 0..10 {
+        let mut cluster = settled(seed, 3, Timing::DEFAULT);
+        cluster.kill(0);
+        cluster.run(ms(29_000));
+        let findings = after(&mut cluster, ms(3000), |_| {});
+        assert!(findings.total_moves() > 0, "seed {seed}");
+        assert!(findings.longest_gap() <= ms(250), "seed {seed}: {findings:?}");
+        assert_owned(&cluster);
+    }
+}
+
+#[test]
+fn a_node_that_dies_while_its_speaker_is_down_is_replaced() {
+    for seed in 0..20 {
+        let mut cluster = settled(seed, 3, Timing::DEFAULT);
+        cluster.kill(0);
+        cluster.run(ms(3000));
+        cluster.crash(0);
+        cluster.run(ms(1500));
+        for address in cluster.ranked(ADDRESSES).keys() {
+            let [(number, mac)] = cluster.answers(*address)[..] else { panic!("seed {seed}") };
+            assert_eq!(mac.0[5], u8::try_from(number).unwrap(), "seed {seed}: its own MAC address");
+        }
+    }
+}
+
+#[test]
+fn an_address_is_handed_over_when_the_plan_says_so() {
+    for seed in 0..40 {
+        for (nodes, loss) in [(2, 0), (3, 0), (5, 0), (3, 10)] {
+            let mut cluster = settled(seed, nodes, Timing::DEFAULT);
+            cluster.loss = loss;
+            let mut plan = cluster.ranked(ADDRESSES);
+            let dropped = cluster.id(0).unwrap();
+            for candidates in plan.values_mut() {
+                *candidates = candidates.iter().copied().filter(|node| *node != dropped).collect::<Arc<[_]>>();
+            }
+            let findings = after(&mut cluster, ms(3000), |cluster| {
+                for number in 0..nodes {
+                    cluster.plan(number, &plan);
+                    cluster.run(ms(seed * 13 % 200));
+                }
+            });
+            assert_eq!(findings.gaps, [], "seed {seed}, {nodes} nodes");
+            assert!(findings.longest_dual() <= ms(50), "seed {seed}, {nodes} nodes: {findings:?}");
+            assert_owned(&cluster);
+            for address in plan.keys() {
+                assert_ne!(owner_of(&cluster, *address), 0, "seed {seed}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_node_that_is_shut_down_hands_everything_over_first() {
+    for seed in 0..40 {
+        let mut cluster = settled(seed, 3, Timing::DEFAULT);
+        let findings = after(&mut cluster, ms(2000), |cluster| cluster.leave(0));
+        assert_eq!(findings.gaps, [], "seed {seed}");
+        assert!(findings.longest_dual() <= ms(50), "seed {seed}: {findings:?}");
+        assert!(!cluster.runs(0), "seed {seed}: it is done");
+        assert_owned(&cluster);
+    }
+}
+
+#[test]
+fn a_node_that_returns_takes_nothing_and_is_handed_its_own_after_the_hold_down() {
+    for seed in 0..10 {
+        let mut cluster = settled(seed, 3, Timing::DEFAULT);
+        let before: Vec<Number> =
+            cluster.ranked(ADDRESSES).keys().map(|address| owner_of(&cluster, *address)).collect();
+        cluster.crash(0);
+        cluster.run(ms(5000));
+        let findings = after(&mut cluster, ms(50_000), |cluster| cluster.boot(0));
+        assert_eq!(findings, Findings::default(), "seed {seed}: nothing happens during the hold-down");
+        let findings = after(&mut cluster, ms(20_000), |_| {});
+        assert_eq!(findings.gaps, [], "seed {seed}");
+        assert!(findings.longest_dual() <= ms(50), "seed {seed}: {findings:?}");
+        let now: Vec<Number> = cluster.ranked(ADDRESSES).keys().map(|address| owner_of(&cluster, *address)).collect();
+        assert_eq!(now, before, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_service_that_is_deleted_is_answered_for_by_nobody() {
+    for seed in 0..10 {
+        let mut cluster = settled(seed, 3, Timing::DEFAULT);
+        let mut plan = cluster.ranked(ADDRESSES);
+        let (address, _) = plan.pop_first().unwrap();
+        for number in 0..3 {
+            cluster.plan(number, &plan);
+            cluster.run(ms(100));
+        }
+        cluster.run(ms(3000));
+        assert_eq!(cluster.answers(address), [], "seed {seed}");
+        assert!((0..3).all(|number| !cluster.segment(number).unwrap().claims().contains_key(&address)), "seed {seed}");
+    }
+}

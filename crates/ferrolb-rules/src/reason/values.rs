@@ -1,0 +1,59 @@
+//! Texts for LB3001 to LB3999: values of the chart.
+//!
+//! Same shape as in `system.rs`.
+
+use super::{Code, Explanation};
+
+pub(super) const TABLE: &[Explanation] = &[
+    Explanation {
+        code: Code::UnknownValue,
+        summary: "A value that the chart does not have; it does nothing",
+        fix: "correct the name as the message says, or remove it; `helm show values` lists them all",
+        long: "\
+Helm accepts any value, and a chart that does not use it says nothing. So a misspelt value looks as
+if it were set, and what it was to change stays as it was. Nothing is refused here for it either:
+files that render must go on rendering. `ferrolb lint` names each such value with its file, line and
+column, also inside the values of an Argo CD Application, and the value that was probably meant.
+
+It comes about by a typo, by a value of another chart, or by a value that existed in an earlier one.
+
+See it: `ferrolb lint values.yaml`, or `ferrolb lint .` at the top of the repository.
+
+What to do: write the name that the message suggests, or remove the value.
+
+Wrong:
+    speaker:
+      ignore-exclude-lb: true
+
+Right:
+    speaker:
+      ignoreExcludeLB: true",
+    },
+    Explanation {
+        code: Code::ValueWithoutEffect,
+        summary: "A value of the chart is accepted and does nothing",
+        fix: "leave it out; the message says what stands in its place",
+        long: "\
+Values written for MetalLB's chart work unchanged. A few of them set up things that do not exist
+here, above all FRR: BGP and BFD run in the speaker itself, so nothing is installed for FRR whatever
+these values say. They are accepted, so that switching over is an edit of two lines and switching
+back as well, and they are named, so that nobody waits for their effect.
+
+It comes about after moving from MetalLB, when its values were kept. Values that are off (false,
+empty) are not mentioned, because they ask for nothing.
+
+See it: `ferrolb lint values.yaml`.
+
+What to do: nothing has to be done. To be rid of the note, leave the value out.
+
+Wrong:
+    speaker:
+      frr:
+        enabled: true
+
+Right:
+    speaker:
+      frr:
+        enabled: false",
+    },
+];

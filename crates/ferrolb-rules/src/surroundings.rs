@@ -1,0 +1,347 @@
+//! Will it work here? The cluster around us, judged before or after installation (`ferrolb check`).
+//!
+//! Each [`Check`] is one line: a group, a mark, and where something is wrong its code and fix. What cannot be seen from
+//! the API server is not guessed: whether datagrams pass between nodes, and what answers on the wire.
+
+use std::fmt;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use serde::Serialize;
+
+use crate::api::well_known::EXCLUDE_NODE_LABEL;
+use crate::reason::{Code, Finding, Severity};
+
+#[cfg(test)]
+mod tests;
+
+/// The label that says which pods a namespace allows.
+const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
+/// The oldest minor version of Kubernetes 1 that is supported (decision D23).
+const OLDEST_MINOR: u32 = 31;
+
+/// What can be seen of a cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// The API server's version, as it says it: `v1.32.3`.
+    pub version: String,
+    /// The namespace that is installed into.
+    pub namespace: String,
+    /// That namespace, where it exists.
+    pub namespace_object: Option<Arc<Namespace>>,
+    /// Every node.
+    pub nodes: Vec<Arc<Node>>,
+    /// The pods of that namespace.
+    pub pods: Vec<Arc<Pod>>,
+    /// The configuration of kube-proxy, where it has one.
+    pub kube_proxy: Option<String>,
+    /// Every DaemonSet by namespace and name.
+    pub daemon_sets: Vec<(String, String)>,
+    /// Webhooks of metallb.io that must answer, and whether the Service behind them exists.
+    pub strict_webhooks: Vec<(String, bool)>,
+    /// Pools and advertisements.
+    pub objects: usize,
+    /// Nothing is installed yet.
+    pub before: bool,
+    /// What could not be read, in words.
+    pub unreadable: Vec<String>,
+}
+
+/// How one thing stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mark {
+    /// As it should be.
+    Fine,
+    /// Worth knowing.
+    Note,
+    /// Must be put right.
+    Wrong,
+    /// Nobody can tell.
+    Unknown,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Check {
+    /// What was looked at.
+    pub group: &'static str,
+    /// How it stands.
+    pub mark: Mark,
+    /// In words.
+    pub text: String,
+    /// The code and the fix, where it is not as it should be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finding: Option<Finding>,
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = match self.mark {
+            Mark::Fine => "✓",
+            Mark::Note => "!",
+            Mark::Wrong => "✗",
+            Mark::Unknown => "?",
+        };
+        write!(f, "{:<15} {mark} {}", self.group, self.text)?;
+        match &self.finding {
+            Some(finding) => write!(f, "  {}\n{:<17} fix  {}", finding.code, "", finding.fix),
+            None => Ok(()),
+        }
+    }
+}
+
+fn fine(group: &'static str, text: impl Into<String>) -> Check {
+    Check { group, mark: Mark::Fine, text: text.into(), finding: None }
+}
+
+fn found(group: &'static str, mark: Mark, code: Code, text: impl Into<String>) -> Check {
+    let text = text.into();
+    let severity = if mark == Mark::Wrong { Severity::Error } else { Severity::Warning };
+    let finding = Finding::new(code, severity, group, text.clone());
+    Check { group, mark, text, finding: Some(finding) }
+}
+
+/// Looks at everything, in the order in which it must be right.
+pub fn check(seen: &Surroundings) -> Vec<Check> {
+    let mut checks = vec![version(seen), pod_security(seen)];
+    checks.extend(node_labels(seen));
+    checks.push(kube_proxy(seen));
+    checks.extend(rivals(seen));
+    checks.extend(webhooks(seen));
+    if seen.before {
+        checks.push(today(seen));
+    } else {
+        checks.extend(components(seen));
+    }
+    let unreadable = seen.unreadable.iter();
+    checks.extend(unreadable.map(|what| Check {
+        group: "not seen",
+        mark: Mark::Unknown,
+        text: what.clone(),
+        finding: None,
+    }));
+    checks
+}
+
+fn version(seen: &Surroundings) -> Check {
+    let numbers: Vec<u32> = seen
+        .version
+        .trim_start_matches('v')
+        .split('.')
+        .map_while(|part| part.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok())
+        .collect();
+    let nodes = match seen.nodes.as_slice() {
+        [one] => {
+            let system = one.status.as_ref().and_then(|status| status.node_info.as_ref()).map(|info| &info.os_image);
+            let system = system.map(|system| format!(", {system}")).unwrap_or_default();
+            format!("one node ({}{system})", one.metadata.name.as_deref().unwrap_or_default())
+        }
+        nodes => format!("{} nodes", nodes.len()),
+    };
+    let text = format!("{}, {nodes}", seen.version);
+    match numbers.as_slice() {
+        [1, minor, ..] if *minor < OLDEST_MINOR => {
+            found("kubernetes", if *minor < 28 { Mark::Wrong } else { Mark::Note }, Code::KubernetesUntried, text)
+        }
+        [_, _, ..] => fine("kubernetes", text),
+        _ => Check { group: "kubernetes", mark: Mark::Unknown, text, finding: None },
+    }
+}
+
+fn pod_security(seen: &Surroundings) -> Check {
+    let namespace = &seen.namespace;
+    let Some(object) = &seen.namespace_object else {
+        let text = format!("{namespace} does not exist yet; label it {ENFORCE}=privileged when it is made");
+        return Check { group: "namespace", mark: Mark::Note, text, finding: None };
+    };
+    let level = object.metadata.labels.as_ref().and_then(|labels| labels.get(ENFORCE)).map(String::as_str);
+    let mut check = match level {
+        Some("privileged") => return fine("namespace", format!("{namespace} allows privileged pods")),
+        Some(level) => {
+            let text = format!("{namespace} enforces {level:?}, which refuses the speaker's pods");
+            found("namespace", Mark::Wrong, Code::PodSecurityForbids, text)
+        }
+        None => {
+            let text =
+                format!("{namespace} has no label {ENFORCE}; a stricter default of the cluster refuses the speaker");
+            found("namespace", Mark::Note, Code::PodSecurityForbids, text)
+        }
+    };
+    if let Some(finding) = &mut check.finding {
+        finding.fix = format!("kubectl label namespace {namespace} {ENFORCE}=privileged --overwrite");
+    }
+    check
+}
+
+fn node_labels(seen: &Surroundings) -> Vec<Check> {
+    let excluded =
+        |node: &&Arc<Node>| node.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(EXCLUDE_NODE_LABEL));
+    let names: Vec<&str> =
+        seen.nodes.iter().filter(excluded).filter_map(|node| node.metadata.name.as_deref()).collect();
+    let (all, some) = (seen.nodes.len(), names.len());
+    let mut checks = Vec::new();
+    checks.push(match some {
+        0 => fine("node labels", "no node is excluded from announcing"),
+        some if some == all => {
+            let text = format!("every node has {EXCLUDE_NODE_LABEL}; addresses are announced all the same");
+            found("node labels", Mark::Note, Code::AllNodesExcluded, text)
+        }
+        _ => {
+            let text = format!("{} {EXCLUDE_NODE_LABEL} and announce nothing", has(&names));
+            found("node labels", Mark::Note, Code::NodeExcluded, text)
+        }
+    });
+    let left = if some == all { all } else { all - some };
+    checks.push(match left {
+        0 => Check { group: "failover", mark: Mark::Unknown, text: "no node is known".to_owned(), finding: None },
+        1 => found("failover", Mark::Note, Code::NoFailover, "no failover: 1 eligible node"),
+        left => fine("failover", format!("{left} eligible nodes")),
+    });
+    checks
+}
+
+fn has(names: &[&str]) -> String {
+    let shown = names.iter().take(3).copied().collect::<Vec<_>>().join(", ");
+    let more = names.len().saturating_sub(3);
+    match (names.len(), more) {
+        (1, _) => format!("{shown} has"),
+        (_, 0) => format!("{shown} have"),
+        _ => format!("{shown} and {more} more have"),
+    }
+}
+
+fn kube_proxy(seen: &Surroundings) -> Check {
+    let Some(text) = &seen.kube_proxy else {
+        let text = "its configuration cannot be read (k3s and Cilium have none); look for IPVS mode yourself";
+        return Check { group: "kube-proxy", mark: Mark::Unknown, text: text.to_owned(), finding: None };
+    };
+    let value = |key: &str| {
+        let mut lines = text.lines().filter_map(|line| line.trim().split_once(':'));
+        let value = lines.find(|(name, _)| *name == key).map(|(_, value)| value.trim().trim_matches(['"', '\'']));
+        value.unwrap_or_default()
+    };
+    match (value("mode"), value("strictARP")) {
+        ("ipvs", "true") => fine("kube-proxy", "IPVS mode with strictARP"),
+        ("ipvs", _) => {
+            let text = "IPVS mode without strictARP: every node answers for every address";
+            found("kube-proxy", Mark::Wrong, Code::StrictArpOff, text)
+        }
+        ("", _) => fine("kube-proxy", "iptables mode (the default)"),
+        (mode, _) => fine("kube-proxy", format!("{mode} mode")),
+    }
+}
+
+fn rivals(seen: &Surroundings) -> Vec<Check> {
+    let k3s = seen.daemon_sets.iter().find(|(_, name)| name.starts_with("svclb-"));
+    let vip = seen.daemon_sets.iter().find(|(_, name)| name.starts_with("kube-vip"));
+    let mut checks = Vec::new();
+    checks.push(match k3s {
+        Some((namespace, name)) => {
+            let text = format!("k3s servicelb is on ({namespace}/{name}) and takes the same Services");
+            found("rivals", Mark::Wrong, Code::RivalLoadBalancer, text)
+        }
+        None => fine("rivals", "k3s servicelb is not present"),
+    });
+    if let Some((namespace, name)) = vip {
+        let text = format!("{namespace}/{name} may serve the same Services");
+        checks.push(found("rivals", Mark::Note, Code::RivalLoadBalancer, text));
+    }
+    checks
+}
+
+fn webhooks(seen: &Surroundings) -> Vec<Check> {
+    let check = |(name, exists): &(String, bool)| {
+        if *exists {
+            return fine("webhook", format!("{name} must answer, and the Service behind it exists"));
+        }
+        let text = format!("{name} must answer, and the Service behind it does not exist");
+        let mut check = found("webhook", Mark::Wrong, Code::WebhookLeftover, text);
+        if let Some(finding) = &mut check.finding {
+            finding.fix = format!("kubectl delete validatingwebhookconfiguration {name}");
+        }
+        check
+    };
+    seen.strict_webhooks.iter().map(check).collect()
+}
+
+fn today(seen: &Surroundings) -> Check {
+    let mut images = seen.pods.iter().flat_map(images);
+    let upstream = images.find(|image| image.contains("metallb/controller") || image.contains("metallb/speaker"));
+    match (upstream, seen.objects) {
+        (Some(image), objects) => {
+            let text = format!(
+                "MetalLB runs here ({image}) with {objects} pools and advertisements: they stay and are understood"
+            );
+            Check { group: "today", mark: Mark::Note, text, finding: None }
+        }
+        (None, 0) => fine("today", "nothing is installed yet"),
+        (None, objects) => fine("today", format!("{objects} pools and advertisements are there already")),
+    }
+}
+
+fn images(pod: &Arc<Pod>) -> Vec<String> {
+    let containers = pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
+    containers.iter().filter_map(|container| container.image.clone()).collect()
+}
+
+/// Whether controller and speakers run.
+pub fn components(seen: &Surroundings) -> Vec<Check> {
+    let of = |component| seen.pods.iter().filter(move |pod| is_component(pod, component));
+    let (controllers, ready) = (of("controller").count(), of("controller").filter(|pod| is_ready(pod)).count());
+    let mut checks = Vec::new();
+    checks.push(if ready > 0 {
+        fine("controller", format!("{ready} of {controllers} ready"))
+    } else {
+        let text = format!("{ready} of {controllers} ready{}", waiting(of("controller")));
+        found("controller", Mark::Wrong, Code::ControllerAway, text)
+    });
+    let (speakers, ready) = (of("speaker").count(), of("speaker").filter(|pod| is_ready(pod)).count());
+    checks.push(if ready > 0 && ready == speakers {
+        fine("speaker", format!("{ready} of {speakers} ready"))
+    } else if speakers == 0 {
+        found("speaker", Mark::Wrong, Code::NoSpeaker, "no speaker pod exists")
+    } else {
+        let text = format!("{ready} of {speakers} ready{}", waiting(of("speaker")));
+        found("speaker", if ready == 0 { Mark::Wrong } else { Mark::Note }, Code::SpeakerIncomplete, text)
+    });
+    checks
+}
+
+/// What the first pod that is not ready waits for.
+fn waiting<'a>(pods: impl Iterator<Item = &'a Arc<Pod>>) -> String {
+    let reason = |pod: &Arc<Pod>| {
+        let status = pod.status.as_ref()?;
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
+        let place = node.map_or_else(String::new, |node| format!(" on {node}"));
+        let mut states =
+            status.container_statuses.iter().flatten().filter_map(|one| one.state.as_ref()?.waiting.as_ref());
+        let reason = states.find_map(|waiting| waiting.reason.clone()).or_else(|| status.phase.clone())?;
+        Some(format!("{place} ({reason})"))
+    };
+    pods.into_iter().find(|pod| !is_ready(pod)).and_then(reason).unwrap_or_default()
+}
+
+/// Whether a pod is our controller or speaker, by the labels of the chart or of the manifests.
+pub fn is_component(pod: &Pod, component: &str) -> bool {
+    let label = |key: &str| pod.metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
+    let chart = label("app.kubernetes.io/name") == Some("metallb");
+    (chart && label("app.kubernetes.io/component") == Some(component))
+        || (label("app") == Some("metallb") && label("component") == Some(component))
+}
+
+/// Whether a pod is ready and stays.
+pub fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref()).into_iter().flatten();
+    let mut ready = conditions.filter(|condition| condition.type_ == "Ready");
+    pod.metadata.deletion_timestamp.is_none() && ready.any(|condition| condition.status == "True")
+}
+
+/// The last line: how many of each.
+pub fn verdict(checks: &[Check]) -> String {
+    let count = |mark| checks.iter().filter(|check| check.mark == mark).count();
+    let (fine, notes, wrong, unknown) =
+        (count(Mark::Fine), count(Mark::Note), count(Mark::Wrong), count(Mark::Unknown));
+    let unknown = if unknown > 0 { format!(", {unknown} not seen") } else { String::new() };
+    format!("{} checks: {fine} fine, {notes} notes, {wrong} must be fixed{unknown}", checks.len())
+}

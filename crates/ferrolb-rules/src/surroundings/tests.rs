@@ -1,0 +1,103 @@
+//! Tests of the checks: the first user's cluster, and every trouble that the API server can show.
+
+use super::*;
+use crate::fixtures::{namespace, node, object};
+
+const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers: \"\"";
+
+fn pod(component: &str, ready: &str) -> Arc<Pod> {
+    Arc::new(object(&format!(
+        "metadata: {{name: metallb-{component}-1, labels: {{app.kubernetes.io/name: metallb, app.kubernetes.io/component: {component}}}}}\n\
+         spec: {{nodeName: nuc-1, containers: [{{name: {component}, image: example.org/ferrolb}}]}}\n\
+         status: {{phase: Pending, conditions: [{{type: Ready, status: \"{ready}\"}}], containerStatuses: \
+         [{{name: a, image: i, imageID: i, ready: false, restartCount: 0, state: {{waiting: {{reason: ImagePullBackOff}}}}}}]}}"
+    )))
+}
+
+fn sound() -> Surroundings {
+    Surroundings {
+        version: "v1.32.3".to_owned(),
+        namespace: "metallb-system".to_owned(),
+        namespace_object: Some(namespace("metallb-system", "pod-security.kubernetes.io/enforce: privileged")),
+        nodes: vec![node("a", ""), node("b", "")],
+        pods: vec![pod("controller", "True"), pod("speaker", "True")],
+        kube_proxy: Some("mode: \"\"\nipvs:\n  strictARP: false\n".to_owned()),
+        objects: 2,
+        ..Surroundings::default()
+    }
+}
+
+fn codes(change: impl FnOnce(&mut Surroundings)) -> Vec<(Mark, Code)> {
+    let mut seen = sound();
+    change(&mut seen);
+    check(&seen).into_iter().filter_map(|check| Some((check.mark, check.finding?.code))).collect()
+}
+
+#[test]
+fn a_sound_cluster_has_nothing_to_fix() {
+    assert_eq!(codes(|_| ()), []);
+    let checks = check(&sound());
+    assert!(checks.iter().all(|check| check.mark == Mark::Fine), "{checks:?}");
+}
+
+#[test]
+fn each_trouble_of_the_surroundings_has_its_code() {
+    let enforce = "pod-security.kubernetes.io/enforce: baseline";
+    assert_eq!(
+        codes(|seen| seen.namespace_object = Some(namespace("metallb-system", enforce))),
+        [(Mark::Wrong, Code::PodSecurityForbids)]
+    );
+    assert_eq!(
+        codes(|seen| seen.namespace_object = Some(namespace("metallb-system", ""))),
+        [(Mark::Note, Code::PodSecurityForbids)]
+    );
+    assert_eq!(
+        codes(|seen| seen.nodes = vec![node("nuc-1", EXCLUDED)]),
+        [(Mark::Note, Code::AllNodesExcluded), (Mark::Note, Code::NoFailover)]
+    );
+    assert_eq!(
+        codes(|seen| seen.nodes = vec![node("a", EXCLUDED), node("b", ""), node("c", "")]),
+        [(Mark::Note, Code::NodeExcluded)]
+    );
+    let ipvs = "mode: ipvs\nipvs:\n  strictARP: false\n";
+    assert_eq!(codes(|seen| seen.kube_proxy = Some(ipvs.to_owned())), [(Mark::Wrong, Code::StrictArpOff)]);
+    let strict = "mode: \"ipvs\"\nipvs:\n  strictARP: true\n";
+    assert_eq!(codes(|seen| seen.kube_proxy = Some(strict.to_owned())), []);
+    let svclb = ("kube-system".to_owned(), "svclb-traefik-1234".to_owned());
+    assert_eq!(codes(|seen| seen.daemon_sets = vec![svclb]), [(Mark::Wrong, Code::RivalLoadBalancer)]);
+    let leftover = ("metallb-webhook-configuration".to_owned(), false);
+    assert_eq!(codes(|seen| seen.strict_webhooks = vec![leftover]), [(Mark::Wrong, Code::WebhookLeftover)]);
+    assert_eq!(codes(|seen| seen.version = "v1.27.4+k3s1".to_owned()), [(Mark::Wrong, Code::KubernetesUntried)]);
+    assert_eq!(codes(|seen| seen.version = "v1.30.0".to_owned()), [(Mark::Note, Code::KubernetesUntried)]);
+}
+
+#[test]
+fn pods_that_are_not_ready_say_what_they_wait_for() {
+    assert_eq!(codes(|seen| seen.pods.clear()), [(Mark::Wrong, Code::ControllerAway), (Mark::Wrong, Code::NoSpeaker)]);
+    let mut seen = sound();
+    seen.pods = vec![pod("controller", "True"), pod("speaker", "False")];
+    let checks = check(&seen);
+    let speaker = checks.iter().find(|check| check.group == "speaker").unwrap();
+    assert_eq!(speaker.text, "0 of 1 ready on nuc-1 (ImagePullBackOff)");
+    assert_eq!(speaker.finding.as_ref().map(|finding| finding.code), Some(Code::SpeakerIncomplete));
+}
+
+#[test]
+fn the_first_users_cluster_before_installation() {
+    let mut seen = sound();
+    seen.before = true;
+    seen.nodes = vec![node("nuc-1", EXCLUDED)];
+    seen.kube_proxy = Some("mode: iptables\n".to_owned());
+    let screen: Vec<String> = check(&seen).iter().map(ToString::to_string).collect();
+    assert_eq!(screen.join("\n") + "\n" + &verdict(&check(&seen)), "\
+kubernetes      ✓ v1.32.3, one node (nuc-1)
+namespace       ✓ metallb-system allows privileged pods
+node labels     ! every node has node.kubernetes.io/exclude-from-external-load-balancers; addresses are announced all the same  LB1117
+                  fix  `kubectl label nodes --all node.kubernetes.io/exclude-from-external-load-balancers-`
+failover        ! no failover: 1 eligible node  LB0057
+                  fix  nothing, if one node is meant; else add nodes, or let more of them announce
+kube-proxy      ✓ iptables mode
+rivals          ✓ k3s servicelb is not present
+today           ✓ 2 pools and advertisements are there already
+7 checks: 5 fine, 2 notes, 0 must be fixed");
+}

@@ -1,0 +1,290 @@
+//! Why a Service is or is not served: every rule in order, up to the first that fails.
+//!
+//! The rules themselves are elsewhere ([`crate::service`], [`crate::plan`]) and answer with a code. Here each code has
+//! its place in one order, the order in which an address comes into being: everything before the failing rule holds,
+//! everything after it was not reached. So the same walk can be made from a cluster, from a process and from files.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use crate::names::ServiceKey;
+use crate::reason::{Code, Finding};
+
+#[cfg(test)]
+mod tests;
+
+/// The rules, in the order in which they are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rule {
+    /// `spec.type` is LoadBalancer.
+    Kind,
+    /// `spec.loadBalancerClass` is the one served here.
+    Class,
+    /// The pools and advertisements load.
+    Configuration,
+    /// There is a pool at all.
+    Pool,
+    /// What the Service asks for can be had.
+    Request,
+    /// Somebody has given it its address.
+    Address,
+    /// The address belongs to a pool of the configuration.
+    Membership,
+    /// An advertisement selects the pool and the Service.
+    Advertisement,
+    /// An endpoint is ready.
+    Endpoints,
+    /// The address is not shared while an advertisement selects Services.
+    Sharing,
+    /// A speaker runs.
+    Speaker,
+    /// A node may announce it.
+    Node,
+    /// The elected node has the interface.
+    Interface,
+    /// No other device has the address.
+    Conflict,
+    /// The elected node answers for it.
+    Announced,
+}
+
+impl Rule {
+    /// Every rule in order.
+    pub const ALL: [Self; 15] = [
+        Self::Kind,
+        Self::Class,
+        Self::Configuration,
+        Self::Pool,
+        Self::Request,
+        Self::Address,
+        Self::Membership,
+        Self::Advertisement,
+        Self::Endpoints,
+        Self::Sharing,
+        Self::Speaker,
+        Self::Node,
+        Self::Interface,
+        Self::Conflict,
+        Self::Announced,
+    ];
+
+    /// The rule as a sentence that is true when it holds.
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::Kind => "it is of type LoadBalancer",
+            Self::Class => "its loadBalancerClass is served here",
+            Self::Configuration => "the configuration loads",
+            Self::Pool => "there is an IPAddressPool",
+            Self::Request => "what it asks for can be had",
+            Self::Address => "it has an address",
+            Self::Membership => "the address belongs to a pool",
+            Self::Advertisement => "an advertisement selects pool and Service",
+            Self::Endpoints => "an endpoint is ready",
+            Self::Sharing => "sharing and service selectors do not meet",
+            Self::Speaker => "a speaker runs",
+            Self::Node => "a node may announce it",
+            Self::Interface => "that node has the interface",
+            Self::Conflict => "no other device has the address",
+            Self::Announced => "that node answers for it",
+        }
+    }
+
+    /// The rule that fails with this code.
+    pub const fn of(code: Code) -> Self {
+        match code {
+            Code::NotLoadBalancer => Self::Kind,
+            Code::OtherClass => Self::Class,
+            Code::ConfigurationStale | Code::ConfigurationHeld => Self::Configuration,
+            Code::NoPool => Self::Pool,
+            Code::NoAllocator | Code::NoAddress | Code::InvalidAddress | Code::ControllerAway => Self::Address,
+            Code::AddressNotConfigured => Self::Membership,
+            Code::NoAdvertisement => Self::Advertisement,
+            Code::NoReadyEndpoints => Self::Endpoints,
+            Code::SharedAddressWithServiceSelectors => Self::Sharing,
+            Code::NoSpeaker => Self::Speaker,
+            Code::NoCandidate
+            | Code::NodeNotAlive
+            | Code::NodeNetworkUnavailable
+            | Code::NodeExcluded
+            | Code::NodeNotSelected
+            | Code::NoLocalEndpoints
+            | Code::HealthCheckFailing => Self::Node,
+            Code::InterfaceMissing => Self::Interface,
+            Code::AddressInUse => Self::Conflict,
+            code => match code.number() {
+                1002..=1099 => Self::Request,
+                4001..=4999 => Self::Configuration,
+                _ => Self::Announced,
+            },
+        }
+    }
+}
+
+/// What is known about a Service, from wherever.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Their pool.
+    pub pool: Option<String>,
+    /// Who announces it.
+    pub announced_by: Option<String>,
+    /// Whether it is announced; files only tell that it would be.
+    pub served: bool,
+    /// What is wrong with it, the first cause first; or, where it is served, what else is worth knowing.
+    pub reasons: Vec<Finding>,
+    /// Per node, why that one does not announce it.
+    pub nodes: Vec<(String, Finding)>,
+}
+
+/// How one rule came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mark {
+    /// It holds.
+    Holds,
+    /// It is the first that does not.
+    Fails,
+    /// An earlier one fails.
+    NotReached,
+}
+
+/// One rule of a walk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// Which rule.
+    pub rule: Rule,
+    /// How it came out.
+    pub mark: Mark,
+    /// What makes it hold, where that is known.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub fact: String,
+}
+
+/// Every rule for one Service.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Walk {
+    /// `namespace/name`.
+    pub service: String,
+    /// Whether every rule holds.
+    pub served: bool,
+    /// The rules in order.
+    pub steps: Vec<Step>,
+    /// The first that fails, with its fix.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Finding>,
+    /// Per node, why that one does not announce it.
+    pub nodes: Vec<NodeReason>,
+    /// What else is worth knowing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<Finding>,
+}
+
+/// Why a node does not announce a Service.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct NodeReason {
+    /// The node.
+    pub node: String,
+    /// Which reason.
+    pub code: Code,
+    /// In words.
+    pub message: String,
+}
+
+/// Walks the rules.
+pub fn walk(service: &ServiceKey, seen: &Seen) -> Walk {
+    let mut reasons = seen.reasons.clone();
+    let cause = (!seen.served).then(|| if reasons.is_empty() { unexplained(service, seen) } else { reasons.remove(0) });
+    let failing = cause.as_ref().map(|cause| Rule::of(cause.code));
+    let step = |rule: Rule| {
+        let mark = match failing {
+            Some(failing) if rule == failing => Mark::Fails,
+            Some(failing) if rule > failing => Mark::NotReached,
+            _ => Mark::Holds,
+        };
+        Step { rule, mark, fact: if mark == Mark::Holds { fact(rule, seen) } else { String::new() } }
+    };
+    let nodes = seen.nodes.iter();
+    Walk {
+        service: service.to_string(),
+        served: seen.served,
+        steps: Rule::ALL.into_iter().map(step).collect(),
+        cause,
+        nodes: nodes
+            .map(|(node, finding)| NodeReason {
+                node: node.clone(),
+                code: finding.code,
+                message: finding.message.clone(),
+            })
+            .collect(),
+        notes: reasons,
+    }
+}
+
+/// Not served, and nobody says why: a code all the same.
+fn unexplained(service: &ServiceKey, seen: &Seen) -> Finding {
+    let object = format!("Service/{service}");
+    let severity = crate::reason::Severity::Error;
+    if seen.addresses.is_empty() {
+        return Finding::new(Code::NoAddress, severity, object, "it has no address yet");
+    }
+    Finding::new(Code::AnnouncerSilent, severity, object, "no node says that it announces it")
+}
+
+fn fact(rule: Rule, seen: &Seen) -> String {
+    let addresses = || seen.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+    match (rule, &seen.pool, &seen.announced_by) {
+        (Rule::Address, _, _) => addresses(),
+        (Rule::Membership, Some(pool), _) => pool.clone(),
+        (Rule::Announced, _, Some(node)) => node.clone(),
+        _ => String::new(),
+    }
+}
+
+impl fmt::Display for Walk {
+    /// The screen for people: the verdict first, because that is what they came for.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.cause {
+            None => writeln!(f, "{} is served\n", self.service)?,
+            Some(cause) => writeln!(f, "{} is NOT served: {} {}\n", self.service, cause.code, cause.code.name())?,
+        }
+        for step in &self.steps {
+            let mark = match step.mark {
+                Mark::Holds => "✓",
+                Mark::Fails => "✗",
+                Mark::NotReached => "·",
+            };
+            let line = format!("  {mark} {:<43}{}", step.rule.sentence(), step.fact);
+            writeln!(f, "{}", line.trim_end())?;
+            if step.rule == Rule::Node {
+                self.write_nodes(f)?;
+            }
+            if step.mark == Mark::Fails
+                && let Some(cause) = &self.cause
+            {
+                writeln!(f, "      why  {}\n      fix  {}", cause.message, cause.fix)?;
+            }
+        }
+        for note in &self.notes {
+            writeln!(f, "\n  ! {} {}\n      fix  {}", note.code, note.message, note.fix)?;
+        }
+        match &self.cause {
+            Some(cause) => writeln!(f, "\nThe whole story: ferrolb explain {}", cause.code),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Walk {
+    fn write_nodes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for reason in &self.nodes {
+            // A node that merely lost the election could announce it.
+            let mark = if reason.code == Code::NotElected { "✓" } else { "✗" };
+            writeln!(f, "      {mark} {}  {} {}", reason.node, reason.code, reason.message)?;
+        }
+        Ok(())
+    }
+}

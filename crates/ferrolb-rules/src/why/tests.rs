@@ -1,0 +1,96 @@
+//! Tests of the walk.
+
+use super::*;
+use crate::reason::Severity;
+
+fn service() -> ServiceKey {
+    ServiceKey::new("traefik-system", "traefik")
+}
+
+fn seen() -> Seen {
+    Seen {
+        addresses: vec!["192.168.1.201".parse().unwrap()],
+        pool: Some("default-pool".to_owned()),
+        announced_by: Some("nuc-1".to_owned()),
+        served: true,
+        ..Seen::default()
+    }
+}
+
+fn because(code: Code) -> Seen {
+    let finding =
+        Finding::new(code, Severity::Error, "Service/traefik-system/traefik", "the message").with_fix("the fix");
+    Seen { served: false, announced_by: None, reasons: vec![finding], ..seen() }
+}
+
+#[test]
+fn a_service_that_is_served_passes_every_rule() {
+    let walk = walk(&service(), &seen());
+    assert!(walk.served && walk.cause.is_none());
+    assert!(walk.steps.iter().all(|step| step.mark == Mark::Holds));
+    assert_eq!(walk.steps.len(), Rule::ALL.len());
+    assert!(Rule::ALL.is_sorted());
+}
+
+#[test]
+fn every_code_fails_exactly_one_rule_and_what_follows_is_not_reached() {
+    for code in Code::ALL {
+        let walk = walk(&service(), &because(*code));
+        let failing: Vec<usize> =
+            walk.steps.iter().enumerate().filter(|(_, step)| step.mark == Mark::Fails).map(|(at, _)| at).collect();
+        let [at] = failing.as_slice() else { panic!("{code}: {failing:?}") };
+        assert!(walk.steps[..*at].iter().all(|step| step.mark == Mark::Holds), "{code}");
+        assert!(walk.steps[at + 1..].iter().all(|step| step.mark == Mark::NotReached), "{code}");
+        assert_eq!(walk.cause.map(|cause| cause.code), Some(*code));
+    }
+}
+
+#[test]
+fn a_service_that_is_not_served_has_a_code_even_where_nobody_gave_one() {
+    let pending = Seen { addresses: Vec::new(), served: false, ..Seen::default() };
+    assert_eq!(walk(&service(), &pending).cause.unwrap().code, Code::NoAddress);
+    let silent = Seen { served: false, ..seen() };
+    assert_eq!(walk(&service(), &silent).cause.unwrap().code, Code::AnnouncerSilent);
+}
+
+#[test]
+fn the_screen_of_the_bad_day() {
+    let mut seen = because(Code::NodeExcluded);
+    let excluded =
+        Finding::new(Code::NodeExcluded, Severity::Note, "Service/traefik-system/traefik", "it carries the label");
+    seen.nodes = vec![("nuc-1".to_owned(), excluded)];
+    let expected = "\
+traefik-system/traefik is NOT served: LB1104 NodeExcluded
+
+  ✓ it is of type LoadBalancer
+  ✓ its loadBalancerClass is served here
+  ✓ the configuration loads
+  ✓ there is an IPAddressPool
+  ✓ what it asks for can be had
+  ✓ it has an address                          192.168.1.201
+  ✓ the address belongs to a pool              default-pool
+  ✓ an advertisement selects pool and Service
+  ✓ an endpoint is ready
+  ✓ sharing and service selectors do not meet
+  ✓ a speaker runs
+  ✗ a node may announce it
+      ✗ nuc-1  LB1104 it carries the label
+      why  the message
+      fix  the fix
+  · that node has the interface
+  · no other device has the address
+  · that node answers for it
+
+The whole story: ferrolb explain LB1104
+";
+    assert_eq!(walk(&service(), &seen).to_string(), expected);
+}
+
+#[test]
+fn what_else_is_worth_knowing_stands_below() {
+    let mut seen = because(Code::AllNodesExcluded);
+    seen.served = true;
+    let walk = walk(&service(), &seen);
+    assert!(walk.served && walk.notes.len() == 1);
+    assert!(walk.to_string().ends_with("\n  ! LB1117 the message\n      fix  the fix\n"), "{walk}");
+}

@@ -1,0 +1,186 @@
+//! `ferrolb check [--pre]`: will it work in this cluster? Read-only. And `ferrolb wait`: until it does.
+//!
+//! Exit codes of `check`: 0 nothing must be fixed, 1 something must, 2 the cluster does not answer.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use ferrolb_rules::reason::Severity;
+use ferrolb_rules::surroundings::{self, Check, Mark, Surroundings, verdict};
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Service};
+use kube::{Api, Client};
+
+use super::cluster;
+use super::output::{Format, show};
+use super::reach::Reach;
+use super::why::split;
+use super::{Verdict, print, view};
+use crate::state::{Progress, State};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Judge a cluster before anything is installed.
+    #[arg(long)]
+    pre: bool,
+    #[command(flatten)]
+    reach: Reach,
+    /// How to print it.
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    output: Format,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
+    let namespace = args.reach.namespace();
+    let seen = args.reach.in_cluster(async |client| look(client, namespace, args.pre).await)?;
+    let checks = surroundings::check(&seen);
+    let names = || {
+        checks.iter().filter_map(|check| Some(format!("{} {}\n", check.finding.as_ref()?.code, check.group))).collect()
+    };
+    show(args.output, &checks, || screen(&checks), names)?;
+    Ok(if checks.iter().any(|check| check.mark == Mark::Wrong) { Verdict::Findings } else { Verdict::Fine })
+}
+
+fn screen(checks: &[Check]) -> String {
+    let mut out = checks.iter().fold(String::new(), |mut out, check| {
+        let _ = writeln!(out, "{check}");
+        out
+    });
+    let _ = writeln!(out, "{}", verdict(checks));
+    out
+}
+
+async fn look(client: Client, namespace: &str, before: bool) -> anyhow::Result<Surroundings> {
+    let version = client.apiserver_version().await?.git_version;
+    let seen = cluster::read(client.clone(), namespace).await?;
+    let mut said = Vec::new();
+    let sets = cluster::list::<DaemonSet>(Api::all(client.clone()), &mut said).await?;
+    let webhooks = cluster::list::<ValidatingWebhookConfiguration>(Api::all(client.clone()), &mut said).await?;
+    let mut strict_webhooks = Vec::new();
+    for configuration in &webhooks {
+        for webhook in configuration.webhooks.iter().flatten() {
+            let ours = webhook.name.ends_with("metallb.io") && webhook.failure_policy.as_deref() != Some("Ignore");
+            if let (true, Some(service)) = (ours, &webhook.client_config.service) {
+                let services = Api::<Service>::namespaced(client.clone(), &service.namespace);
+                let exists = services.get_opt(&service.name).await?.is_some();
+                strict_webhooks.push((configuration.metadata.name.clone().unwrap_or_default(), exists));
+            }
+        }
+    }
+    strict_webhooks.sort();
+    strict_webhooks.dedup();
+    let proxies = Api::<ConfigMap>::namespaced(client.clone(), "kube-system");
+    let proxy = proxies.get_opt("kube-proxy").await.ok().flatten();
+    let namespace_object = Api::<Namespace>::all(client).get_opt(namespace).await.ok().flatten();
+    let missing =
+        |finding: &&ferrolb_rules::reason::Finding| !before || finding.code != ferrolb_rules::reason::Code::KindMissing;
+    let unreadable = seen.findings.iter().chain(&said).filter(missing);
+    Ok(Surroundings {
+        version,
+        namespace: namespace.to_owned(),
+        namespace_object: namespace_object.map(Into::into),
+        kube_proxy: proxy.and_then(|map| map.data?.get("config.conf").cloned()),
+        daemon_sets: sets.iter().map(|set| names(&set.metadata)).collect(),
+        strict_webhooks,
+        objects: seen.known.resources.pools.len() + seen.known.resources.l2_advertisements.len(),
+        unreadable: unreadable
+            .map(|finding| format!("{}: {} ({})", finding.object, finding.message, finding.code))
+            .collect(),
+        nodes: seen.known.resources.nodes,
+        pods: seen.pods,
+        before,
+    })
+}
+
+fn names(metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> (String, String) {
+    (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+}
+
+/// Between two looks.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+#[derive(clap::Args)]
+pub(super) struct WaitArgs {
+    /// Wait until this Service is announced: svc/NAME or NAMESPACE/NAME; without it, until everything is ready.
+    service: Option<String>,
+    /// Give up after so many seconds.
+    #[arg(long, default_value_t = 120)]
+    timeout: u64,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+/// Waits, and says which stage is missing whenever that changes.
+pub(super) fn wait(args: &WaitArgs) -> anyhow::Result<Verdict> {
+    let (namespace, until) = (args.reach.namespace(), Instant::now() + Duration::from_secs(args.timeout));
+    args.reach.in_cluster(async |client| {
+        let mut said = String::new();
+        loop {
+            let stage = match stage(client.clone(), namespace, args.service.as_deref()).await {
+                Ok(stage) => stage,
+                Err(error) => Err(format!("{error:#}")),
+            };
+            match stage {
+                Ok(ready) => {
+                    print(&format!("Ready: {ready}\n"))?;
+                    return Ok(Verdict::Fine);
+                }
+                Err(missing) if missing != said => {
+                    print(&format!("Not ready: {missing}\n"))?;
+                    std::io::stdout().flush()?;
+                    said = missing;
+                }
+                Err(_) => {}
+            }
+            if Instant::now() + LOOK_INTERVAL > until {
+                return Ok(Verdict::Findings);
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    })
+}
+
+/// The first stage that is missing, or what is ready.
+async fn stage(client: Client, namespace: &str, service: Option<&str>) -> anyhow::Result<Result<String, String>> {
+    let seen = cluster::read(client, namespace).await?;
+    let picture = ferrolb_rules::picture::draw(&seen.known, &seen.options);
+    let state = view::of_cluster(&picture, &seen);
+    let surroundings = Surroundings { pods: seen.pods.clone(), ..Surroundings::default() };
+    let mut ready = Vec::new();
+    for check in surroundings::components(&surroundings) {
+        let text = format!("{} {}", check.group, check.text);
+        if check.mark != Mark::Fine {
+            return Ok(Err(text));
+        }
+        ready.push(text);
+    }
+    Ok(configured(&state, service).map(|rest| {
+        ready.extend(rest);
+        ready.join(", ")
+    }))
+}
+
+fn configured(state: &State, service: Option<&str>) -> Result<Vec<String>, String> {
+    if let Some(finding) = state.findings.iter().find(|finding| finding.severity == Severity::Error) {
+        return Err(format!("{} {}: {}", finding.code, finding.object, finding.message));
+    }
+    let mut ready = vec!["configuration accepted".to_owned()];
+    let Some(service) = service else { return Ok(ready) };
+    let (namespace, name) = split(service, None);
+    let found =
+        state.services.iter().find(|one| one.name == name && namespace.is_none_or(|space| one.namespace == space));
+    match found {
+        None => return Err(format!("there is no Service {service} of type LoadBalancer")),
+        Some(one) if one.state == Progress::Announced => {
+            ready.push(format!("{service} announced by {}", one.node.clone().unwrap_or_default()));
+        }
+        Some(one) => {
+            let reason = one.reasons.iter().find(|reason| reason.node.is_none());
+            let reason = reason.map_or_else(String::new, |reason| format!(": {} {}", reason.code, reason.message));
+            return Err(format!("{service} is not announced{reason}"));
+        }
+    }
+    Ok(ready)
+}

@@ -1,0 +1,210 @@
+//! One look at a cluster: every kind that concerns us, listed once. Nothing is watched and nothing written.
+//!
+//! What may not be read, or is not there (a kind whose CRD is missing), leaves a finding and an empty list: a half
+//! answer with a code is better at night than none.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use ferrolb_proto::ethernet::MacAddr;
+use ferrolb_rules::api::{Community, ConfigurationState, IPAddressPool, L2Advertisement, ServiceL2Status};
+use ferrolb_rules::config::Resources;
+use ferrolb_rules::names::{NodeName, ServiceKey};
+use ferrolb_rules::picture::{self, Known};
+use ferrolb_rules::reason::{Code, Finding, Severity};
+use ferrolb_rules::surroundings::{is_component, is_ready};
+use k8s_openapi::api::core::v1::{Event, Namespace, Node, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::ListParams;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::DeserializeGuard;
+use kube::{Api, Client, Config, Resource};
+use serde::de::DeserializeOwned;
+
+/// How long a request may take.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Who answers for a Service, as a speaker reports it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Announcer {
+    pub(super) node: NodeName,
+    pub(super) interfaces: Vec<String>,
+    pub(super) mac: Option<MacAddr>,
+}
+
+/// What one look saw.
+#[derive(Debug, Default)]
+pub(super) struct Cluster {
+    pub(super) known: Known,
+    pub(super) options: picture::Options,
+    pub(super) announced: BTreeMap<ServiceKey, Vec<Announcer>>,
+    pub(super) pods: Vec<Arc<Pod>>,
+    pub(super) states: Vec<Arc<ConfigurationState>>,
+    pub(super) findings: Vec<Finding>,
+}
+
+/// Connects as `kubectl` would.
+///
+/// # Errors
+/// There is no kubeconfig and this is no pod, or the file makes no sense.
+pub(super) async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> anyhow::Result<Client> {
+    let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+    let mut config = match (kubeconfig, context) {
+        (Some(path), _) => {
+            let file = Kubeconfig::read_from(path).with_context(|| format!("--kubeconfig {}", path.display()))?;
+            Config::from_custom_kubeconfig(file, &options).await?
+        }
+        (None, Some(context)) => {
+            Config::from_kubeconfig(&options).await.with_context(|| format!("--context {context}"))?
+        }
+        (None, None) => Config::infer().await.context(
+            "nobody to ask: no local process has a socket here, and there is no kubeconfig; \
+             give --socket, --kubeconfig or --manifests",
+        )?,
+    };
+    config.connect_timeout = Some(TIMEOUT);
+    config.read_timeout = Some(TIMEOUT);
+    Ok(Client::try_from(config)?)
+}
+
+/// Looks.
+///
+/// # Errors
+/// The API server does not answer.
+pub(super) async fn read(client: Client, namespace: &str) -> anyhow::Result<Cluster> {
+    let mut seen = Cluster::default();
+    let said = &mut seen.findings;
+    let own = namespace;
+    // Services first: if not even they can be had, there is nothing to say.
+    let services = list::<Service>(Api::all(client.clone()), said).await?;
+    let endpoints = list::<EndpointSlice>(Api::all(client.clone()), said).await?;
+    let resources = Resources {
+        pools: list::<IPAddressPool>(Api::namespaced(client.clone(), own), said).await?,
+        l2_advertisements: list::<L2Advertisement>(Api::namespaced(client.clone(), own), said).await?,
+        communities: list::<Community>(Api::namespaced(client.clone(), own), said).await?,
+        namespaces: list::<Namespace>(Api::all(client.clone()), said).await?,
+        nodes: list::<Node>(Api::all(client.clone()), said).await?,
+        malformed: Vec::new(),
+    };
+    let reports = list::<ServiceL2Status>(Api::namespaced(client.clone(), own), said).await?;
+    seen.states = list::<ConfigurationState>(Api::namespaced(client.clone(), own), said).await?;
+    seen.pods = list::<Pod>(Api::namespaced(client, own), said).await?;
+    seen.known = Known { resources, services, endpoints };
+    seen.announced = announced(&reports);
+    seen.options = options(&seen);
+    seen.announced.values_mut().for_each(|all| {
+        all.retain(|one| seen.options.members.as_ref().is_none_or(|members| members.contains(&one.node)));
+    });
+    seen.announced.retain(|_, all| !all.is_empty());
+    Ok(seen)
+}
+
+/// Lists a kind. What is refused or missing, and an object that does not fit its kind, is said; an API server that does
+/// not answer is an error.
+pub(super) async fn list<K>(api: Api<DeserializeGuard<K>>, findings: &mut Vec<Finding>) -> anyhow::Result<Vec<Arc<K>>>
+where
+    K: Resource + Clone + Debug + DeserializeOwned,
+    K::DynamicType: Default,
+{
+    let kind = K::kind(&K::DynamicType::default()).into_owned();
+    match api.list(&ListParams::default()).await {
+        Ok(list) => {
+            let mut fitting = Vec::with_capacity(list.items.len());
+            for DeserializeGuard(item) in list.items {
+                match item {
+                    Ok(object) => fitting.push(Arc::new(object)),
+                    Err(invalid) => {
+                        let name = invalid.metadata.name.as_deref().unwrap_or_default();
+                        let object = match &invalid.metadata.namespace {
+                            Some(namespace) => format!("{kind}/{namespace}/{name}"),
+                            None => format!("{kind}/{name}"),
+                        };
+                        findings.push(Finding::new(Code::ObjectMalformed, Severity::Error, object, invalid.error));
+                    }
+                }
+            }
+            Ok(fitting)
+        }
+        Err(kube::Error::Api(status)) if matches!(status.code, 401 | 403 | 404) => {
+            let code = if status.code == 404 { Code::KindMissing } else { Code::AccessDenied };
+            findings.push(Finding::new(code, Severity::Error, kind, status.message.clone()));
+            Ok(Vec::new())
+        }
+        Err(error) => {
+            Err(error).with_context(|| format!("{}: the API server was asked for {kind}", Code::ApiServerAway))
+        }
+    }
+}
+
+/// What the speaker that is to announce a Service last said against it: only it knows its interfaces and its LAN.
+///
+/// # Errors
+/// The API server does not answer.
+pub(super) async fn objection(client: &Client, service: &ServiceKey) -> anyhow::Result<Option<Finding>> {
+    let fields = format!("involvedObject.kind=Service,involvedObject.name={},type=Warning", service.name);
+    let events = Api::<Event>::namespaced(client.clone(), &service.namespace);
+    let events = events.list(&ListParams::default().fields(&fields)).await?.items;
+    let time = |event: &Event| event.last_timestamp.as_ref().map(|time| time.0);
+    let failed = events.into_iter().filter(|event| event.reason.as_deref() == Some("announceFailed"));
+    let Some(event) = failed.max_by_key(time) else { return Ok(None) };
+    let message = event.message.unwrap_or_default();
+    let mut words = message.split(|letter: char| !letter.is_alphanumeric());
+    let code = words.find_map(|word| word.strip_prefix("LB").and_then(|number| number.parse::<Code>().ok()));
+    let object = format!("Service/{service}");
+    Ok(Some(Finding::new(code.unwrap_or(Code::InterfaceMissing), Severity::Error, object, message)))
+}
+
+fn announced(reports: &[Arc<ServiceL2Status>]) -> BTreeMap<ServiceKey, Vec<Announcer>> {
+    let mut announced = BTreeMap::<ServiceKey, Vec<Announcer>>::new();
+    for status in reports.iter().filter_map(|report| report.status.as_ref()).filter(|status| !status.node.is_empty()) {
+        let key = ServiceKey::new(status.service_namespace.clone(), status.service_name.clone());
+        let interfaces = match status.answers.as_slice() {
+            [] => status.interfaces.iter().map(|one| one.name.clone()).collect(),
+            answers => answers.iter().map(|answer| answer.interface.clone()).collect(),
+        };
+        let mac = status.answers.first().and_then(|answer| answer.mac.parse().ok());
+        announced.entry(key).or_default().push(Announcer { node: NodeName::new(&status.node), interfaces, mac });
+    }
+    announced
+}
+
+/// How the speakers look at it: their flags, and who of them is ready. Where they are not pods, what they have written
+/// must do.
+fn options(seen: &Cluster) -> picture::Options {
+    let mut pods = seen.pods.iter().filter(|pod| is_component(pod, "speaker")).peekable();
+    let arguments: BTreeSet<String> = seen.pods.iter().flat_map(arguments).collect();
+    let flag = |name: &str| {
+        let forms = [format!("--{name}"), format!("-{name}"), format!("--{name}=true"), format!("-{name}=true")];
+        forms.iter().any(|form| arguments.contains(form))
+    };
+    let value = |name: &str| {
+        arguments
+            .iter()
+            .find_map(|one| one.trim_start_matches('-').strip_prefix(&format!("{name}=")).map(str::to_owned))
+    };
+    let members = if pods.peek().is_some() {
+        let ready = pods.filter(|pod| is_ready(pod));
+        ready.filter_map(|pod| pod.spec.as_ref()?.node_name.clone()).map(NodeName::new).collect()
+    } else {
+        let named = seen.states.iter().filter_map(|state| state.metadata.name.as_deref()?.strip_prefix("speaker-"));
+        let reporting = seen.announced.values().flatten().map(|one| one.node.clone());
+        named.map(NodeName::new).chain(reporting).collect()
+    };
+    picture::Options {
+        load_balancer_class: value("lb-class").filter(|class| !class.is_empty()),
+        ignore_exclude_lb: flag("ignore-exclude-lb"),
+        announce_if_all_excluded: true,
+        members: Some(members),
+        ..picture::Options::default()
+    }
+}
+
+fn arguments(pod: &Arc<Pod>) -> Vec<String> {
+    let ours = is_component(pod, "speaker") || is_component(pod, "controller");
+    let containers = pod.spec.as_ref().filter(|_| ours).map(|spec| spec.containers.as_slice()).unwrap_or_default();
+    containers.iter().flat_map(|container| container.args.iter().flatten().cloned()).collect()
+}

@@ -1,0 +1,173 @@
+//! Where a verb that asks gets its answers from: a process on this host, a cluster, or files.
+//!
+//! Without a flag it is the process whose socket is there, else the cluster that `kubectl` would ask. Reading only: no
+//! verb here changes anything.
+
+use std::future::Future;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use ferrolb_rules::names::ServiceKey;
+use ferrolb_rules::picture::{self, Known};
+use ferrolb_rules::reason::Code;
+use kube::Client;
+
+use super::cluster;
+use super::status::{self, DEFAULT_SOCKET};
+use super::{lint, view};
+use crate::source::review;
+use crate::state::{ReasonState, ServiceState, State};
+
+/// After this long a person is told what is being waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+#[derive(clap::Args, Clone, Debug, Default)]
+pub(super) struct Reach {
+    /// Ask the process that has this local socket.
+    #[arg(long, env = "FERROLB_SOCKET")]
+    pub(super) socket: Option<PathBuf>,
+    /// Ask the cluster of this kubeconfig; without it, of KUBECONFIG, ~/.kube/config or the pod's own account.
+    #[arg(long)]
+    pub(super) kubeconfig: Option<PathBuf>,
+    /// The context in the kubeconfig.
+    #[arg(long)]
+    pub(super) context: Option<String>,
+    /// Ask nobody: these files and directories say what is. Repeatable.
+    #[arg(long, value_name = "PATH")]
+    pub(super) manifests: Vec<PathBuf>,
+    /// The namespace of controller, speakers and metallb.io objects.
+    #[arg(long, env = "METALLB_NAMESPACE")]
+    pub(super) namespace: Option<String>,
+}
+
+/// Whom to ask.
+pub(super) enum Whom<'a> {
+    Process(&'a Path),
+    Cluster,
+    Files(&'a [PathBuf]),
+}
+
+/// What is known, and the objects behind it where there are any.
+pub(super) struct Answer {
+    pub(super) state: State,
+    pub(super) known: Option<(Known, picture::Options)>,
+    /// The answer says what would be so if files were applied.
+    pub(super) only_files: bool,
+}
+
+impl Reach {
+    /// Whom the flags name, else whoever is there.
+    pub(super) fn whom(&self) -> Whom<'_> {
+        if !self.manifests.is_empty() {
+            return Whom::Files(&self.manifests);
+        }
+        let cluster = self.kubeconfig.is_some() || self.context.is_some();
+        match &self.socket {
+            Some(socket) if !cluster => Whom::Process(socket),
+            None if !cluster && Path::new(DEFAULT_SOCKET).exists() => Whom::Process(Path::new(DEFAULT_SOCKET)),
+            _ => Whom::Cluster,
+        }
+    }
+
+    pub(super) fn namespace(&self) -> &str {
+        self.namespace.as_deref().unwrap_or("metallb-system")
+    }
+
+    /// Asks.
+    ///
+    /// # Errors
+    /// Nobody answers.
+    pub(super) fn ask(&self) -> anyhow::Result<Answer> {
+        match self.whom() {
+            Whom::Process(socket) => Ok(Answer { state: status::ask(socket)?, known: None, only_files: false }),
+            Whom::Files(paths) => {
+                let (known, findings) = files(paths, self.namespace.as_deref())?;
+                let options = picture::Options {
+                    files: true,
+                    as_if_applied: true,
+                    announce_if_all_excluded: true,
+                    ..picture::Options::default()
+                };
+                let picture = picture::draw(&known, &options);
+                let state = view::of_files(&picture, findings);
+                Ok(Answer { state, known: Some((known, options)), only_files: true })
+            }
+            Whom::Cluster => {
+                let (cluster, state) = self.in_cluster(async |client| {
+                    let cluster = cluster::read(client.clone(), self.namespace()).await?;
+                    let picture = picture::draw(&cluster.known, &cluster.options);
+                    let mut state = view::of_cluster(&picture, &cluster);
+                    object(&client, &mut state).await?;
+                    Ok((cluster, state))
+                })?;
+                Ok(Answer { state, known: Some((cluster.known, cluster.options)), only_files: false })
+            }
+        }
+    }
+
+    /// Runs something against the cluster.
+    ///
+    /// # Errors
+    /// There is no way to the cluster, or what was run failed.
+    pub(super) fn in_cluster<T>(&self, work: impl AsyncFnOnce(Client) -> anyhow::Result<T>) -> anyhow::Result<T> {
+        crate::tls::install_provider();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let client = cluster::connect(self.kubeconfig.as_deref(), self.context.as_deref()).await?;
+            patiently("the API server", work(client)).await
+        })
+    }
+}
+
+/// Services that a speaker is asked for its objection to, at most: each costs a request.
+const OBJECTIONS: usize = 20;
+
+/// Where a node is elected and does not announce, that node knows why.
+async fn object(client: &Client, state: &mut State) -> anyhow::Result<()> {
+    let silent = |service: &&mut ServiceState| {
+        service.reasons.first().is_some_and(|reason| reason.code == Code::AnnouncerSilent)
+    };
+    for service in state.services.iter_mut().filter(silent).take(OBJECTIONS) {
+        let key = ServiceKey::new(&service.namespace, &service.name);
+        if let Some(finding) = cluster::objection(client, &key).await? {
+            let reason = ReasonState { code: finding.code, node: None, message: finding.message, fix: finding.fix };
+            service.reasons.insert(0, reason);
+        }
+    }
+    Ok(())
+}
+
+/// The objects of files, and what is wrong with them.
+///
+/// # Errors
+/// A file cannot be read.
+pub(super) fn files(
+    paths: &[PathBuf],
+    namespace: Option<&str>,
+) -> anyhow::Result<(Known, Vec<ferrolb_rules::reason::Finding>)> {
+    let review = review(&lint::read(paths)?, namespace);
+    Ok((review.known(), review.findings))
+}
+
+/// Says on a terminal what is being waited for, where it takes more than a moment.
+async fn patiently<T>(whom: &str, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let mut work = std::pin::pin!(work);
+    tokio::select! {
+        done = &mut work => return done,
+        () = tokio::time::sleep(PATIENCE) => {}
+    }
+    if std::io::stderr().is_terminal() {
+        let _ = writeln!(std::io::stderr(), "still asking {whom} …");
+    }
+    work.await
+}
+
+/// Fails with words where an address or a name makes no sense.
+pub(super) fn parse<T: std::str::FromStr>(text: &str, what: &str) -> anyhow::Result<T>
+where
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    text.parse::<T>().with_context(|| format!("{text:?} is no {what}"))
+}

@@ -1,0 +1,219 @@
+//! From objects to the document that `status`, `why`, `ip` and `wait` speak about, as a standalone process makes it of itself.
+
+use ferrolb_rules::alloc::Counters;
+use ferrolb_rules::api::ConfigurationResult;
+use ferrolb_rules::config::Pool;
+use ferrolb_rules::names::ServiceKey;
+use ferrolb_rules::picture::{ANY_NODE, Picture};
+use ferrolb_rules::plan::ServicePlan;
+use ferrolb_rules::range::Family;
+use ferrolb_rules::reason::{Code, Finding, Severity};
+use ferrolb_rules::service::is_load_balancer;
+use ferrolb_rules::surroundings::{is_component, is_ready};
+use k8s_openapi::api::core::v1::Service;
+
+use super::cluster::{Announcer, Cluster};
+use crate::state::{FamilyCount, PeerState, PoolState, Progress, ReasonState, ServiceState, State};
+
+/// What a cluster is: who announces is what speakers report, not what is planned (decision D12).
+pub(super) fn of_cluster(picture: &Picture, cluster: &Cluster) -> State {
+    let trouble = Trouble::of(picture, cluster);
+    let service = |(key, service)| {
+        let by = cluster.announced.get(key).map(Vec::as_slice).unwrap_or_default();
+        of_service(picture, key, service, by, |plan| trouble.of_service(picture, plan))
+    };
+    let mut findings = cluster.findings.clone();
+    findings.extend(picture.findings.iter().cloned());
+    findings.extend(annotations(picture));
+    findings.extend(trouble.controller.clone());
+    findings.extend(cluster.states.iter().filter_map(|state| {
+        let status = state.status.as_ref().filter(|status| status.result == Some(ConfigurationResult::Invalid))?;
+        let name = state.metadata.name.as_deref().unwrap_or_default();
+        let object = format!("ConfigurationState/{name}");
+        Some(Finding::new(Code::ConfigurationStale, Severity::Error, object, status.error_summary.clone()))
+    }));
+    let services = ours(picture).map(service).collect();
+    finish(picture, services, peers(cluster), findings)
+}
+
+/// What files would come to.
+pub(super) fn of_files(picture: &Picture, mut findings: Vec<Finding>) -> State {
+    let service = |(key, service)| {
+        let owner = picture.plan.service(key).filter(|_| picture.obstacle(key).is_none());
+        let by: Vec<Announcer> = owner
+            .and_then(|plan| plan.owner.clone())
+            .map(|node| Announcer { node, ..Announcer::default() })
+            .into_iter()
+            .collect();
+        of_service(picture, key, service, &by, |_| picture.obstacle(key))
+    };
+    let services = ours(picture).map(service).collect();
+    // A Service's own trouble stands with the Service.
+    findings.retain(|finding| !finding.object.starts_with("Service/") || finding.code.number() >= 2000);
+    finish(picture, services, Vec::new(), findings)
+}
+
+fn finish(picture: &Picture, services: Vec<ServiceState>, peers: Vec<PeerState>, mut findings: Vec<Finding>) -> State {
+    findings.sort();
+    findings.dedup();
+    let served = services.iter().all(|service| service.state == Progress::Announced);
+    State {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ok: served && findings.iter().all(|finding| finding.severity != Severity::Error),
+        pools: picture.config.pools.values().map(|pool| of_pool(pool, picture)).collect(),
+        services,
+        peers,
+        findings,
+        ..State::default()
+    }
+}
+
+fn ours(picture: &Picture) -> impl Iterator<Item = (&ServiceKey, &Service)> {
+    let other_class = |key| picture.plan.service(key).and_then(|plan| plan.code()) == Some(Code::OtherClass);
+    let services = picture.services.iter().map(|(key, service)| (key, &**service));
+    services.filter(move |(key, service)| is_load_balancer(service) && !other_class(key))
+}
+
+fn annotations(picture: &Picture) -> Vec<Finding> {
+    let services = picture.services.values().filter(|service| is_load_balancer(service));
+    let written = |service: &Service| ferrolb_rules::annotations::allocated_from(service).map(str::to_owned);
+    services.flat_map(|service| ferrolb_rules::annotations::findings(service, written(service).as_deref())).collect()
+}
+
+/// What keeps everything from working, whatever the Service.
+struct Trouble {
+    controller: Option<Finding>,
+    nobody_lives: bool,
+}
+
+impl Trouble {
+    fn of(picture: &Picture, cluster: &Cluster) -> Self {
+        let mut controllers = cluster.pods.iter().filter(|pod| is_component(pod, "controller")).peekable();
+        let runs_as_pods = cluster.pods.iter().any(|pod| is_component(pod, "speaker")) || controllers.peek().is_some();
+        let ready = controllers.any(|pod| is_ready(pod));
+        let away = || {
+            let message = "no controller is ready, so nobody gives addresses; what is announced stays";
+            Finding::new(Code::ControllerAway, Severity::Error, "Deployment/metallb-controller", message)
+        };
+        let members =
+            picture.plan.services.is_empty() || cluster.options.members.as_ref().is_some_and(|it| !it.is_empty());
+        Self { controller: (runs_as_pods && !ready).then(away), nobody_lives: !members }
+    }
+
+    /// Why a Service is not announced. What lies in the configuration or at the endpoints is true whoever lives.
+    fn of_service(&self, picture: &Picture, plan: &ServicePlan) -> Option<Finding> {
+        let object = || format!("Service/{}", plan.service);
+        if !picture.loads && !plan.addresses.is_empty() {
+            let message = "the newest configuration does not load; the last good one stays in force";
+            return Some(Finding::new(Code::ConfigurationStale, Severity::Error, object(), message));
+        }
+        match picture.obstacle(&plan.service) {
+            Some(finding) if finding.code == Code::NoAddress && self.controller.is_some() => self.controller.clone(),
+            Some(finding) if finding.code == Code::NoAddress => {
+                let message = "it can have an address, and the controller has not written one yet";
+                Some(Finding { message: message.to_owned(), ..finding })
+            }
+            Some(finding) if self.nobody_lives && finding.code == Code::NoCandidate => {
+                Some(Finding::new(Code::NoSpeaker, Severity::Error, object(), "no speaker is running and ready"))
+            }
+            Some(finding) => Some(finding),
+            None => {
+                let node = plan.owner.as_ref().map(ToString::to_string).unwrap_or_default();
+                let message = format!("{node} is elected and does not report that it announces it");
+                Some(Finding::new(Code::AnnouncerSilent, Severity::Error, object(), message))
+            }
+        }
+    }
+}
+
+fn of_service(
+    picture: &Picture,
+    key: &ServiceKey,
+    service: &Service,
+    by: &[Announcer],
+    why: impl FnOnce(&ServicePlan) -> Option<Finding>,
+) -> ServiceState {
+    let plan = picture.plan.service(key);
+    let addresses = plan.map(|plan| plan.addresses.clone()).unwrap_or_default();
+    let state = match (addresses.is_empty(), by) {
+        (true, _) => Progress::Pending,
+        (false, []) => Progress::Allocated,
+        (false, _) => Progress::Announced,
+    };
+    let reason = |finding: &Finding, node: Option<String>| ReasonState {
+        code: finding.code,
+        node,
+        message: finding.message.clone(),
+        fix: finding.fix.clone(),
+    };
+    let mut reasons = Vec::new();
+    if let Some(plan) = plan {
+        if state == Progress::Announced {
+            let notes = picture.outcomes.get(key).map(|outcome| outcome.notes.clone()).unwrap_or_default();
+            reasons.extend(plan.warnings().iter().chain(&notes).map(|finding| reason(finding, None)));
+        } else {
+            reasons.extend(why(plan).iter().map(|finding| reason(finding, None)));
+            let nodes = plan.node_findings().filter(|(node, _)| node.as_str() != ANY_NODE);
+            reasons.extend(nodes.map(|(node, finding)| reason(&finding, Some(node.to_string()))));
+        }
+    }
+    let first = by.first();
+    ServiceState {
+        namespace: key.namespace.clone(),
+        name: key.name.clone(),
+        pool: plan.and_then(|plan| plan.pool.clone()),
+        state,
+        node: (!by.is_empty()).then(|| by.iter().map(|one| one.node.to_string()).collect::<Vec<_>>().join(" and ")),
+        mac: first.and_then(|one| one.mac),
+        interfaces: first.map(|one| one.interfaces.clone()).unwrap_or_default(),
+        try_urls: if state == Progress::Announced { crate::state::urls(service, &addresses) } else { Vec::new() },
+        reasons,
+        addresses,
+    }
+}
+
+fn of_pool(pool: &Pool, picture: &Picture) -> PoolState {
+    let counters = picture.counters.get(&pool.name).copied().unwrap_or_default();
+    let has = |family| pool.ranges.iter().any(|range| range.family() == family);
+    let families: Vec<FamilyCount> = [Family::V4, Family::V6]
+        .into_iter()
+        .filter(|family| has(*family))
+        .map(|family| count(family, counters))
+        .collect();
+    let sum = |of: fn(&FamilyCount) -> u64| families.iter().map(of).fold(0, u64::saturating_add);
+    PoolState {
+        name: pool.name.clone(),
+        ranges: pool.ranges.iter().map(ToString::to_string).collect(),
+        total: sum(|count| count.total),
+        assigned: sum(|count| count.assigned),
+        available: sum(|count| count.available),
+        advertised_by: pool.l2_advertisements.iter().map(|one| one.name.clone()).collect(),
+        families,
+    }
+}
+
+fn count(family: Family, counters: Counters) -> FamilyCount {
+    let unsigned = |count: i64| u64::try_from(count).unwrap_or_default();
+    let (total, assigned, available) = match family {
+        Family::V4 => (counters.total_v4, counters.assigned_v4, counters.available_v4),
+        Family::V6 => (counters.total_v6, counters.assigned_v6, counters.available_v6),
+    };
+    FamilyCount { family, total: unsigned(total), assigned: unsigned(assigned), available: unsigned(available) }
+}
+
+/// The nodes, and whether their speaker is ready.
+fn peers(cluster: &Cluster) -> Vec<PeerState> {
+    let members = cluster.options.members.as_ref();
+    let peer = |node: &std::sync::Arc<k8s_openapi::api::core::v1::Node>| {
+        let name = node.metadata.name.clone().unwrap_or_default();
+        let addresses = node.status.as_ref().and_then(|status| status.addresses.as_ref()).into_iter().flatten();
+        let internal = addresses.into_iter().find(|address| address.type_ == "InternalIP");
+        PeerState {
+            alive: members.is_some_and(|members| members.iter().any(|member| member.as_str() == name)),
+            address: internal.and_then(|address| address.address.parse().ok()),
+            name,
+            ..PeerState::default()
+        }
+    };
+    cluster.known.resources.nodes.iter().map(peer).collect()
+}

@@ -1,0 +1,170 @@
+//! `ferrolb why svc/NAME`: every rule in order, for the Service and for each node, up to the first that fails.
+//!
+//! Exit codes: 0 it is served, 1 it is not (and a code says why), 2 there is no such Service, or nobody answers.
+
+use anyhow::bail;
+use ferrolb_rules::names::ServiceKey;
+use ferrolb_rules::reason::{Finding, Severity};
+use ferrolb_rules::why::{Seen, Walk, walk};
+
+use super::Verdict;
+use super::output::{Format, show};
+use super::reach::{Answer, Reach};
+use crate::state::{Progress, ServiceState};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// The Service: NAME, svc/NAME or NAMESPACE/NAME.
+    service: String,
+    /// The Service's namespace; without it, the only one that has a Service of that name.
+    #[arg(short, long = "service-namespace")]
+    in_namespace: Option<String>,
+    #[command(flatten)]
+    reach: Reach,
+    /// How to print it.
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    output: Format,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
+    let answer = args.reach.ask()?;
+    let (namespace, name) = split(&args.service, args.in_namespace.as_deref());
+    let walk = explain(&answer, namespace, name)?;
+    let screen =
+        || if answer.only_files { format!("as if these files were applied:\n\n{walk}") } else { walk.to_string() };
+    let names = || walk.cause.as_ref().map(|cause| format!("{}\n", cause.code)).unwrap_or_default();
+    show(args.output, &walk, screen, names)?;
+    Ok(if walk.served { Verdict::Fine } else { Verdict::Findings })
+}
+
+/// `svc/NAME`, `service/NAME`, `NAMESPACE/NAME` and `NAME`.
+pub(super) fn split<'a>(text: &'a str, namespace: Option<&'a str>) -> (Option<&'a str>, &'a str) {
+    let plain = ["svc/", "service/", "services/"].iter().find_map(|kind| text.strip_prefix(kind)).unwrap_or(text);
+    match plain.split_once('/') {
+        Some((namespace, name)) => (Some(namespace), name),
+        None => (namespace, plain),
+    }
+}
+
+fn explain(answer: &Answer, namespace: Option<&str>, name: &str) -> anyhow::Result<Walk> {
+    let services = answer.state.services.iter();
+    let matching: Vec<&ServiceState> = services
+        .filter(|service| service.name == name && namespace.is_none_or(|namespace| service.namespace == namespace))
+        .collect();
+    match matching.as_slice() {
+        [one] => {
+            let key = ServiceKey::new(&one.namespace, &one.name);
+            Ok(walk(&key, &seen(answer, one)))
+        }
+        [] => stranger(answer, namespace, name),
+        several => {
+            let places: Vec<&str> = several.iter().map(|service| service.namespace.as_str()).collect();
+            bail!("{name} is in the namespaces {}; say which: {}/{name}", places.join(", "), places.join("|"))
+        }
+    }
+}
+
+/// A Service that `status` does not list: of another type or class, or none at all.
+fn stranger(answer: &Answer, namespace: Option<&str>, name: &str) -> anyhow::Result<Walk> {
+    let known = answer.known.as_ref();
+    let fits = |key: &ServiceKey| key.name == name && namespace.is_none_or(|namespace| key.namespace == namespace);
+    let found = known.and_then(|(known, options)| {
+        let picture = ferrolb_rules::picture::draw(known, options);
+        let key = picture.services.keys().find(|key| fits(key))?.clone();
+        let finding = picture.obstacle(&key)?;
+        Some((key, finding))
+    });
+    if let Some((key, finding)) = found {
+        return Ok(walk(&key, &Seen { reasons: vec![finding], ..Seen::default() }));
+    }
+    let near = answer.state.services.iter().map(|service| service.name.as_str());
+    let near = near.filter(|other| strsim::damerau_levenshtein(other, name) <= 2).collect::<Vec<_>>();
+    let place = namespace.map(|namespace| format!(" in namespace {namespace}")).unwrap_or_default();
+    let hint = match near.as_slice() {
+        [] => "`ferrolb status` lists the Services of type LoadBalancer".to_owned(),
+        near => format!("did you mean {}?", near.join(" or ")),
+    };
+    bail!("there is no Service {name} of type LoadBalancer{place}; {hint}")
+}
+
+/// What a state document tells about a Service.
+pub(super) fn seen(answer: &Answer, service: &ServiceState) -> Seen {
+    let object = format!("Service/{}/{}", service.namespace, service.name);
+    let served = service.state == Progress::Announced;
+    let severity = if served { Severity::Warning } else { Severity::Error };
+    let finding = |reason: &crate::state::ReasonState| {
+        Finding::new(reason.code, severity, object.clone(), reason.message.clone()).with_fix(reason.fix.clone())
+    };
+    let mut reasons: Vec<Finding> =
+        service.reasons.iter().filter(|reason| reason.node.is_none()).map(finding).collect();
+    if served {
+        reasons.extend(answer.state.findings.iter().filter(|finding| finding.object == object).cloned());
+    }
+    let nodes = service.reasons.iter();
+    Seen {
+        addresses: service.addresses.clone(),
+        pool: service.pool.clone(),
+        announced_by: service.node.clone(),
+        served,
+        reasons,
+        nodes: nodes.filter_map(|reason| Some((reason.node.clone()?, finding(reason)))).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::{ReasonState, State};
+
+    fn answer(services: Vec<ServiceState>) -> Answer {
+        Answer { state: State { services, ..State::default() }, known: None, only_files: false }
+    }
+
+    fn service(namespace: &str, name: &str, state: Progress) -> ServiceState {
+        ServiceState { namespace: namespace.to_owned(), name: name.to_owned(), state, ..ServiceState::default() }
+    }
+
+    #[test]
+    fn a_service_may_be_written_in_each_way_that_people_write_it() {
+        assert_eq!(split("svc/web", None), (None, "web"));
+        assert_eq!(split("service/web", Some("a")), (Some("a"), "web"));
+        assert_eq!(split("a/web", Some("b")), (Some("a"), "web"));
+        assert_eq!(split("web", None), (None, "web"));
+    }
+
+    #[test]
+    fn every_service_that_is_not_served_has_a_code_and_one_that_is_has_none() {
+        for state in [Progress::Pending, Progress::Allocated] {
+            let walk = explain(&answer(vec![service("a", "web", state)]), None, "web").unwrap();
+            assert!(!walk.served && walk.cause.is_some());
+        }
+        let walk = explain(&answer(vec![service("a", "web", Progress::Announced)]), Some("a"), "web").unwrap();
+        assert!(walk.served && walk.cause.is_none());
+    }
+
+    #[test]
+    fn a_name_that_is_ambiguous_or_missing_is_an_error_with_a_way_out() {
+        let two = answer(vec![service("a", "web", Progress::Pending), service("b", "web", Progress::Pending)]);
+        let error = explain(&two, None, "web").unwrap_err().to_string();
+        assert_eq!(error, "web is in the namespaces a, b; say which: a|b/web");
+        let error = explain(&two, None, "wbe").unwrap_err().to_string();
+        assert!(error.contains("did you mean web or web?"), "{error}");
+        let error = explain(&two, Some("c"), "other").unwrap_err().to_string();
+        assert!(error.contains("no Service other of type LoadBalancer in namespace c"), "{error}");
+    }
+
+    #[test]
+    fn reasons_of_nodes_are_told_per_node() {
+        let mut web = service("a", "web", Progress::Allocated);
+        let reason = |node: Option<&str>| ReasonState {
+            code: ferrolb_rules::reason::Code::NodeExcluded,
+            node: node.map(str::to_owned),
+            message: "excluded".to_owned(),
+            fix: "fix".to_owned(),
+        };
+        web.reasons = vec![reason(None), reason(Some("n"))];
+        let walk = explain(&answer(vec![web]), None, "web").unwrap();
+        assert_eq!(walk.cause.map(|cause| cause.code.to_string()).as_deref(), Some("LB1104"));
+        assert_eq!(walk.nodes.len(), 1);
+    }
+}

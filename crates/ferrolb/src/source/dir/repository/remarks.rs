@@ -1,0 +1,215 @@
+//! What is said about things that are no objects of ours: values of the chart, annotations that some chart passes on to
+//! a Service, the labels of our namespace.
+
+use std::collections::BTreeMap;
+
+use ferrolb_rules::annotations;
+use ferrolb_rules::reason::{Code, Finding, Location, Severity};
+use ferrolb_rules::values::{self, Standing};
+
+use super::super::tree::{self, Node, Place, Value};
+use super::gitops::{GitOps, Inline, inline_values, list};
+use super::{Document, Review, Written};
+
+/// The label that says which pods a namespace allows.
+const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
+
+/// Where something was read: the file, and how places in it are those of the file.
+#[derive(Clone, Copy)]
+struct Within<'a> {
+    file: &'a str,
+    object: &'a str,
+    shift: Shift,
+}
+
+/// From places in a text inside a file to places in the file.
+#[derive(Clone, Copy)]
+enum Shift {
+    /// The text is the file.
+    None,
+    /// A block scalar: so many lines further down, so many columns to the right.
+    By { lines: u32, columns: u32 },
+    /// Quoted or folded: lines are not kept, so everything is where the text begins.
+    To(Place),
+}
+
+impl Within<'_> {
+    fn at(&self, place: Place) -> Location {
+        let place = match self.shift {
+            Shift::None => place,
+            Shift::By { lines, columns } => Place { line: place.line + lines, column: place.column + columns },
+            Shift::To(place) => place,
+        };
+        Location { file: self.file.to_owned(), line: place.line, column: place.column }
+    }
+}
+
+/// How places in a text are to be shifted that stands below a key on the line `above`.
+fn shift(file: &str, node: &Node) -> Shift {
+    // The place of a block scalar is that of its header or of its first line, so the header is looked for.
+    let line = |number: u32| file.lines().nth(number.saturating_sub(1) as usize).unwrap_or_default();
+    let is_header = |text: &str| text.split_once(':').is_some_and(|(_, rest)| rest.trim_start().starts_with('|'));
+    let header = [node.place.line, node.place.line.saturating_sub(1)].into_iter().find(|at| is_header(line(*at)));
+    let Some(header) = header else { return Shift::To(node.place) };
+    let first = file.lines().skip(header as usize).find(|text| !text.trim().is_empty()).unwrap_or_default();
+    let columns = u32::try_from(first.len() - first.trim_start().len()).unwrap_or_default();
+    Shift::By { lines: header, columns }
+}
+
+fn title(document: &Document) -> String {
+    let metadata = document.node.get("metadata");
+    let part = |name: &str| metadata.and_then(|metadata| metadata.get(name)).and_then(Node::text);
+    let parts = [document.kind(), part("namespace"), part("name")];
+    let parts: Vec<String> = parts.into_iter().flatten().map(|part| tree::printable(part, 253)).collect();
+    parts.join("/")
+}
+
+/// Values of the chart: inside Applications and the like, and in files of their own.
+pub(super) fn on_values(files: &[Written], texts: &[&str], documents: &[Document], gitops: &GitOps) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for document in documents {
+        let (Some(written), Some(text)) = (files.get(document.file), texts.get(document.file)) else { continue };
+        let title = title(document);
+        let within = Within { file: &written.name, object: &title, shift: Shift::None };
+        for inline in inline_values(document.kind(), &document.node) {
+            match inline {
+                Inline::Mapping(node) => judge(node, &mut Vec::new(), within, &mut findings),
+                Inline::Text(node) => {
+                    let within = Within { shift: shift(text, node), ..within };
+                    for inner in node.text().map(tree::documents).and_then(Result::ok).unwrap_or_default() {
+                        judge(&inner, &mut Vec::new(), within, &mut findings);
+                    }
+                }
+                Inline::Parameters(node) => parameters(node, within, &mut findings),
+            }
+        }
+        if document.kind().is_none()
+            && let Some(node) = own_values(written, &document.node, gitops)
+        {
+            let within = Within { object: "values of the chart metallb", ..within };
+            judge(node, &mut Vec::new(), within, &mut findings);
+        }
+    }
+    findings
+}
+
+/// The chart's values in a file of values: the whole of it, or the part for a chart within a chart.
+fn own_values<'a>(written: &Written, node: &'a Node, gitops: &GitOps) -> Option<&'a Node> {
+    let speaks_of_us = |node: &Node| node.get("speaker").is_some() || node.get("controller").is_some();
+    if let Some(part) = node.get("metallb").filter(|part| speaks_of_us(part)) {
+        return Some(part);
+    }
+    if node.get("apiVersion").is_some() || !matches!(node.value, Value::Map(_)) {
+        return None;
+    }
+    let name = written.name.rsplit('/').next().unwrap_or_default();
+    let referenced =
+        gitops.value_files.iter().any(|file| written.name == *file || written.name.ends_with(&format!("/{file}")));
+    let asked_for = written.named && name.contains("values");
+    let looks_like = node.get("speaker").is_some_and(|speaker| matches!(speaker.value, Value::Map(_)));
+    (referenced || asked_for || (looks_like && name.contains("values"))).then_some(node)
+}
+
+fn judge<'a>(node: &'a Node, path: &mut Vec<&'a str>, within: Within<'_>, findings: &mut Vec<Finding>) {
+    let Value::Map(entries) = &node.value else { return };
+    for (key, value) in entries {
+        path.push(&key.text);
+        if values::standing(path) == Standing::Group {
+            judge(value, path, within, findings);
+        } else {
+            let finding = values::finding(path, is_set(value), within.object);
+            findings.extend(finding.map(|finding| finding.at(within.at(key.place))));
+        }
+        path.pop();
+    }
+}
+
+fn is_set(node: &Node) -> bool {
+    match &node.value {
+        Value::Null | Value::Bool(false) => false,
+        Value::Text(text) => !text.is_empty() && text != "false",
+        Value::List(list) => !list.is_empty(),
+        Value::Map(entries) => !entries.is_empty(),
+        _ => true,
+    }
+}
+
+/// `--set` in an Application: `name: speaker.frr.enabled`.
+fn parameters(node: &Node, within: Within<'_>, findings: &mut Vec<Finding>) {
+    for parameter in list(node) {
+        let Some(name) = parameter.get("name") else { continue };
+        let path: Vec<&str> = name.text().unwrap_or_default().split('.').collect();
+        // An index into a list is not a name of the chart.
+        let path: Vec<&str> = path.iter().map(|part| part.split('[').next().unwrap_or(part)).collect();
+        if values::standing(&path) != Standing::Group {
+            let set = parameter.get("value").is_some_and(is_set);
+            let finding = values::finding(&path, set, within.object);
+            findings.extend(finding.map(|finding| finding.at(within.at(name.place))));
+        }
+    }
+}
+
+/// Annotations that a chart or another object hands on to a Service: in Services themselves they are judged as such.
+pub(super) fn on_annotations(files: &[Written], texts: &[&str], documents: &[Document]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for document in documents.iter().filter(|document| !document.is_of("Service")) {
+        let (Some(written), Some(text)) = (files.get(document.file), texts.get(document.file)) else { continue };
+        let title = title(document);
+        let object = if title.is_empty() { written.name.as_str() } else { title.as_str() };
+        let within = Within { file: &written.name, object, shift: Shift::None };
+        search(&document.node, within, text, &mut findings);
+    }
+    findings
+}
+
+fn search(node: &Node, within: Within<'_>, file: &str, findings: &mut Vec<Finding>) {
+    match &node.value {
+        Value::List(nodes) => nodes.iter().for_each(|node| search(node, within, file, findings)),
+        Value::Map(entries) => {
+            for (key, value) in entries {
+                if key.text.to_lowercase().ends_with("annotations") {
+                    annotations_in(value, within, findings);
+                }
+                // Values inside a text: only of the file itself, a text in a text has no place any more.
+                let is_yaml = matches!(key.text.as_str(), "values" | "valuesContent");
+                if let (true, Some(text), Shift::None) = (is_yaml, value.text(), within.shift) {
+                    let inner = Within { shift: shift(file, value), ..within };
+                    for node in tree::documents(text).unwrap_or_default() {
+                        search(&node, inner, file, findings);
+                    }
+                }
+                search(value, within, file, findings);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn annotations_in(node: &Node, within: Within<'_>, findings: &mut Vec<Finding>) {
+    let Value::Map(entries) = &node.value else { return };
+    let text = |node: &Node| node.text().unwrap_or_default().to_owned();
+    let all: BTreeMap<String, String> = entries.iter().map(|(key, node)| (key.text.clone(), text(node))).collect();
+    for (key, value) in entries {
+        let finding = annotations::finding_of(&key.text, &text(value), &all, within.object);
+        findings.extend(finding.map(|finding| finding.at(within.at(key.place))));
+    }
+}
+
+/// The speaker needs more than a careful namespace allows.
+pub(super) fn on_namespace(review: &Review) -> Option<Finding> {
+    let ours = |name: &Option<String>| name.as_deref() == Some(review.namespace.as_str());
+    let namespace = review.objects.namespaces.iter().find(|namespace| ours(&namespace.metadata.name))?;
+    let level = namespace.metadata.labels.as_ref().and_then(|labels| labels.get(ENFORCE));
+    let (severity, message) = match level.map(String::as_str) {
+        Some("privileged") => return None,
+        Some(level) => (Severity::Error, format!("{ENFORCE} is {level:?}, which refuses the speaker's pods")),
+        None => (
+            Severity::Note,
+            format!(
+                "it has no label {ENFORCE}; where the cluster's default is stricter, as on Talos, the speaker's pods are refused"
+            ),
+        ),
+    };
+    let finding = Finding::new(Code::PodSecurityForbids, severity, format!("Namespace/{}", review.namespace), message);
+    Some(finding.at_field("metadata.labels").with_fix(format!("label it {ENFORCE}: privileged")))
+}
