@@ -188,6 +188,35 @@ func TestTheChartKnowsItsValues(t *testing.T) {
 	same(t, chart+"/templates/_known.tpl", text)
 }
 
+// `ferrolb lint` reads values without the chart, from a list of its own.
+func TestLintKnowsEveryValueOfTheChart(t *testing.T) {
+	text, err := os.ReadFile(root + "crates/ferrolb-rules/src/values/known.rs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lint := map[string]bool{}
+	for _, match := range regexp.MustCompile(`(?m)^    "([^"]+)",$`).FindAllStringSubmatch(string(text), -1) {
+		lint[match[1]] = true
+	}
+	for _, path := range known(readValues(t)) {
+		if strings.HasSuffix(path, ".*") && (path == "frrk8s.*" || path == "speaker.frr.*") {
+			// Their parts are listed one by one there.
+			continue
+		}
+		path = strings.TrimSuffix(path, ".*")
+		covered := false
+		for at := path; at != ""; at = at[:max(0, strings.LastIndexByte(at, '.'))] {
+			covered = covered || lint[at]
+		}
+		for one := range lint {
+			covered = covered || strings.HasPrefix(one, path+".")
+		}
+		if !covered {
+			t.Errorf("known.rs does not have %s", path)
+		}
+	}
+}
+
 func TestTheReadmeListsEveryValue(t *testing.T) {
 	const begin, end = "<!-- values -->\n", "<!-- end of values -->\n"
 	text, err := os.ReadFile(chart + "/README.md")

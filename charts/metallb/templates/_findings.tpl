@@ -7,21 +7,21 @@ is an annotation of the controller's Deployment for those who see no notes. */}}
 {{- range $component := list "controller" "speaker" }}
 {{- $values := index $.Values $component }}
 {{- if include "metallb.foreignImage" $values.image.repository }}
-{{ $component }}.image: {{ $values.image.repository }} is MetalLB's own program, which this chart cannot run; {{ include "metallb.image" (list $ $values.image) }} is used. Remove {{ $component }}.image.
+{{ $component }}.image: {{ $values.image.repository }} is MetalLB's own program, which this chart cannot run; {{ include "metallb.image" (list $ $values.image) }} is used. Remove {{ $component }}.image. (LB3002)
 {{- else if regexMatch "^v0\\.(9|1[0-9])\\." (toString (default "" $values.image.tag)) }}
-{{ $component }}.image.tag: {{ $values.image.tag }} looks like a version of MetalLB. It is used as it is; if the image cannot be pulled, remove {{ $component }}.image.tag (this chart's is {{ $.Chart.AppVersion }}).
+{{ $component }}.image.tag: {{ $values.image.tag }} looks like a version of MetalLB. It is used as it is; if the image cannot be pulled, remove {{ $component }}.image.tag (this chart's is {{ $.Chart.AppVersion }}). (LB3002)
 {{- end }}
 {{- with $values.readinessProbe.port }}
 {{- if ne (int .) (int $values.livenessProbe.port) }}
-{{ $component }}.readinessProbe.port: both probes use {{ $component }}.livenessProbe.port ({{ $values.livenessProbe.port }}). Remove it.
+{{ $component }}.readinessProbe.port: both probes use {{ $component }}.livenessProbe.port ({{ $values.livenessProbe.port }}). Remove it. (LB3002)
 {{- end }}
 {{- end }}
 {{- end }}
 {{- with .Values.speaker.wanConfig }}
-speaker.wanConfig: chooses timers of MetalLB's memberlist; membership here has its own, which adapt. Remove it.
+speaker.wanConfig: chooses timers of MetalLB's memberlist; membership here has its own, which adapt. Remove it. (LB3002)
 {{- end }}
 {{- with .Values.speaker.bgpDebounceTimeout }}
-speaker.bgpDebounceTimeout: delayed reloads of FRR, which is not used. Remove it.
+speaker.bgpDebounceTimeout: delayed reloads of FRR, which is not used. Remove it. (LB3002)
 {{- end }}
 {{- end }}
 
@@ -33,7 +33,7 @@ speaker.bgpDebounceTimeout: delayed reloads of FRR, which is not used. Remove it
 {{- if (.Values.frrk8s).external }}{{ $on = append $on "frrk8s.external" }}{{ end }}
 {{- if index .Values "frr-k8s" }}{{ $on = append $on "frr-k8s" }}{{ end }}
 {{- if $on }}
-{{ join ", " $on }}: no FRR and no frr-k8s is installed or needed, now or later: BGP belongs to the speaker itself. BGPPeer objects are accepted, and LB0010 on them says what this release does not do yet; layer 2 is not affected. Remove {{ ternary "it" "them" (eq (len $on) 1) }}.
+{{ join ", " $on }}: no FRR and no frr-k8s is installed or needed, now or later: BGP belongs to the speaker itself. BGPPeer objects are accepted, and LB0010 on them says what this release does not do yet; layer 2 is not affected. Remove {{ ternary "it" "them" (eq (len $on) 1) }}. (LB3002)
 {{- end }}
 {{- end }}
 
@@ -47,7 +47,7 @@ speaker.bgpDebounceTimeout: delayed reloads of FRR, which is not used. Remove it
 {{- include "metallb.unknown" (dict "prefix" $path "values" $value "known" $.known) }}
 {{- end }}
 {{- else }}
-{{ $path }}: {{ include "metallb.explained" (dict "path" $path "key" $key "prefix" $.prefix "known" $.known) }}
+{{ $path }}: {{ include "metallb.explained" (dict "path" $path "key" $key "prefix" $.prefix "known" $.known) }} (LB3001)
 {{- end }}
 {{- end }}
 {{- end }}
