@@ -21,6 +21,9 @@ const ROUNDS: usize = 6;
 /// How long to count, and then to rest.
 const INTERVAL: Duration = Duration::from_secs(60);
 
+/// How long a rival may take to write once more: while ours stands there, he is not among the managers.
+const ANSWER_INTERVAL: Duration = Duration::from_secs(2);
+
 /// Who was written how often.
 #[derive(Debug, Default)]
 pub(super) struct Rivals {
@@ -73,8 +76,9 @@ impl Rivals {
     }
 }
 
-/// Says on the Service who else writes it.
+/// Says on the Service who else writes it: whoever has written it once more after us.
 pub(super) async fn tell(client: Client, events: Events, about: ObjectReference) {
+    tokio::time::sleep(ANSWER_INTERVAL).await;
     let (namespace, name) = (about.namespace.clone().unwrap_or_default(), about.name.clone().unwrap_or_default());
     let api = Api::<Service>::namespaced(client, &namespace);
     let this = ListParams::default().fields(&format!("metadata.name={name}"));
