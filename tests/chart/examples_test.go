@@ -44,7 +44,7 @@ func TestExamplesNameThisVersion(t *testing.T) {
 	}
 	version, _ := objects(t, string(text))[0]["version"].(string)
 	for file, line := range map[string]string{
-		usersApplication: "targetRevision: ", examples + "variants/flux/metallb.yaml": "version: ", examples + "variants/k3s/metallb.yaml": "version: ",
+		usersApplication: "targetRevision: ", examples + "../variants/flux/metallb.yaml": "version: ", examples + "../variants/k3s/metallb.yaml": "version: ",
 		chart + "/charts/crds/Chart.yaml": "version: ", examples + "README.md": "+    targetRevision: ",
 	} {
 		text, err := os.ReadFile(file)

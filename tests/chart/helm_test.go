@@ -184,8 +184,8 @@ func every(t testing.TB) map[string][]string {
 	all := map[string][]string{
 		"defaults":         nil,
 		"the first user's": {"--values=" + valuesOf(t, usersApplication)},
-		"Flux":             {"--values=" + valuesOf(t, examples+"variants/flux/metallb.yaml")},
-		"k3s":              {"--values=" + valuesOf(t, examples+"variants/k3s/metallb.yaml")},
+		"Flux":             {"--values=" + valuesOf(t, examples+"../variants/flux/metallb.yaml")},
+		"k3s":              {"--values=" + valuesOf(t, examples+"../variants/k3s/metallb.yaml")},
 	}
 	files, err := filepath.Glob("testdata/*.yaml")
 	if err != nil || len(files) < 6 {

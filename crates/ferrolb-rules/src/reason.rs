@@ -171,6 +171,8 @@ codes! {
     SecondFamilyUnavailable = 1015,
     /// The address comes from a pool whose part is held by an older, overlapping pool.
     PoolOverlap = 1016,
+    /// Somebody else writes other addresses into the Service's status, again and again.
+    RivalWriter = 1017,
 
     /// No L2Advertisement selects the pool or the Service.
     NoAdvertisement = 1101,

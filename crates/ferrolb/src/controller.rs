@@ -34,6 +34,7 @@ mod output;
 mod pools;
 mod queue;
 mod reports;
+mod rivals;
 #[cfg(test)]
 mod tests;
 mod trim;

@@ -331,7 +331,7 @@ func TestHelmInstallsUpgradesRollsBackAndUninstalls(t *testing.T) {
 
 // kustomizeRound is the variant of the examples that needs no Helm.
 func (s *system) kustomizeRound(t *testing.T) {
-	folder, err := filepath.Abs(gitops + "variants/kustomize")
+	folder, err := filepath.Abs(gitops + "../variants/kustomize")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	cluster "ferrolb.io/tests/cluster"
 )
 
@@ -157,4 +160,36 @@ func TestServicesWithNonsenseAreToldWhatIsWrongAndDisturbNobody(t *testing.T) {
 	s.awaitText(t, []string{"LB2001"}, "describe", "svc", "odd")
 	p.end(t, "Services with nonsense", 3)
 	l.end(t, 2)
+}
+
+// As k3s' own load balancer does: whatever stands in the status, it writes its own.
+func TestARivalThatWritesTheSameStatusIsNamedAndNotFought(t *testing.T) {
+	s := startFaulty(t, 1, cluster.Options{}, cluster.Faults{})
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		rival := s.Client.CoreV1().Services("default")
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(50 * time.Millisecond):
+			}
+			service, err := rival.Get(t.Context(), "web", getOptions)
+			if err != nil || len(service.Status.LoadBalancer.Ingress) == 1 && service.Status.LoadBalancer.Ingress[0].IP == "172.16.0.1" {
+				continue
+			}
+			service.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "172.16.0.1"}}
+			_, _ = rival.UpdateStatus(t.Context(), service, metav1.UpdateOptions{FieldManager: "svclb"})
+		}
+	}()
+	s.awaitText(t, []string{"RivalWriter", "LB1017", "svclb"}, "describe", "svc", "web")
+	mark := s.Mark(t)
+	time.Sleep(5 * time.Second)
+	writes := s.RequestsSince(t, mark).By(controllerAccount).Of("update", "services/status")
+	if len(writes) > 4 {
+		t.Errorf("it goes on fighting:\n%s", writes)
+	}
+	close(stop)
+	<-done
 }

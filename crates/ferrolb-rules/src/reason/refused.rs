@@ -293,4 +293,29 @@ Right:
     spec:
       addresses: [192.168.1.224/29]",
     },
+    Explanation {
+        code: Code::RivalWriter,
+        summary: "Another controller writes other addresses into the Service's status, again and again",
+        fix: "switch the other load balancer off, or give it a class of its own: k3s by `--disable servicelb`",
+        long: "\
+A Service has one status, and whoever writes it last is believed. Here the addresses that were
+written are replaced by somebody else's at once, and so on: the address that clients are told
+changes all the time. After six rounds within a minute this controller writes only once a minute, so
+that the API server is not kept busy; the address stays reserved for the Service.
+
+The usual rivals are the load balancer that k3s brings along (servicelb), a cloud provider's
+controller, and a second installation of MetalLB.
+
+See it: the event names who writes; `kubectl get svc NAME -o yaml --show-managed-fields` shows the
+same, under the subresource status.
+
+What to do: one load balancer for one Service. Switch the other off, or let the Services that it is
+meant for say so by spec.loadBalancerClass.
+
+Wrong:
+    k3s server
+
+Right:
+    k3s server --disable servicelb",
+    },
 ];

@@ -28,6 +28,7 @@ use super::output::{Output, Task};
 use super::pools;
 use super::queue::{Ending, Queue};
 use super::reports::Reports;
+use super::rivals::{self, Rivals};
 use super::wanted::Distance;
 use super::{Settings, trim};
 use crate::k8s::configuration_state::Component;
@@ -97,6 +98,7 @@ pub(super) struct Leader {
     writes: JoinSet<(ServiceKey, Written)>,
     /// Services whose status we were not let write the last time.
     denied: BTreeSet<ServiceKey>,
+    rivals: Rivals,
     reports: Reports,
     findings: Findings,
     output: Output,
@@ -132,6 +134,7 @@ impl Leader {
             queue: Queue::default(),
             writes: JoinSet::new(),
             denied: BTreeSet::new(),
+            rivals: Rivals::default(),
             reports: Reports::new(around.settings.lb_class.clone()),
             findings: Findings::default(),
             output: Output::new(
@@ -204,7 +207,8 @@ impl Leader {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let at_once = [self.configure_at, self.queue.next_deadline(), self.findings.next_deadline()];
+        let at_once =
+            [self.configure_at, self.queue.next_deadline(), self.findings.next_deadline(), self.rivals.next_deadline()];
         let afterwards = [self.reports_at, self.output.next_deadline()];
         earliest(&at_once, &afterwards, self.behind)
     }
@@ -233,7 +237,8 @@ impl Leader {
             self.configure();
             self.reports_at.get_or_insert(now);
         }
-        for key in self.book.decide(&self.queue) {
+        let rested = self.rivals.rested(now);
+        for key in rested.into_iter().chain(self.book.decide(&self.queue)) {
             self.consider(&key);
         }
         self.send(now);
@@ -298,6 +303,7 @@ impl Leader {
         let wanted = self.book.wanted(key, self.reports.announced(key));
         match wanted.map_or(Distance::None, |wanted| wanted.distance(service)) {
             Distance::None => self.queue.forget(key),
+            Distance::Addresses if self.rivals.rests(key) => self.queue.forget(key),
             distance => self.queue.want(key, distance),
         }
     }
@@ -343,6 +349,7 @@ impl Leader {
         let ending = match &written {
             Written::Stored(_) => {
                 self.denied.remove(&key);
+                self.wrote(&key);
                 Ending::Stored
             }
             Written::Conflict => Ending::Conflict,
@@ -361,6 +368,14 @@ impl Leader {
         self.queue.ended(&key, ending, version.as_deref(), Instant::now());
         // What the watch brought while the write was under way was not compared.
         self.consider(&key);
+    }
+
+    /// A write was stored. If it was the addresses', somebody may have written others before.
+    fn wrote(&mut self, key: &ServiceKey) {
+        if self.queue.is_unsettled(key) && self.rivals.wrote(key, Instant::now()) {
+            let (client, events) = (self.around.client.clone(), self.around.events.clone());
+            tokio::spawn(rivals::tell(client, events, self.reference(key)));
+        }
     }
 
     fn look_at_reports(&mut self, now: Instant) {
@@ -388,15 +403,7 @@ impl Leader {
             reason if event.warning => tracing::warn!(op = "setBalancer", reason, %service, "{}", event.message),
             reason => tracing::info!(op = "setBalancer", reason, %service, "{}", event.message),
         }
-        let uid = self.book.services.get(&service).and_then(|service| service.metadata.uid.clone());
-        let about = ObjectReference {
-            api_version: Some("v1".to_owned()),
-            kind: Some("Service".to_owned()),
-            namespace: Some(service.namespace.to_string()),
-            name: Some(service.name.to_string()),
-            uid,
-            ..ObjectReference::default()
-        };
+        let about = self.reference(&service);
         let Self { around, .. } = self;
         around.events.publish(Event {
             about,
@@ -404,6 +411,17 @@ impl Leader {
             reason: event.reason.to_owned(),
             message: event.message,
         });
+    }
+
+    fn reference(&self, service: &ServiceKey) -> ObjectReference {
+        ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Service".to_owned()),
+            namespace: Some(service.namespace.to_string()),
+            name: Some(service.name.to_string()),
+            uid: self.book.services.get(service).and_then(|service| service.metadata.uid.clone()),
+            ..ObjectReference::default()
+        }
     }
 
     /// What becomes of a pool is told where people look for it: on the pool.
