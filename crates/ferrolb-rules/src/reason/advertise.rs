@@ -6,7 +6,7 @@ pub(super) const TABLE: &[Explanation] = &[
     Explanation {
         code: Code::AdvertisedPoolMissing,
         summary: "An advertisement names a pool that does not exist",
-        fix: "correct the name in spec.ipAddressPools, or write an IPAddressPool of that name",
+        fix: "correct the name in spec.ipAddressPools, or write that pool; `kubectl get ipaddresspools -A` lists all",
         long: "\
 spec.ipAddressPools has a name that no pool bears: misspelt, not created yet, deleted, or in another
 namespace (LB0008). The other names of the list are in force. If this was the only one, the

@@ -6,7 +6,7 @@ pub(super) const TABLE: &[Explanation] = &[
     Explanation {
         code: Code::UnknownAnnotation,
         summary: "An annotation that looks like one of MetalLB's does nothing",
-        fix: "remove it from metadata.annotations, or write the name that was meant",
+        fix: "write the name that was meant, or remove it: `kubectl annotate service NAME -n NS KEY-`",
         long: "\
 The name has metallb or ferrolb in it, and nobody reads it: a typing mistake, or advice that was
 never right. Read are only metallb.io/address-pool, metallb.io/loadBalancerIPs and

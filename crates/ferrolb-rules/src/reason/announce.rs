@@ -37,7 +37,7 @@ Right:
     Explanation {
         code: Code::NoReadyEndpoints,
         summary: "No endpoint of the Service is ready, so announcing its address would help nobody",
-        fix: "get a pod ready that spec.selector matches; without Kubernetes remove spec.selector",
+        fix: "get a pod ready for spec.selector: `kubectl get endpointslices -n NS -l kubernetes.io/service-name=NAME`",
         long: "\
 An address is announced while at least one endpoint can serve: it is ready, or it is terminating and
 still serving. No pod matches the selector, or none passes its readiness probe. As soon as one does,
@@ -108,7 +108,7 @@ Right:
     Explanation {
         code: Code::NodeExcluded,
         summary: "The node is labelled to be left out by load balancers, so it does not announce",
-        fix: "take node.kubernetes.io/exclude-from-external-load-balancers out of the labels of the Node",
+        fix: "edit the Node, or `kubectl label node NODE node.kubernetes.io/exclude-from-external-load-balancers-`",
         long: "\
 The label node.kubernetes.io/exclude-from-external-load-balancers on a Node, with any value, even
 false, takes it out. kubeadm and Talos put it on control-plane nodes, because a cloud's load
@@ -137,7 +137,7 @@ Right:
     Explanation {
         code: Code::NodeNetworkUnavailable,
         summary: "The node reports its network as unavailable, so it does not announce",
-        fix: "mend the node's network plugin; the condition NetworkUnavailable in the status of the Node says why",
+        fix: "mend the node's network plugin; `kubectl describe node NODE`, or the status of the Node, says why",
         long: "\
 The Node has the condition NetworkUnavailable with status True. The network plugin, or the cloud's
 controller, says by it that pods on this node cannot be reached yet. Traffic sent there would be

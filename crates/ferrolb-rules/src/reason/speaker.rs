@@ -45,7 +45,7 @@ See it: the speaker's log. It is not Ready, but it answers.
 What to do: bring the API server back. Do not delete the speaker's pod: its saved plan goes with it.
 
 Wrong:
-    kubectl delete pod -n metallb-system -l app.kubernetes.io/component=speaker    # while the API server is failing
+    kubectl delete pod -n metallb-system -l app.kubernetes.io/component=speaker   # API server away
 
 Right:
     crictl logs $(crictl ps --name kube-apiserver -q)    # on a control-plane node",

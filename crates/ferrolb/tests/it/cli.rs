@@ -119,7 +119,7 @@ LB2001  Service/traefik-system/traefik metadata.annotations[\"metallb.universe.t
     why    metallb.universe.tf/loadBalancer-class is not an annotation of MetalLB and does nothing
     fix    did you mean the field spec.loadBalancerClass? Without --lb-class no Service needs it: remove the annotation
 
-fine: nothing to do
+the Services are served; see the findings above
 ";
     let squeezed =
         |text: &str| text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>();
@@ -154,13 +154,13 @@ fn why_ends_in_the_failing_rule_with_its_fix() {
     assert_eq!(code(&output), Some(1));
     let screen = text(&output);
     for line in [
-        "traefik-system/traefik is NOT served: LB1116 NoCandidate",
+        "traefik-system/traefik is NOT served: LB1105 NodeNetworkUnavailable",
         "  ✓ it has an address                          192.168.1.201",
         "  ✗ a node may announce it",
         "      ✗ nuc-1  LB1110 ",
         "      ✗ nuc-2  LB1105 ",
         "  · that node answers for it",
-        "The whole story: ferrolb explain LB1116",
+        "The whole story: ferrolb explain LB1105",
     ] {
         assert!(screen.contains(line), "{line}\n{screen}");
     }
