@@ -77,21 +77,6 @@ func (c *Cluster) RequestsSoFar(t testing.TB, mark Mark) (Requests, Mark) {
 	return requests, mark + Mark(whole)
 }
 
-// RequestsSoFar are all requests that are in the log by now, those of the harness among them; the API server need not run.
-func (c *Cluster) RequestsSoFar(t testing.TB) Requests {
-	t.Helper()
-	file, err := os.Open(c.auditLog())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	requests, err := parseAudit(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return requests
-}
-
 // flushAudit sends a request of its own and waits until it is in the log: whatever was answered before is then there as well.
 func (c *Cluster) flushAudit(t testing.TB) {
 	t.Helper()
