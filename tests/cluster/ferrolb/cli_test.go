@@ -307,7 +307,7 @@ func (s *system) screensOfTheFirstUser(t *testing.T) {
 		squeezed := strings.Join(strings.Fields(out), " ")
 		for _, text := range []string{
 			"traefik-system/traefik 192.168.1.201 announced node-", "http://192.168.1.201/ https://192.168.1.201/ 192.168.1.201:9000",
-			"default-pool 192.168.1.200-192.168.1.220 IPv4 21 2 19 default-advertisement", "LB2001", "fine: nothing to do",
+			"default-pool 192.168.1.200-192.168.1.220 IPv4 21 2 19 default-advertisement", "LB2001", "the Services are served; see the findings above",
 		} {
 			if !strings.Contains(squeezed, text) {
 				t.Errorf("no %q in\n%s", text, out)
