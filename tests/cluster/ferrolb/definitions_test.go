@@ -216,7 +216,7 @@ func (d definition) path() string {
 func TestEveryFieldRuleAndColumnOfTheDefinitions(t *testing.T) {
 	s := prepare(t, cluster.StartAPI(t, cluster.Options{Nodes: 1}))
 	// A controller that serves webhooks where its Service leads: peers have two versions, and somebody has to convert.
-	s.DeclarePod(t, cluster.Pod{Namespace: namespace, Name: "controller", Labels: map[string]string{"app": "metallb", "component": "controller"}, Node: "node-a"})
+	s.DeclarePod(t, cluster.Pod{Namespace: namespace, Name: "controller", Labels: map[string]string{"app.kubernetes.io/name": "metallb", "app.kubernetes.io/instance": "metallb", "app.kubernetes.io/component": "controller"}, Node: "node-a"})
 	s.controllerOn(t, s.Node("node-a"), "--webhook-mode=onlywebhook")
 	s.awaitWebhook(t)
 	client, err := rest.HTTPClientFor(s.Admin)

@@ -21,7 +21,9 @@ func (s *system) take(t testing.TB, kind, role, verb, resource string) (giveBack
 	delete(before["metadata"].(map[string]any), "resourceVersion")
 	saved, _ := json.Marshal(before)
 	taken := false
+	var rules []any
 	for _, rule := range before["rules"].([]any) {
+		rules = append(rules, rule)
 		rule := rule.(map[string]any)
 		for _, one := range rule["resources"].([]any) {
 			if one != resource {
@@ -36,8 +38,13 @@ func (s *system) take(t testing.TB, kind, role, verb, resource string) (giveBack
 				}
 			}
 			rule["verbs"] = left
+			// A rule without verbs is none.
+			if len(left) == 0 {
+				rules = rules[:len(rules)-1]
+			}
 		}
 	}
+	before["rules"] = rules
 	if !taken {
 		t.Fatalf("%s %s does not grant %s on %s", kind, role, verb, resource)
 	}
