@@ -113,9 +113,60 @@ async fn http(host: &str, port: u16, path: &str) -> Result<(), String> {
         .header(hyper::header::USER_AGENT, concat!("ferrolb/", env!("CARGO_PKG_VERSION")))
         .body(Empty::<Bytes>::new())
         .map_err(|error| fail(&error))?;
+    let mut answer = std::pin::pin!(sender.send_request(request));
+    // A server may close right after it answered. One look at the connection then brings the answer and the end of the
+    // connection together, so the end says nothing until the answer was asked for.
     let answer = tokio::select! {
-        answer = sender.send_request(request) => answer.map_err(|error| fail(&error))?,
-        result = connection => return Err(fail(&result.err().map_or_else(|| "closed".to_owned(), |error| error.to_string()))),
-    };
+        biased;
+        answer = &mut answer => answer,
+        _ = connection => answer.await,
+    }
+    .map_err(|error| fail(&error))?;
     if answer.status().is_success() { Ok(()) } else { Err(fail(&answer.status())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Asks a server that says `answer` and closes the connection at once, `times` times.
+    async fn asked(answer: &'static [u8], times: usize) -> Vec<Result<(), String>> {
+        let server = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = server.local_addr().unwrap().port();
+        let serving = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = server.accept().await.unwrap();
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request).await.unwrap();
+                stream.write_all(answer).await.unwrap();
+            }
+        });
+        let mut results = Vec::new();
+        for _ in 0..times {
+            results.push(http("127.0.0.1", port, "/").await);
+        }
+        serving.abort();
+        results
+    }
+
+    #[tokio::test]
+    async fn a_server_that_closes_after_its_answer_is_healthy() {
+        for answer in [
+            b"HTTP/1.0 200 OK\r\n\r\nfine".as_slice(),
+            b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\nfine".as_slice(),
+            b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n".as_slice(),
+        ] {
+            let results = asked(answer, 100).await;
+            assert!(results.iter().all(Result::is_ok), "{:?}", results.iter().find(|result| result.is_err()));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_closes_without_an_answer_or_with_a_bad_one_is_unhealthy() {
+        assert!(asked(b"", 1).await.iter().all(Result::is_err));
+        assert!(asked(b"HTTP/1.0 503 Service Unavailable\r\n\r\n", 1).await.iter().all(Result::is_err));
+    }
 }
