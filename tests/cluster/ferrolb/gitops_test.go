@@ -385,7 +385,8 @@ func (s *system) helmRound(t *testing.T, program string) {
 	s.nothingLeft(t, "customresourcedefinitions")
 	s.Kubectl(t, "delete", "service", "web")
 	s.Kubectl(t, "delete", "secret", "-n", namespace, "--all")
-	if left := s.Kubectl(t, "get", "all,configmaps,roles,rolebindings", "-n", namespace, "-o", "name"); strings.Contains(left, "metallb") {
-		t.Errorf("left in the namespace: %s", left)
-	}
+	// Helm waits for its own objects; their pods take their grace period to end.
+	cluster.Eventually(t, 30*time.Second, "nothing is left in the namespace", func() bool {
+		return !strings.Contains(s.Kubectl(t, "get", "all,configmaps,roles,rolebindings", "-n", namespace, "-o", "name"), "metallb")
+	})
 }
