@@ -93,7 +93,7 @@ func TestARightThatIsTakenAwayIsNamedAndOnceItIsBackNothingHasToBeRestarted(t *t
 		s.service(t, "from-more", ", loadBalancerIP: 192.168.1.241")
 		s.awaitAddress(t, "default", "from-more", "192.168.1.241")
 	})
-	p.end(t, "rights taken away and given back", 30)
+	p.end(t, "rights taken away and given back", 15)
 	l.end(t, 4)
 }
 
