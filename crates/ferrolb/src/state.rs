@@ -5,6 +5,8 @@
 use std::net::IpAddr;
 
 use ferrolb_proto::ethernet::MacAddr;
+use ferrolb_rules::alloc::Counters;
+use ferrolb_rules::config::Pool;
 use ferrolb_rules::range::Family;
 use ferrolb_rules::reason::{Code, Finding};
 use k8s_openapi::api::core::v1::Service;
@@ -145,6 +147,41 @@ pub struct InterfaceState {
     pub arp: bool,
     /// Whether neighbour solicitations are answered on it.
     pub ndp: bool,
+}
+
+impl PoolState {
+    /// A pool with what its counters say, each family that it has by itself.
+    pub fn of(pool: &Pool, counters: Counters) -> Self {
+        let families: Vec<FamilyCount> = [Family::V4, Family::V6]
+            .into_iter()
+            .filter(|family| pool.ranges.iter().any(|range| range.family() == *family))
+            .map(|family| FamilyCount::of(family, counters))
+            .collect();
+        // The counters of an IPv6 pool end at what upstream's can hold; so does the sum.
+        let sum = |field: fn(&FamilyCount) -> u64| {
+            families.iter().map(field).fold(0, u64::saturating_add).min(i64::MAX as u64)
+        };
+        Self {
+            name: pool.name.clone(),
+            ranges: pool.ranges.iter().map(ToString::to_string).collect(),
+            total: sum(|count| count.total),
+            assigned: sum(|count| count.assigned),
+            available: sum(|count| count.available),
+            advertised_by: pool.l2_advertisements.iter().map(|advertisement| advertisement.name.clone()).collect(),
+            families,
+        }
+    }
+}
+
+impl FamilyCount {
+    fn of(family: Family, counters: Counters) -> Self {
+        let unsigned = |count: i64| u64::try_from(count).unwrap_or_default();
+        let (total, assigned, available) = match family {
+            Family::V4 => (counters.total_v4, counters.assigned_v4, counters.available_v4),
+            Family::V6 => (counters.total_v6, counters.assigned_v6, counters.available_v6),
+        };
+        Self { family, total: unsigned(total), assigned: unsigned(assigned), available: unsigned(available) }
+    }
 }
 
 /// What to type on another machine. HTTP is a guess that is right where it matters: 80 and 443.

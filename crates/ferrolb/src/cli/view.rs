@@ -1,19 +1,16 @@
 //! From objects to the document that `status`, `why`, `ip` and `wait` speak about, as a standalone process makes it of itself.
 
-use ferrolb_rules::alloc::Counters;
 use ferrolb_rules::api::ConfigurationResult;
-use ferrolb_rules::config::Pool;
 use ferrolb_rules::names::ServiceKey;
 use ferrolb_rules::picture::{ANY_NODE, Picture};
 use ferrolb_rules::plan::ServicePlan;
-use ferrolb_rules::range::Family;
 use ferrolb_rules::reason::{Code, Finding, Severity};
 use ferrolb_rules::service::is_load_balancer;
 use ferrolb_rules::surroundings::{is_component, is_ready};
 use k8s_openapi::api::core::v1::Service;
 
 use super::cluster::{Announcer, Cluster};
-use crate::state::{FamilyCount, PeerState, PoolState, Progress, ReasonState, ServiceState, State};
+use crate::state::{PeerState, PoolState, Progress, ReasonState, ServiceState, State};
 
 /// What a cluster is: who announces is what speakers report, not what is planned (decision D12).
 pub(super) fn of_cluster(picture: &Picture, cluster: &Cluster) -> State {
@@ -60,7 +57,12 @@ fn finish(picture: &Picture, services: Vec<ServiceState>, peers: Vec<PeerState>,
     State {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ok: served && findings.iter().all(|finding| finding.severity != Severity::Error),
-        pools: picture.config.pools.values().map(|pool| of_pool(pool, picture)).collect(),
+        pools: picture
+            .config
+            .pools
+            .values()
+            .map(|pool| PoolState::of(pool, picture.counters.get(&pool.name).copied().unwrap_or_default()))
+            .collect(),
         services,
         peers,
         findings,
@@ -170,35 +172,6 @@ fn of_service(
         reasons,
         addresses,
     }
-}
-
-fn of_pool(pool: &Pool, picture: &Picture) -> PoolState {
-    let counters = picture.counters.get(&pool.name).copied().unwrap_or_default();
-    let has = |family| pool.ranges.iter().any(|range| range.family() == family);
-    let families: Vec<FamilyCount> = [Family::V4, Family::V6]
-        .into_iter()
-        .filter(|family| has(*family))
-        .map(|family| count(family, counters))
-        .collect();
-    let sum = |of: fn(&FamilyCount) -> u64| families.iter().map(of).fold(0, u64::saturating_add);
-    PoolState {
-        name: pool.name.clone(),
-        ranges: pool.ranges.iter().map(ToString::to_string).collect(),
-        total: sum(|count| count.total),
-        assigned: sum(|count| count.assigned),
-        available: sum(|count| count.available),
-        advertised_by: pool.l2_advertisements.iter().map(|one| one.name.clone()).collect(),
-        families,
-    }
-}
-
-fn count(family: Family, counters: Counters) -> FamilyCount {
-    let unsigned = |count: i64| u64::try_from(count).unwrap_or_default();
-    let (total, assigned, available) = match family {
-        Family::V4 => (counters.total_v4, counters.assigned_v4, counters.available_v4),
-        Family::V6 => (counters.total_v6, counters.assigned_v6, counters.available_v6),
-    };
-    FamilyCount { family, total: unsigned(total), assigned: unsigned(assigned), available: unsigned(available) }
 }
 
 /// The nodes, and whether their speaker is ready.

@@ -14,6 +14,7 @@ use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::plan::{Options, Planner, ServicePlan, Snapshot};
 use ferrolb_rules::reason::{Code, Finding, Severity};
 use ferrolb_rules::service::Event;
+use ferrolb_rules::surroundings::{is_component, is_ready};
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -155,7 +156,7 @@ impl Reports {
     /// The nodes with a live speaker: those of ready speaker Pods. Where speakers are not Pods, what they have written
     /// must do.
     fn members(&self, pods: &[Arc<Pod>], states: &[Arc<ConfigurationState>]) -> BTreeSet<NodeName> {
-        let mut speakers = pods.iter().filter(|pod| is_speaker(&pod.metadata)).peekable();
+        let mut speakers = pods.iter().filter(|pod| is_component(pod, well_known::SPEAKER)).peekable();
         if speakers.peek().is_some() {
             let ready = speakers.filter(|pod| is_ready(pod));
             return ready.filter_map(|pod| pod.spec.as_ref()?.node_name.clone()).map(NodeName::new).collect();
@@ -306,18 +307,4 @@ fn service_of(metadata: &ObjectMeta, name: &str, namespace: Option<&str>) -> Opt
 fn reported(report: &ServiceL2Status) -> Option<ServiceKey> {
     report.metadata.labels.as_ref()?.get(well_known::NODE_LABEL)?;
     service_of(&report.metadata, well_known::SERVICE_NAME_LABEL, Some(well_known::SERVICE_NAMESPACE_LABEL))
-}
-
-/// The labels of the chart, or those of the manifests.
-fn is_speaker(metadata: &ObjectMeta) -> bool {
-    let label = |key: &str| metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
-    let chart = label("app.kubernetes.io/name") == Some("metallb")
-        && label("app.kubernetes.io/component") == Some(well_known::SPEAKER);
-    chart || (label("app") == Some("metallb") && label("component") == Some(well_known::SPEAKER))
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref()).into_iter().flatten();
-    let mut ready = conditions.filter(|condition| condition.type_ == "Ready");
-    pod.metadata.deletion_timestamp.is_none() && ready.any(|condition| condition.status == "True")
 }

@@ -4,16 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ferrolb_proto::ethernet::MacAddr;
-use ferrolb_rules::alloc::Counters;
-use ferrolb_rules::config::Pool;
 use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::plan::ServicePlan;
-use ferrolb_rules::range::Family;
 use ferrolb_rules::reason::{Code, Finding, Severity};
 use k8s_openapi::api::core::v1::Service;
 
 use super::decide::Decision;
-use crate::state::{FamilyCount, InterfaceState, PeerState, PoolState, Progress, ReasonState, ServiceState, State};
+use crate::state::{self, InterfaceState, PeerState, PoolState, Progress, ReasonState, ServiceState, State};
 
 /// Who really answers for an address: host, then interface and MAC address of each answer.
 pub(super) type Announced = BTreeMap<IpAddr, BTreeMap<NodeName, Vec<(String, MacAddr)>>>;
@@ -61,38 +58,12 @@ pub(super) fn report(facts: Facts<'_>) -> State {
             .config
             .pools
             .values()
-            .map(|pool| pool_state(pool, decision.counters.get(&pool.name).copied().unwrap_or_default()))
+            .map(|pool| PoolState::of(pool, decision.counters.get(&pool.name).copied().unwrap_or_default()))
             .collect(),
         services,
         peers: facts.peers,
         interfaces: facts.interfaces,
         findings,
-    }
-}
-
-fn pool_state(pool: &Pool, counters: Counters) -> PoolState {
-    let count = |family, total: i64, assigned: i64, available: i64| {
-        let unsigned = |count: i64| u64::try_from(count).unwrap_or_default();
-        FamilyCount { family, total: unsigned(total), assigned: unsigned(assigned), available: unsigned(available) }
-    };
-    let has = |family| pool.ranges.iter().any(|range| range.family() == family);
-    let mut families = Vec::new();
-    if has(Family::V4) {
-        families.push(count(Family::V4, counters.total_v4, counters.assigned_v4, counters.available_v4));
-    }
-    if has(Family::V6) {
-        families.push(count(Family::V6, counters.total_v6, counters.assigned_v6, counters.available_v6));
-    }
-    let sum =
-        |field: fn(&FamilyCount) -> u64| families.iter().map(field).fold(0, u64::saturating_add).min(i64::MAX as u64);
-    PoolState {
-        name: pool.name.clone(),
-        ranges: pool.ranges.iter().map(ToString::to_string).collect(),
-        total: sum(|count| count.total),
-        assigned: sum(|count| count.assigned),
-        available: sum(|count| count.available),
-        advertised_by: pool.l2_advertisements.iter().map(|advertisement| advertisement.name.clone()).collect(),
-        families,
     }
 }
 
@@ -124,7 +95,7 @@ fn service_state(key: &ServiceKey, service: &Service, facts: &Facts<'_>) -> Serv
         node,
         mac: links.first().map(|(_, mac)| *mac),
         interfaces: links.into_iter().map(|(name, _)| name).collect(),
-        try_urls: if state == Progress::Announced { urls(service, &addresses) } else { Vec::new() },
+        try_urls: if state == Progress::Announced { state::urls(service, &addresses) } else { Vec::new() },
         reasons: reasons(key, state, &silent, facts),
         addresses,
     }
@@ -175,20 +146,4 @@ fn not_on_the_wire(key: &ServiceKey, plan: &ServicePlan, silent: &[IpAddr], fact
         format!("{owner} is to announce {} and does not say that it does{interfaces}", addresses.join(" and "));
     let fix = format!("wait a moment; if it stays, look at `ferrolb status` and the log of ferrolb on {owner}");
     Finding::new(Code::AnnouncerSilent, Severity::Note, format!("Service/{key}"), message).with_fix(fix)
-}
-
-/// What to type on another machine. HTTP is a guess that is right where it matters: 80 and 443.
-fn urls(service: &Service, addresses: &[IpAddr]) -> Vec<String> {
-    let Some(address) = addresses.first() else { return Vec::new() };
-    let host = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
-    let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_ref()).into_iter().flatten();
-    ports
-        .filter(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"))
-        .take(3)
-        .map(|port| match port.port {
-            80 => format!("http://{host}/"),
-            443 => format!("https://{host}/"),
-            other => format!("{host}:{other}"),
-        })
-        .collect()
 }
