@@ -8,7 +8,7 @@
 //!
 //! For every address the best claim known is kept. What we do about it is computed anew whenever something that it
 //! depends on changes ([`Owner::settle`]); nothing is remembered but the claim and deadlines. Who is alive is told by
-//! [`Watch`](super::watch::Watch); time and the order of nodes are arguments.
+//! [`Watch`]; time and the order of nodes are arguments.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
