@@ -88,8 +88,7 @@ func TestARightThatIsTakenAwayIsNamedAndOnceItIsBackNothingHasToBeRestarted(t *t
 		// What is known stays in force.
 		s.service(t, "meanwhile", "")
 		s.awaitAddress(t, "default", "meanwhile", "192.168.1.202")
-		// Away for long enough that the probe asks about it, however quick the machine is.
-		time.Sleep(5 * time.Second)
+		p.more(t, 15)
 		s.Apply(t, `{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: more, namespace: metallb-system}, spec: {addresses: [192.168.1.240/28]}}`)
 		giveBack()
 		s.service(t, "from-more", ", loadBalancerIP: 192.168.1.241")
@@ -150,6 +149,7 @@ func TestTheMembershipSecretMayBeMissingLateOrGone(t *testing.T) {
 	s.service(t, "later", "")
 	s.awaitAddress(t, "default", "later", "192.168.1.201")
 	s.awaitOwner(t, "192.168.1.201")
+	p.more(t, 10)
 	p.end(t, "the secret gone and made anew", 10)
 	l.end(t, 2)
 }
@@ -237,6 +237,7 @@ func TestObjectsThatNobodyWouldLetInTodayAreNamedAndTakeNothingAway(t *testing.T
 	s.awaitText(t, []string{"result: Invalid", "LB0027"}, "get", "configurationstate", "controller", "-n", namespace, "-o", "yaml")
 	s.createBare(t, "meanwhile")
 	s.awaitServed(t, 2, 20*time.Second)
-	p.end(t, "pools spoilt in use", 3)
+	p.more(t, 10)
+	p.end(t, "pools spoilt in use", 10)
 	l.end(t, 2)
 }

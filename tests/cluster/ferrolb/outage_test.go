@@ -3,6 +3,7 @@ package ferrolb_test
 import (
 	"fmt"
 	"math/rand"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,7 +15,8 @@ type probes struct {
 	stop chan struct{}
 	done chan struct{}
 
-	asked, silent, doubled int
+	asked           atomic.Int64
+	silent, doubled int
 }
 
 func (s *system) probe(t testing.TB, address string) *probes {
@@ -28,7 +30,7 @@ func (s *system) probe(t testing.TB, address string) *probes {
 			default:
 			}
 			answers := s.Laptop().ARP(t, address)
-			p.asked++
+			p.asked.Add(1)
 			switch len(answers) {
 			case 0:
 				p.silent++
@@ -41,16 +43,25 @@ func (s *system) probe(t testing.TB, address string) *probes {
 	return p
 }
 
-func (p *probes) end(t testing.TB, during string, least int) {
+// more waits until so many more questions were asked, while whatever is tested lasts. A question takes up to a second; how many fit into a step
+// of a test is the machine's affair.
+func (p *probes) more(t testing.TB, questions int64) {
+	t.Helper()
+	until := p.asked.Load() + questions
+	cluster.Eventually(t, time.Minute, "more questions are asked", func() bool { return p.asked.Load() >= until })
+}
+
+func (p *probes) end(t testing.TB, during string, least int64) {
 	t.Helper()
 	close(p.stop)
 	<-p.done
-	t.Logf("%s: %d questions, %d without an answer, %d with two", during, p.asked, p.silent, p.doubled)
-	if p.asked < least {
-		t.Errorf("%s: only %d questions asked", during, p.asked)
+	asked := p.asked.Load()
+	t.Logf("%s: %d questions, %d without an answer, %d with two", during, asked, p.silent, p.doubled)
+	if asked < least {
+		t.Errorf("%s: only %d questions asked", during, asked)
 	}
 	if p.silent > 0 || p.doubled > 0 {
-		t.Errorf("%s: %d of %d questions without an answer, %d with two", during, p.silent, p.asked, p.doubled)
+		t.Errorf("%s: %d of %d questions without an answer, %d with two", during, p.silent, asked, p.doubled)
 	}
 }
 

@@ -53,6 +53,8 @@ func TestPoolsAreRenamedSplitMergedAndTheirAdvertisementsMovedWithoutAMomentsSil
 	s.Kubectl(t, "delete", "-n", namespace, "l2advertisement/another")
 	s.Apply(t, advertisementManifest("another", "whole"))
 	time.Sleep(3 * time.Second)
+	p.more(t, 10)
+	other.more(t, 10)
 	p.end(t, "pools renamed, split, merged, advertisements moved", 30)
 	other.end(t, "the same, for the last address", 30)
 	l.end(t, 4)
@@ -98,7 +100,8 @@ func TestOverlappingPoolsShareOutWhatTheyHaveAndSayWhoIsFirst(t *testing.T) {
 	if found := s.addresses(t, "default", "none"); len(found) != 0 {
 		t.Errorf("a second time handed out: %v", found)
 	}
-	p.end(t, "pools overlap", 3)
+	p.more(t, 10)
+	p.end(t, "pools overlap", 10)
 	l.end(t, 2)
 }
 
@@ -158,7 +161,8 @@ func TestServicesWithNonsenseAreToldWhatIsWrongAndDisturbNobody(t *testing.T) {
 	s.Apply(t, `{apiVersion: v1, kind: Service, metadata: {name: odd, annotations: {metallb.io/loadbalancerips: x, metallb.universe.tf/loadBalancer-class: metallb}}, spec: {type: LoadBalancer, ports: [{port: 80}]}}`)
 	s.awaitAddress(t, "default", "odd", "192.168.1.201")
 	s.awaitText(t, []string{"LB2001"}, "describe", "svc", "odd")
-	p.end(t, "Services with nonsense", 3)
+	p.more(t, 10)
+	p.end(t, "Services with nonsense", 10)
 	l.end(t, 2)
 }
 
