@@ -1,14 +1,18 @@
 //! ARP next to the kernel's own responder, in the same run, on the same veth pair.
 //!
 //! For 1, 1,000 and 10,000 scattered addresses: reply time (p50, p99), replies per second when asked without pause, and
-//! what a request for somebody else's address costs us. The kernel answers for the node's own address. Figures are
-//! printed, nothing is asserted but that every answer is right: machines differ, ratios less so.
+//! what a request for somebody else's address costs us. The kernel answers for the node's own address, inside the asker's
+//! own system call. What no program can go below stands beside it: a bare thread that reads a frame, turns it round and
+//! sends it. Figures are printed, nothing is asserted but that every answer is right: machines differ, ratios less so.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark fails by panicking")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd as _;
-use std::thread::sleep;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{Builder, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 use ferrolb::drive::l2::{L2, Wanted};
@@ -29,6 +33,8 @@ mod hosts;
 use hosts::{Host, eventually};
 
 const KERNELS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 11);
+/// The bare loop's.
+const BARE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 12);
 const PINGS: usize = 4000;
 const FLOOD: Duration = Duration::from_secs(1);
 const FOREIGN: u32 = 50_000;
@@ -66,14 +72,17 @@ fn round(count: u32, pings: usize) {
     } else {
         9
     }));
-    let thread = l2_thread();
+    let thread = thread_named("l2");
+    let bare = node.run(bare);
     let figures = client.run(move || measure(count, pings, &thread));
+    bare.end();
     let micros = |duration: Duration| duration.as_secs_f64() * 1e6;
     let line = |who, (p50, p99), rest: String| {
         println!("{count:>9}  {who:<22}  {:>7.1}  {:>7.1}  {rest}", micros(p50), micros(p99));
     };
     let ratio = |latency: Latency| latency.0.as_secs_f64() / figures.kernel.0.as_secs_f64();
     line("kernel", figures.kernel, format!("{:>9}  {:>10.0}", "", figures.kernel_rate));
+    line("a bare loop", figures.bare, format!("{:>8.2}x", ratio(figures.bare)));
     let rest = format!("{:>8.2}x  {:>10.0}  {:>8.3}", ratio(figures.same_cpu), figures.rate, figures.foreign);
     line("ferrolb", figures.same_cpu, rest);
     line("ferrolb, any CPU", figures.any_cpu, format!("{:>8.2}x", ratio(figures.any_cpu)));
@@ -85,6 +94,8 @@ type Latency = (Duration, Duration);
 struct Figures {
     kernel: Latency,
     kernel_rate: f64,
+    /// A thread that does nothing but read, turn round and send, on the client's CPU.
+    bare: Latency,
     /// Client and responder on one CPU, as the kernel's own responder always is: what the responder itself costs.
     same_cpu: Latency,
     /// Wherever the scheduler puts the two. Waking a CPU that sleeps is the machine's or the hypervisor's affair.
@@ -97,6 +108,8 @@ struct Figures {
 fn measure(count: u32, pings: usize, thread: &str) -> Figures {
     let socket = socket();
     let own = |turn: usize| address(u32::try_from(turn).unwrap() * 7919 % count);
+    pin(&thread_named("bare"), &[0]);
+    let bare = latency(&socket, pings, |_| BARE);
     pin(thread, &[0]);
     let kernel = latency(&socket, pings, |_| KERNELS);
     let same_cpu = latency(&socket, pings, own);
@@ -115,7 +128,7 @@ fn measure(count: u32, pings: usize, thread: &str) -> Figures {
     }
     sleep(Duration::from_millis(50));
     let foreign = (cpu(thread) - before).as_secs_f64() * 1e6 / f64::from(FOREIGN);
-    Figures { kernel, kernel_rate, same_cpu, any_cpu, rate, foreign }
+    Figures { kernel, kernel_rate, bare, same_cpu, any_cpu, rate, foreign }
 }
 
 /// Lets the client and the thread that answers run on these CPUs only; those that the machine does not have do not count.
@@ -128,10 +141,44 @@ fn pin(thread: &str, cpus: &[usize]) {
     }
 }
 
-/// The thread that answers, by its name.
-fn l2_thread() -> String {
+/// The least that a program can do.
+struct Bare {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Bare {
+    fn end(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap();
+    }
+}
+
+/// Answers for [`BARE`]: a read, forty bytes turned round, a send.
+fn bare() -> Bare {
+    let index = nix::net::if_::if_nametoindex("eth0").unwrap();
+    let targets = BTreeSet::from([BARE.to_bits()]);
+    let socket = PacketSocket::open(index, arp::ETHERTYPE, &arp::filter::arp_requests(&targets)).unwrap();
+    blocking(&socket, true);
+    setsockopt(&socket.as_fd(), ReceiveTimeout, &TimeVal::milliseconds(200)).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let run = move || {
+        let mut buffer = [0; 256];
+        while !stopped.load(Ordering::Relaxed) {
+            let Ok(Some(length)) = socket.receive(&mut buffer) else { continue };
+            let request = arp::parse(&buffer[..length]).unwrap();
+            let answer = arp::answer(&request, MacAddr([2, 0, 0, 0, 0, 0x12]), |_| true).unwrap();
+            socket.send(&answer.emit()).unwrap();
+        }
+    };
+    Bare { stop, thread: Builder::new().name("bare".into()).spawn(run).unwrap() }
+}
+
+/// The thread with this name.
+fn thread_named(name: &str) -> String {
     let tasks = fs::read_dir("/proc/self/task").unwrap().map(|entry| entry.unwrap().path());
-    let named = tasks.filter(|task| fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == "l2"));
+    let named = tasks.filter(|task| fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim() == name));
     named.last().expect("the thread").to_string_lossy().into_owned()
 }
 
