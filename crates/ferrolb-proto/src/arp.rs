@@ -151,6 +151,15 @@ pub fn answer(frame: &Frame, own: MacAddr, is_ours: impl FnOnce(Ipv4Addr) -> boo
     })
 }
 
+impl Frame {
+    /// The same answer in the name of another: its MAC address is the one that is told, our own is only where the frame
+    /// comes from, so that switches learn nothing wrong (`docs/l2-failover.md`, rule 6).
+    #[must_use]
+    pub const fn on_behalf_of(self, owner: MacAddr) -> Self {
+        Self { sender_mac: owner, ..self }
+    }
+}
+
 /// "The address is at this MAC address", in the request form and in the reply form, broadcast. Both are forms that Linux
 /// accepts at once, however fresh its entry is: the target hardware address of the reply form is the sender's own. With
 /// the broadcast address there, as upstream writes it, Linux ignores it for a second after the last change.

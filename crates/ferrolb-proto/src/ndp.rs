@@ -178,6 +178,20 @@ pub fn announcement(own: MacAddr, address: Ipv6Addr) -> [u8; FRAME_LEN] {
     advertisement(own, address, ALL_NODES, ethernet_group(ALL_NODES), OVERRIDE)
 }
 
+/// The same answer in the name of another: its MAC address is in the option, the override flag is not set, and our own
+/// MAC address is only where the frame comes from (`docs/l2-failover.md`, rule 6).
+#[must_use]
+pub fn on_behalf_of(mut answer: [u8; FRAME_LEN], owner: MacAddr) -> [u8; FRAME_LEN] {
+    let (header, message) = answer.split_at_mut(54);
+    let address = |at: usize| Ipv6Addr::from(octets::<16>(header, at).unwrap_or_default());
+    message[2..4].fill(0);
+    message[4] &= !OVERRIDE;
+    message[26..32].copy_from_slice(&owner.0);
+    let sum = checksum(address(22), address(38), message);
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    answer
+}
+
 /// An advertisement in its frame, from the address itself to `to` at `mac`.
 fn advertisement(own: MacAddr, target: Ipv6Addr, to: Ipv6Addr, mac: MacAddr, flags: u8) -> [u8; FRAME_LEN] {
     let mut frame = [0; FRAME_LEN];

@@ -195,6 +195,8 @@ pub struct Segment {
     ready: bool,
     /// A loop that answers for addresses does not turn.
     stuck: bool,
+    /// Whom the last datagram of use was from.
+    heard: Option<NodeId>,
     /// When a node was gone for us last.
     gone_at: BTreeMap<NodeId, Instant>,
     /// When we were called last, and when we had asked to be.
@@ -228,6 +230,7 @@ impl Segment {
             phase: Phase::Learning(lesson),
             ready: false,
             stuck: false,
+            heard: None,
             gone_at: BTreeMap::new(),
             called_at: now,
             expected_at: now,
@@ -276,9 +279,20 @@ impl Segment {
         self.outputs.pop_front()
     }
 
+    /// Whom the datagram handed in last was from, where it was of use; once. Drivers learn by it where a node's frames
+    /// come from.
+    pub const fn take_heard(&mut self) -> Option<NodeId> {
+        self.heard.take()
+    }
+
     /// Every claim known: to be saved, and given to the next life.
     pub fn claims(&self) -> BTreeMap<IpAddr, Claim> {
         self.owner.claims()
+    }
+
+    /// Grows with every change of what [`Self::claims`] says.
+    pub const fn revision(&self) -> u64 {
+        self.owner.revision()
     }
 
     /// What we do about an address.

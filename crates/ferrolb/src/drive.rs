@@ -4,3 +4,4 @@ pub mod answers;
 pub mod l2;
 pub mod liveness;
 pub mod membership;
+pub mod segment;

@@ -3,5 +3,7 @@
 
 pub mod namespace;
 pub mod netlink;
+#[expect(unsafe_code, reason = "scheduling policies, which no crate of ours wraps")]
+pub mod priority;
 #[expect(unsafe_code, reason = "socket addresses of families that no crate wraps")]
 pub mod raw;

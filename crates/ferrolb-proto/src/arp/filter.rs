@@ -51,6 +51,16 @@ pub fn arp_requests(targets: &BTreeSet<u32>) -> Vec<Instruction> {
     program
 }
 
+/// Accepts ARP replies, and nothing else.
+pub fn arp_replies() -> Vec<Instruction> {
+    vec![plain(LOAD_HALF, 20), test(JUMP_EQUAL, 2, 1, 0), plain(RETURN, 0), plain(RETURN, ACCEPT)]
+}
+
+/// Accepts whatever the socket is bound to.
+pub fn everything() -> Vec<Instruction> {
+    vec![plain(RETURN, ACCEPT)]
+}
+
 /// Accepts neighbour solicitations without extension headers whose target ends in one of these 32 bits, and nothing
 /// else.
 pub fn solicitations(targets: &BTreeSet<u32>) -> Vec<Instruction> {

@@ -68,6 +68,14 @@ fn only_requests_for_our_addresses_to_us_are_answered() {
 }
 
 #[test]
+fn an_answer_in_the_name_of_another_tells_its_mac_address_and_comes_from_ours() {
+    let request = parse(&GOLDEN).unwrap();
+    let owner = MacAddr([2, 0, 0, 0, 0, 0x77]);
+    let answer = answer(&request, OWN, |_| true).unwrap().on_behalf_of(owner);
+    assert_eq!((answer.source, answer.sender_mac), (OWN, owner));
+}
+
+#[test]
 fn announcements_come_in_both_forms_that_linux_accepts_at_once() {
     let [request, reply] = announcements(OWN, ADDRESS);
     for frame in [request, reply] {

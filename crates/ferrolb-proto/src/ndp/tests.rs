@@ -100,6 +100,20 @@ fn what_is_not_for_us_is_not_answered() {
 }
 
 #[test]
+fn an_answer_in_the_name_of_another_tells_its_mac_address_and_overrides_nothing() {
+    let owner = MacAddr([2, 0, 0, 0, 0, 0x77]);
+    for (asker, to) in [(ASKER, ASKER), (Ipv6Addr::UNSPECIFIED, ALL_NODES)] {
+        let link_layer = (!asker.is_unspecified()).then_some(CLIENT);
+        let parsed = parse(&solicitation(asker, group(), link_layer)).unwrap();
+        let frame = on_behalf_of(answer(&parsed, OWN, |_| true).unwrap(), owner);
+        assert_eq!(frame[6..12], OWN.0, "the frame comes from us");
+        assert_eq!(frame[54 + 26..], owner.0);
+        assert_eq!(frame[54 + 4] & OVERRIDE, 0);
+        assert_eq!(checksum(ADDRESS, to, &frame[54..]), 0);
+    }
+}
+
+#[test]
 fn every_rule_for_a_valid_solicitation_is_checked() {
     let good = solicitation(ASKER, group(), Some(CLIENT));
     let message = |change: fn(&mut Vec<u8>)| {

@@ -170,6 +170,7 @@ pub(super) struct Owner {
     entries: BTreeMap<IpAddr, Entry>,
     due: BTreeSet<(Instant, IpAddr)>,
     /// Number and digest of the addresses of each owner.
+    revision: u64,
     digests: BTreeMap<NodeId, (u32, u64)>,
     /// Whose word is missing, or differs from what we know.
     doubts: BTreeMap<NodeId, Doubt>,
@@ -193,6 +194,7 @@ impl Owner {
             phase: Phase::Learning,
             entries: BTreeMap::new(),
             due: BTreeSet::new(),
+            revision: 0,
             digests: BTreeMap::new(),
             doubts: BTreeMap::new(),
             teller: Teller::default(),
@@ -306,6 +308,11 @@ impl Owner {
         self.entries.iter().filter_map(|(address, entry)| Some((*address, entry.claim?))).collect()
     }
 
+    /// Grows with every change of what [`Self::claims`] says.
+    pub(super) const fn revision(&self) -> u64 {
+        self.revision
+    }
+
     /// What we do about an address.
     pub(super) fn role(&self, address: IpAddr) -> Role {
         self.entries.get(&address).map_or(Role::Silent, |entry| entry.role)
@@ -324,6 +331,7 @@ impl Owner {
         if old == claim {
             return;
         }
+        self.revision += 1;
         entry.offer = None;
         entry.quiet_at = now;
         if claim.is_none() {

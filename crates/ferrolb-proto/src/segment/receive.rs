@@ -31,6 +31,7 @@ impl Segment {
                     self.watch.rebooted(node);
                 }
                 let standing = self.watch.standing(node);
+                self.heard = Some(node);
                 self.watch.heard(now, node, path);
                 self.follow(now);
                 self.trusted(now, &message, standing);

@@ -30,6 +30,10 @@ mod run;
 /// What to announce: per address the interfaces, `None` meaning all.
 pub type Wanted = BTreeMap<IpAddr, Option<BTreeSet<String>>>;
 
+/// What to answer for in the name of others, per interface: addresses, and the MAC addresses of their owners. It is answered when
+/// asked, and never announced.
+pub type StandIns = BTreeMap<String, BTreeMap<IpAddr, MacAddr>>;
+
 /// What is really on the wire.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Wire {
@@ -65,6 +69,9 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Orders {
     wanted: Option<Wanted>,
+    stand_ins: Option<StandIns>,
+    /// To be announced once more, by interface.
+    tell: Vec<(String, IpAddr)>,
     stop: bool,
 }
 
@@ -78,7 +85,27 @@ impl Shared {
     fn take(&self) -> Orders {
         let _ = self.bell.read();
         let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
-        Orders { wanted: orders.wanted.take(), stop: orders.stop }
+        let stop = orders.stop;
+        Orders { stop, ..std::mem::take(&mut *orders) }
+    }
+}
+
+/// Gives orders to the thread from elsewhere. It does not keep the thread running.
+#[derive(Clone, Debug)]
+pub struct Orderer(Arc<Shared>);
+
+impl Orderer {
+    /// Answers for exactly these addresses from now on, the second in the name of others.
+    pub fn answer(&self, wanted: Wanted, stand_ins: StandIns) {
+        self.0.order(|orders| {
+            orders.wanted = Some(wanted);
+            orders.stand_ins = Some(stand_ins);
+        });
+    }
+
+    /// Announces addresses anew, where they are answered for, by interface.
+    pub fn tell(&self, again: impl IntoIterator<Item = (String, IpAddr)>) {
+        self.0.order(|orders| orders.tell.extend(again));
     }
 }
 
@@ -105,6 +132,11 @@ impl L2 {
         self.shared.order(|orders| orders.wanted = Some(wanted));
     }
 
+    /// For somebody else to give orders by.
+    pub fn orderer(&self) -> Orderer {
+        Orderer(self.shared.clone())
+    }
+
     /// What is on the wire.
     pub fn wire(&self) -> watch::Receiver<Arc<Wire>> {
         self.wire.clone()
@@ -127,7 +159,7 @@ impl Drop for L2 {
 }
 
 /// Ends the process if the thread that holds it panics.
-struct EndProcess;
+pub(super) struct EndProcess;
 
 impl Drop for EndProcess {
     fn drop(&mut self) {

@@ -13,6 +13,8 @@ use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::segment::Port;
+
 /// Longer than any datagram of ours.
 const DATAGRAM: usize = 2048;
 /// How long goodbyes may take.
@@ -33,6 +35,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The shared secret.
     pub secret: Vec<u8>,
+    /// Whom the datagrams are for that are not ours, on the same socket.
+    pub segment: Option<Port>,
 }
 
 /// What the machine has found out so far.
@@ -69,6 +73,10 @@ impl Liveness {
     pub fn start(config: Config) -> io::Result<Self> {
         let socket = std::net::UdpSocket::bind(config.listen)?;
         socket.set_nonblocking(true)?;
+        if let Some(segment) = &config.segment {
+            segment.set_socket(Some(Arc::new(socket.try_clone()?)));
+        }
+        let segment = config.segment.clone();
         let socket = UdpSocket::from_std(socket)?;
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let config = liveness::Config {
@@ -84,7 +92,7 @@ impl Liveness {
         let (commands, queue) = mpsc::unbounded_channel();
         let (members, documents) = (found.members.subscribe(), found.documents.subscribe());
         let (conflicts, strangers) = (found.conflicts.subscribe(), found.strangers.subscribe());
-        let task = tokio::spawn(run(socket, machine, queue, found));
+        let task = tokio::spawn(run(socket, machine, queue, found, segment));
         Ok(Self { commands, members, documents, conflicts, strangers, task })
     }
 
@@ -137,6 +145,7 @@ async fn run(
     mut machine: liveness::Liveness,
     mut commands: mpsc::UnboundedReceiver<Command>,
     found: Found,
+    segment: Option<Port>,
 ) {
     let mut buffer = [0; DATAGRAM];
     let mut complaints = Complaints::default();
@@ -164,7 +173,10 @@ async fn run(
                 // An error here is an ICMP answer to something sent earlier: the machine finds out on its own.
                 if let Ok((length, from)) = received {
                     let bytes = buffer.get(..length).unwrap_or_default();
-                    machine.handle(Instant::now(), Input::Datagram { from, bytes });
+                    match &segment {
+                        Some(segment) if Port::is_ours(bytes) => segment.deliver(bytes),
+                        _ => machine.handle(Instant::now(), Input::Datagram { from, bytes }),
+                    }
                 }
             }
             command = commands.recv() => match command {
@@ -241,7 +253,7 @@ mod tests {
 
     fn config(number: u8, port: u16, secret: &[u8]) -> Config {
         let listen = SocketAddr::from(([127, 0, 0, number], port));
-        Config { name: format!("node-{number}"), listen, secret: secret.to_vec() }
+        Config { name: format!("node-{number}"), listen, secret: secret.to_vec(), segment: None }
     }
 
     /// A port that is free on loopback, most likely on all its addresses.

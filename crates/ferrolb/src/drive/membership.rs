@@ -13,6 +13,7 @@ use k8s_openapi::api::core::v1::Node;
 use tokio::sync::watch;
 
 use super::liveness::{Config, Liveness};
+use super::segment::Port;
 
 /// Every Node and its InternalIP, where it tells one.
 pub fn addresses_of<'a>(nodes: impl IntoIterator<Item = &'a Arc<Node>>) -> BTreeMap<NodeName, Option<IpAddr>> {
@@ -48,6 +49,8 @@ pub struct Membership {
     /// Where to listen, if not at the address of the own Node.
     bind: Option<IpAddr>,
     port: u16,
+    /// Who shares the socket.
+    segment: Option<Port>,
     running: Option<Running>,
     /// Why it cannot listen, and what to do.
     failure: Option<(String, String)>,
@@ -69,7 +72,13 @@ struct Running {
 impl Membership {
     /// Not running yet. It listens at `bind`, or at the InternalIP of the own Node.
     pub const fn new(own: NodeName, secret: Vec<u8>, bind: Option<IpAddr>, port: u16) -> Self {
-        Self { own, secret, bind, port, running: None, failure: None, document: None }
+        Self { own, secret, bind, port, segment: None, running: None, failure: None, document: None }
+    }
+
+    /// Shares its socket.
+    #[must_use]
+    pub fn with_segment(self, segment: Option<Port>) -> Self {
+        Self { segment, ..self }
     }
 
     /// Whether the others can be met.
@@ -100,7 +109,8 @@ impl Membership {
         let listen = SocketAddr::new(address, self.port);
         if self.running.as_ref().is_none_or(|running| running.listen != listen) {
             self.running = None;
-            let config = Config { name: self.own.to_string(), listen, secret: self.secret.clone() };
+            let (secret, segment) = (self.secret.clone(), self.segment.clone());
+            let config = Config { name: self.own.to_string(), listen, secret, segment };
             match Liveness::start(config) {
                 Ok(liveness) => {
                     self.failure = None;

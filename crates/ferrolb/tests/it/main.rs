@@ -7,6 +7,7 @@ mod codes;
 mod hosts;
 mod l2;
 mod lab;
+mod segment;
 mod standalone;
 mod tidy;
 mod tools;

@@ -1,10 +1,11 @@
 //! One interface: its sockets, its addresses, its groups.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ferrolb_proto::arp::{self, filter};
+use ferrolb_proto::ethernet::MacAddr;
 use ferrolb_proto::ndp;
 use ferrolb_proto::ndp::groups::{Change, Groups};
 use socket2::{Domain, Socket, Type};
@@ -22,8 +23,10 @@ pub(super) struct Responder {
     pub(super) usable: Usable,
     pub(super) arp: Option<PacketSocket>,
     pub(super) ndp: Option<PacketSocket>,
-    v4: HashSet<Ipv4Addr>,
-    v6: HashSet<Ipv6Addr>,
+    /// What is answered for, and in whose name where it is another's.
+    v4: HashMap<Ipv4Addr, Option<MacAddr>>,
+    v6: HashMap<Ipv6Addr, Option<MacAddr>>,
+    stand_ins: BTreeMap<IpAddr, MacAddr>,
     groups: Groups,
     members: BTreeMap<usize, Socket>,
     /// Groups that could not be joined, and why.
@@ -41,8 +44,9 @@ impl Responder {
             usable,
             arp,
             ndp: None,
-            v4: HashSet::new(),
-            v6: HashSet::new(),
+            v4: HashMap::new(),
+            v6: HashMap::new(),
+            stand_ins: BTreeMap::new(),
             groups: Groups::default(),
             members: BTreeMap::new(),
             failure: None,
@@ -64,32 +68,40 @@ impl Responder {
         Ok(())
     }
 
-    /// Answers for exactly these addresses from now on.
-    pub(super) fn set(&mut self, addresses: &BTreeSet<IpAddr>) -> io::Result<()> {
-        let v4 = |address: &IpAddr| if let IpAddr::V4(v4) = address { Some(*v4) } else { None };
-        let v6 = |address: &IpAddr| if let IpAddr::V6(v6) = address { Some(*v6) } else { None };
-        self.v4 = addresses.iter().filter_map(v4).collect();
-        self.v6 = addresses.iter().filter_map(v6).collect();
+    /// Answers for exactly these addresses from now on, and in the name of others for theirs.
+    pub(super) fn set(
+        &mut self,
+        addresses: &BTreeSet<IpAddr>,
+        stand_ins: &BTreeMap<IpAddr, MacAddr>,
+    ) -> io::Result<()> {
+        let others = stand_ins.iter().map(|(address, mac)| (*address, Some(*mac)));
+        let all: BTreeMap<IpAddr, Option<MacAddr>> =
+            others.chain(addresses.iter().map(|address| (*address, None))).collect();
+        self.v4 = all.iter().filter_map(|(address, name)| v4(address).zip(Some(*name))).collect();
+        self.v6 = all.iter().filter_map(|(address, name)| v6(address).zip(Some(*name))).collect();
+        self.stand_ins.clone_from(stand_ins);
         if let Some(socket) = &self.arp {
-            let targets = addresses.iter().filter_map(v4).map(Ipv4Addr::to_bits).collect();
+            let targets = all.keys().filter_map(v4).map(Ipv4Addr::to_bits).collect();
             socket.set_filter(&filter::arp_requests(&targets))?;
         }
         if let Some(socket) = &self.ndp {
             let low = |address: Ipv6Addr| u32::try_from(address.to_bits() & 0xffff_ffff).unwrap_or_default();
-            let targets = addresses.iter().filter_map(v6).map(low).collect();
+            let targets = all.keys().filter_map(v6).map(low).collect();
             socket.set_filter(&filter::solicitations(&targets))?;
         }
-        self.join(addresses);
+        self.join(&all.keys().copied().collect());
         Ok(())
+    }
+
+    /// Whether it answers for exactly these in the name of others.
+    pub(super) fn stands_in_for(&self, stand_ins: &BTreeMap<IpAddr, MacAddr>) -> bool {
+        self.stand_ins == *stand_ins
     }
 
     /// Joins the groups of the IPv6 addresses and leaves the others. Groups need no responder: one that comes later
     /// finds them joined.
     fn join(&mut self, addresses: &BTreeSet<IpAddr>) {
-        let v6: Vec<Ipv6Addr> = addresses
-            .iter()
-            .filter_map(|address| if let IpAddr::V6(v6) = address { Some(*v6) } else { None })
-            .collect();
+        let v6: Vec<Ipv6Addr> = addresses.iter().filter_map(v6).collect();
         let interface = self.usable.index;
         self.failure = None;
         for change in self.groups.set(v6.iter()) {
@@ -119,11 +131,11 @@ impl Responder {
         })
     }
 
-    /// Whether it can answer for an address of this family.
+    /// Whether it answers for an address in its own name.
     pub(super) fn answers(&self, address: IpAddr) -> bool {
         match address {
-            IpAddr::V4(v4) => self.arp.is_some() && self.v4.contains(&v4),
-            IpAddr::V6(v6) => self.ndp.is_some() && self.v6.contains(&v6),
+            IpAddr::V4(v4) => self.arp.is_some() && self.v4.get(&v4) == Some(&None),
+            IpAddr::V6(v6) => self.ndp.is_some() && self.v6.get(&v6) == Some(&None),
         }
     }
 
@@ -135,7 +147,9 @@ impl Responder {
             // An interface that went down says so here once; netlink tells the rest.
             let Ok(Some(length)) = socket.receive(&mut buffer) else { return };
             let Ok(frame) = arp::parse(buffer.get(..length).unwrap_or_default()) else { continue };
-            if let Some(answer) = arp::answer(&frame, self.usable.mac, |address| self.v4.contains(&address)) {
+            let Some(name) = self.v4.get(&frame.target_ip) else { continue };
+            if let Some(answer) = arp::answer(&frame, self.usable.mac, |_| true) {
+                let answer = name.map_or(answer, |owner| answer.on_behalf_of(owner));
                 // A full queue loses an answer as a busy switch would; the neighbour asks again.
                 let sent = socket.send(&answer.emit()).is_ok();
                 counts.answered(IpAddr::V4(frame.target_ip), sent);
@@ -150,7 +164,9 @@ impl Responder {
         for _ in 0..frames {
             let Ok(Some(length)) = socket.receive(&mut buffer) else { return };
             let Ok(solicitation) = ndp::parse(buffer.get(..length).unwrap_or_default()) else { continue };
-            if let Some(answer) = ndp::answer(&solicitation, self.usable.mac, |address| self.v6.contains(&address)) {
+            let Some(name) = self.v6.get(&solicitation.target) else { continue };
+            if let Some(answer) = ndp::answer(&solicitation, self.usable.mac, |_| true) {
+                let answer = name.map_or(answer, |owner| ndp::on_behalf_of(answer, owner));
                 let sent = socket.send(&answer).is_ok();
                 counts.answered(IpAddr::V6(solicitation.target), sent);
             }
@@ -174,4 +190,12 @@ impl Responder {
             _ => {}
         }
     }
+}
+
+fn v4(address: &IpAddr) -> Option<Ipv4Addr> {
+    if let IpAddr::V4(v4) = address { Some(*v4) } else { None }
+}
+
+fn v6(address: &IpAddr) -> Option<Ipv6Addr> {
+    if let IpAddr::V6(v6) = address { Some(*v6) } else { None }
 }

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use super::counts::Counts;
 use super::links::{Choice, Links, Unfit, Usable};
 use super::responder::Responder;
-use super::{Frames, Shared, Wanted, Wire};
+use super::{Frames, Orders, Shared, StandIns, Wanted, Wire};
 use crate::net::netlink::{self, Change, Monitor};
 use crate::net::raw::PacketSocket;
 use crate::state::InterfaceState;
@@ -36,6 +36,7 @@ pub(super) struct Run {
     monitor: Monitor,
     links: Links,
     wanted: Wanted,
+    stand_ins: StandIns,
     responders: BTreeMap<u32, Responder>,
     /// Per interface, what it is to answer for.
     assigned: BTreeMap<u32, BTreeSet<IpAddr>>,
@@ -68,6 +69,7 @@ impl Run {
             monitor,
             links: Links::new(choice),
             wanted: Wanted::new(),
+            stand_ins: StandIns::new(),
             responders: BTreeMap::new(),
             assigned: BTreeMap::new(),
             announcements: Announcements::new(Instant::now()),
@@ -106,11 +108,7 @@ impl Run {
                         if orders.stop {
                             return;
                         }
-                        if let Some(wanted) = orders.wanted {
-                            self.wanted = wanted;
-                            self.assign();
-                            changed = true;
-                        }
+                        changed |= self.obey(orders);
                     }
                     NETLINK => changed |= self.netlink(),
                     token => self.serve(token, turn),
@@ -123,6 +121,29 @@ impl Run {
                 self.publish();
             }
         }
+    }
+
+    /// Takes orders. Returns whether anything may be answered otherwise than before.
+    fn obey(&mut self, orders: Orders) -> bool {
+        let changed = orders.wanted.is_some() || orders.stand_ins.is_some();
+        if let Some(wanted) = orders.wanted {
+            self.wanted = wanted;
+        }
+        if let Some(stand_ins) = orders.stand_ins {
+            self.stand_ins = stand_ins;
+        }
+        if changed {
+            self.assign();
+        }
+        for (interface, address) in orders.tell {
+            let index = self.responders.iter().find(|(_, responder)| responder.usable.name == interface);
+            if let Some(index) = index.map(|(index, _)| *index)
+                && self.assigned.get(&index).is_some_and(|assigned| assigned.contains(&address))
+            {
+                self.announcements.handle(Instant::now(), Input::Start((index, address)));
+            }
+        }
+        changed
     }
 
     /// Frames before announcements: a pending announcement shortens the wait, and is sent after what is ready.
@@ -241,7 +262,8 @@ impl Run {
         if ndp {
             responder.open_ndp()?;
             let addresses = self.assigned.get(&index).cloned().unwrap_or_default();
-            responder.set(&addresses)?;
+            let none = BTreeMap::new();
+            responder.set(&addresses, self.stand_ins.get(&responder.usable.name).unwrap_or(&none))?;
             if let Some(socket) = &responder.ndp {
                 self.epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, u64::from(index) * 2 + 1))?;
             }
@@ -275,10 +297,12 @@ impl Run {
             let addresses: BTreeSet<IpAddr> =
                 self.wanted.iter().filter(|(_, interfaces)| here(interfaces)).map(|(address, _)| *address).collect();
             let before = self.assigned.entry(*index).or_default();
-            if *before == addresses {
+            let none = BTreeMap::new();
+            let stand_ins = self.stand_ins.get(&name).unwrap_or(&none);
+            if *before == addresses && responder.stands_in_for(stand_ins) {
                 continue;
             }
-            if let Err(error) = responder.set(&addresses) {
+            if let Err(error) = responder.set(&addresses, stand_ins) {
                 tracing::warn!(event = "l2", interface = name, %error, "cannot change the addresses of this interface");
                 self.failures.insert(name, error.to_string());
                 continue;

@@ -1,0 +1,190 @@
+//! One interface: its machine, its sockets, and where the others' frames come from.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Instant;
+
+use ferrolb_proto::arp::{self, Operation, filter};
+use ferrolb_proto::ethernet::MacAddr;
+use ferrolb_proto::segment::frame::{self, Path};
+use ferrolb_proto::segment::{self, Input, Means, NodeId, Role, Segment, Timing};
+use ferrolb_rules::names::NodeName;
+use nix::ifaddrs::getifaddrs;
+use nix::net::if_::if_nametoindex;
+
+use super::{Candidacy, Claims, Link};
+use crate::net::raw::PacketSocket;
+
+/// Longer than any frame of ours.
+const FRAME: usize = 2048;
+/// Frames read in one turn, before the others get theirs.
+const TURN: usize = 256;
+
+/// A machine and what it is driven by.
+pub(super) struct Machine {
+    pub(super) segment: Segment,
+    pub(super) link: Link,
+    /// The kernel's number for the interface.
+    pub(super) index: u32,
+    /// Frames of ours.
+    pub(super) lan: PacketSocket,
+    /// Replies to ARP requests for nodes' own addresses.
+    pub(super) arp: PacketSocket,
+    /// UDP is this one's: the interface has the node's address.
+    pub(super) has_udp: bool,
+    /// An IPv4 address of the interface, to ask ARP with.
+    own_ip: Option<Ipv4Addr>,
+    /// Where the frames of the other nodes come from.
+    macs: BTreeMap<NodeId, MacAddr>,
+    /// What is done about addresses; none for nothing.
+    pub(super) roles: BTreeMap<IpAddr, Role>,
+    pub(super) learned: bool,
+    /// It has said its goodbye.
+    pub(super) done: bool,
+    plan: Option<segment::Plan>,
+    members: BTreeSet<NodeId>,
+}
+
+/// What every machine of a node has in common.
+#[derive(Clone, Debug)]
+pub(super) struct Common {
+    pub(super) own: NodeId,
+    pub(super) secret: Vec<u8>,
+    pub(super) timing: Timing,
+}
+
+impl Machine {
+    /// Opens the sockets and starts to learn.
+    pub(super) fn open(common: &Common, link: Link, saved: &Claims, now: Instant) -> io::Result<Self> {
+        let index = if_nametoindex(link.name.as_str())?;
+        let config = segment::Config {
+            own: common.own,
+            mac: link.mac,
+            secret: common.secret.clone(),
+            boot: rand::random(),
+            seed: rand::random(),
+            timing: common.timing,
+            saved: saved.get(&link.name).cloned().unwrap_or_default(),
+        };
+        Ok(Self {
+            segment: Segment::new(config, now).map_err(io::Error::other)?,
+            lan: PacketSocket::open(index, frame::ETHERTYPE, &filter::everything())?,
+            arp: PacketSocket::open(index, arp::ETHERTYPE, &filter::arp_replies())?,
+            link,
+            index,
+            has_udp: false,
+            own_ip: None,
+            macs: BTreeMap::new(),
+            roles: BTreeMap::new(),
+            learned: false,
+            done: false,
+            plan: None,
+            members: BTreeSet::new(),
+        })
+    }
+
+    /// Looks which addresses the interface has.
+    pub(super) fn look(&mut self, node: Option<IpAddr>) {
+        let has: Vec<IpAddr> = addresses(&self.link.name);
+        self.has_udp = node.is_some_and(|node| has.contains(&node));
+        self.own_ip = has.iter().find_map(|address| if let IpAddr::V4(v4) = address { Some(*v4) } else { None });
+    }
+
+    /// Who may answer for what, and who is there.
+    pub(super) fn know(
+        &mut self,
+        now: Instant,
+        candidates: Option<&BTreeMap<IpAddr, Candidacy>>,
+        nodes: &BTreeMap<NodeName, NodeId>,
+        alone: bool,
+    ) {
+        // Where there are several segments, not every node is on this one: those count that have been heard here.
+        let here = |node: &NodeId| alone || self.has_udp || self.macs.contains_key(node);
+        let members: BTreeSet<NodeId> = nodes.values().filter(|node| here(node)).copied().collect();
+        if members != self.members {
+            self.segment.handle(now, Input::Members(&members));
+            self.members = members;
+        }
+        let Some(candidates) = candidates else { return };
+        let on_this = |one: &&Candidacy| one.interfaces.as_ref().is_none_or(|names| names.contains(&self.link.name));
+        let ids = |one: &Candidacy| one.nodes.iter().filter_map(|name| nodes.get(name).copied()).collect();
+        let plan: segment::Plan =
+            candidates.iter().filter(|(_, one)| on_this(one)).map(|(address, one)| (*address, ids(one))).collect();
+        if self.plan.as_ref() != Some(&plan) {
+            self.segment.handle(now, Input::Plan(&plan));
+            self.plan = Some(plan);
+        }
+    }
+
+    /// Reads the frames that wait.
+    pub(super) fn read(&mut self, now: Instant) {
+        let mut buffer = [0; FRAME];
+        for _ in 0..TURN {
+            // An interface that went down says so here once.
+            let Ok(Some(length)) = self.lan.receive(&mut buffer) else { return };
+            let Ok((from, bytes)) = frame::parse_lan(buffer.get(..length).unwrap_or_default()) else { continue };
+            if from == self.link.mac {
+                continue;
+            }
+            self.segment.handle(now, Input::Datagram { path: Path::Lan, bytes });
+            if let Some(node) = self.segment.take_heard() {
+                self.macs.insert(node, from);
+            }
+        }
+    }
+
+    /// Drops the frames that wait: they are from before a pause.
+    pub(super) fn flush(&self) {
+        let mut buffer = [0; FRAME];
+        for _ in 0..TURN {
+            let Ok(Some(_)) = self.lan.receive(&mut buffer) else { return };
+        }
+    }
+
+    /// Sends a frame, to everybody where it is not known where the node is: who it is for stands inside.
+    pub(super) fn send(&self, to: Option<NodeId>, bytes: &[u8]) {
+        let known = to.and_then(|node| self.macs.get(&node)).copied();
+        let frame = frame::emit_lan(known.unwrap_or(MacAddr::BROADCAST), self.link.mac, bytes);
+        // What is not sent is lost, as on any network.
+        let _ = self.lan.send(&frame);
+    }
+
+    /// Asks the kernel of a node by ARP.
+    pub(super) fn ask_neighbour(&self, node: IpAddr) {
+        let (IpAddr::V4(target_ip), Some(sender_ip)) = (node, self.own_ip) else { return };
+        let request = arp::Frame {
+            destination: MacAddr::BROADCAST,
+            source: self.link.mac,
+            operation: Operation::Request,
+            sender_mac: self.link.mac,
+            sender_ip,
+            target_mac: MacAddr::ZERO,
+            target_ip,
+        };
+        let _ = self.arp.send(&request.emit());
+    }
+
+    /// Reads replies to ARP requests, of the nodes with these addresses.
+    pub(super) fn read_arp(&mut self, now: Instant, nodes: &BTreeMap<IpAddr, NodeId>) {
+        let mut buffer = [0; FRAME];
+        for _ in 0..TURN {
+            let Ok(Some(length)) = self.arp.receive(&mut buffer) else { return };
+            let Ok(reply) = arp::parse(buffer.get(..length).unwrap_or_default()) else { continue };
+            if let Some(node) = nodes.get(&IpAddr::V4(reply.sender_ip)) {
+                self.segment.handle(now, Input::KernelAnswered { node: *node, means: Means::Neighbour });
+            }
+        }
+    }
+}
+
+/// The addresses of an interface; none where the kernel does not say.
+fn addresses(interface: &str) -> Vec<IpAddr> {
+    let all = getifaddrs().into_iter().flatten().filter(|one| one.interface_name == interface);
+    all.filter_map(|one| {
+        let address = one.address?;
+        let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+    })
+    .collect()
+}

@@ -1,0 +1,173 @@
+//! The ownership protocol on real interfaces: nodes on one switch, without UDP between them, and what a client sees.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ferrolb::drive::l2::L2;
+use ferrolb::drive::segment::{Candidacy, Claims, Config, Link, Ownership, Segments, Wish};
+use ferrolb::net::raw::PacketSocket;
+use ferrolb_proto::arp::{self, Frame, Operation};
+use ferrolb_proto::ethernet::MacAddr;
+use ferrolb_proto::segment::{NodeId, Timing};
+use ferrolb_rules::names::NodeName;
+
+use crate::hosts::{Host, eventually};
+
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 200);
+
+fn name(number: u8) -> NodeName {
+    NodeName::new(format!("node-{number}"))
+}
+
+fn mac(number: u8) -> MacAddr {
+    MacAddr([2, 0, 0, 0, 1, number])
+}
+
+/// What runs on a node.
+struct Speaker {
+    l2: L2,
+    segments: Segments,
+}
+
+struct Lan {
+    nodes: Vec<Host>,
+    client: Host,
+    switch: Host,
+}
+
+impl Lan {
+    fn new(size: u8) -> Self {
+        let switch = Host::new();
+        switch.ip("link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0");
+        switch.ip("link set br0 up");
+        let plug = |number: u8| {
+            let host = Host::new();
+            switch.join(&format!("p{number}"), &host, "eth0");
+            switch.ip(&format!("link set p{number} master br0"));
+            host.ip(&format!("link set eth0 address {}", mac(number)));
+            host.ip(&format!("addr add 192.168.1.{number}/24 dev eth0"));
+            host
+        };
+        Self { nodes: (1..=size).map(plug).collect(), client: plug(50), switch }
+    }
+
+    fn speak(&self, number: u8, saved: Claims) -> Speaker {
+        let size = u8::try_from(self.nodes.len()).unwrap();
+        self.nodes[usize::from(number) - 1].run(move || {
+            let l2 = L2::start(None).unwrap();
+            let config = Config {
+                own: name(number),
+                secret: b"a secret that all nodes share".to_vec(),
+                timing: Timing::DEFAULT,
+                port: 7946,
+                saved,
+            };
+            let segments = Segments::start(config, l2.orderer()).unwrap();
+            let candidates = (1..=size).map(name).collect();
+            let candidacy = Candidacy { nodes: candidates, interfaces: None };
+            segments.set(Wish {
+                candidates: Some(BTreeMap::from([(IpAddr::V4(ADDRESS), candidacy)])),
+                nodes: (1..=size).map(|n| (name(n), IpAddr::from([192, 168, 1, n]))).collect(),
+                links: vec![Link { name: "eth0".to_owned(), mac: mac(number) }],
+            });
+            Speaker { l2, segments }
+        })
+    }
+
+    /// Asks every two milliseconds until it is told to stop. Returns when each answer came, and what it said.
+    fn watch(&self, during: Duration) -> Vec<(Instant, MacAddr)> {
+        self.client.run(move || watch(during))
+    }
+}
+
+fn watch(during: Duration) -> Vec<(Instant, MacAddr)> {
+    let index = nix::net::if_::if_nametoindex("eth0").unwrap();
+    let socket = PacketSocket::open(index, arp::ETHERTYPE, &arp::filter::arp_replies()).unwrap();
+    let request = Frame {
+        destination: MacAddr::BROADCAST,
+        source: mac(50),
+        operation: Operation::Request,
+        sender_mac: mac(50),
+        sender_ip: Ipv4Addr::new(192, 168, 1, 50),
+        target_mac: MacAddr::ZERO,
+        target_ip: ADDRESS,
+    };
+    let (end, mut answers, mut buffer) = (Instant::now() + during, Vec::new(), [0; 100]);
+    while Instant::now() < end {
+        socket.send(&request.emit()).unwrap();
+        std::thread::sleep(Duration::from_millis(2));
+        while let Some(length) = socket.receive(&mut buffer).unwrap() {
+            let frame = arp::parse(&buffer[..length]).unwrap();
+            // Announcements are no answers.
+            if frame.sender_ip == ADDRESS && frame.target_mac == mac(50) {
+                answers.push((Instant::now(), frame.sender_mac));
+            }
+        }
+    }
+    answers
+}
+
+fn ownership(speaker: &Speaker) -> Arc<Ownership> {
+    speaker.segments.ownership().borrow().clone()
+}
+
+fn owner(speaker: &Speaker) -> Option<NodeId> {
+    ownership(speaker).owners.get(&IpAddr::V4(ADDRESS)).and_then(|owners| owners.get("eth0")).copied()
+}
+
+fn settle(speakers: &[Speaker]) {
+    eventually("everybody has learned and knows one owner", || {
+        let owners: BTreeSet<Option<NodeId>> = speakers.iter().map(owner).collect();
+        owners.len() == 1 && !owners.contains(&None) && speakers.iter().all(|one| ownership(one).learned)
+    });
+}
+
+/// The longest time without an answer.
+fn longest_gap(answers: &[(Instant, MacAddr)]) -> Duration {
+    answers.windows(2).map(|pair| pair[1].0 - pair[0].0).max().expect("two answers")
+}
+
+#[test]
+fn three_nodes_agree_and_one_of_them_answers() {
+    let lan = Lan::new(3);
+    let speakers: Vec<Speaker> = (1..=3).map(|number| lan.speak(number, Claims::new())).collect();
+    settle(&speakers);
+    assert_eq!(owner(&speakers[0]), Some(NodeId::of("node-1")), "the first of the candidates");
+    let macs: BTreeSet<MacAddr> = lan.watch(Duration::from_millis(500)).into_iter().map(|(_, mac)| mac).collect();
+    assert_eq!(macs, BTreeSet::from([mac(1)]));
+    let wire = speakers[0].l2.wire().borrow().clone();
+    assert_eq!(wire.announced[&IpAddr::V4(ADDRESS)], [("eth0".to_owned(), mac(1))]);
+    assert!(speakers[1].l2.wire().borrow().announced.is_empty());
+}
+
+#[test]
+fn an_unplugged_owner_is_replaced_within_a_second_and_does_not_take_over_when_it_is_back() {
+    let lan = Lan::new(3);
+    let speakers: Vec<Speaker> = (1..=3).map(|number| lan.speak(number, Claims::new())).collect();
+    settle(&speakers);
+    lan.watch(Duration::from_millis(300));
+    lan.switch.ip("link set p1 down");
+    let answers = lan.watch(Duration::from_secs(3));
+    let first = answers.first().expect("somebody answers").1;
+    assert!(first == mac(2) || first == mac(3), "{first}");
+    assert!(longest_gap(&answers) < Duration::from_millis(500), "{:?}", longest_gap(&answers));
+    lan.switch.ip("link set p1 up");
+    let answers = lan.watch(Duration::from_secs(4));
+    let last = answers.last().expect("somebody answers").1;
+    assert_eq!(last, first, "who took it keeps it");
+    settle(&speakers);
+}
+
+#[test]
+fn a_speaker_that_dies_alone_is_stood_in_for_with_its_own_mac_address() {
+    let lan = Lan::new(3);
+    let mut speakers: Vec<Speaker> = (1..=3).map(|number| lan.speak(number, Claims::new())).collect();
+    settle(&speakers);
+    drop(speakers.remove(0));
+    let answers = lan.watch(Duration::from_secs(3));
+    let macs: BTreeSet<MacAddr> = answers.iter().map(|(_, mac)| *mac).collect();
+    assert_eq!(macs, BTreeSet::from([mac(1)]), "its node lives and forwards");
+    assert!(answers.len() > 500, "{} answers", answers.len());
+}
