@@ -52,6 +52,9 @@ pub struct Snapshot {
     /// The nodes that say that none of their interfaces can announce. They are no candidates; upstream, where no node
     /// tells, elects them (spec §6.1).
     pub without_interface: BTreeSet<NodeName>,
+    /// Whose each address is, where nodes claim addresses (`docs/l2-failover.md`) rather than being elected: who is alive
+    /// then has no part in who may announce. `None`: the election decides.
+    pub owners: Option<BTreeMap<IpAddr, NodeName>>,
     /// How to look at it all.
     pub options: Options,
 }
@@ -78,11 +81,22 @@ pub struct Announcement {
     pub services: BTreeSet<ServiceKey>,
 }
 
+/// Who may announce an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidates {
+    /// The nodes, best first.
+    pub nodes: Arc<[NodeName]>,
+    /// On these of this node's interfaces; `None` means on all.
+    pub interfaces: Option<BTreeSet<String>>,
+}
+
 /// The plan.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// What this node announces.
     pub announce: BTreeMap<IpAddr, Announcement>,
+    /// Who may announce, where nodes claim addresses; else empty.
+    pub candidates: BTreeMap<IpAddr, Candidates>,
     /// Every Service, with its owner or the reason why it has none, in order of key.
     pub services: Vec<Arc<ServicePlan>>,
 }
@@ -113,12 +127,16 @@ struct Remembered {
     service: Arc<Service>,
     slices: Vec<Arc<EndpointSlice>>,
     judgement: Judgement,
+    /// The candidates, best first, where nodes claim addresses.
+    ranked: Option<Arc<[NodeName]>>,
     plan: Arc<ServicePlan>,
 }
 
 impl Remembered {
-    fn is_of(&self, service: &Arc<Service>, slices: &[Arc<EndpointSlice>]) -> bool {
-        Arc::ptr_eq(&self.service, service)
+    fn is_of(&self, service: &Arc<Service>, slices: &[Arc<EndpointSlice>], claims: &Claims<'_>) -> bool {
+        let owner = self.judgement.addresses.first().and_then(|address| claims.owner(*address));
+        (claims.0.is_none() || self.judgement.code.is_some() || owner == self.plan.owner.as_ref())
+            && Arc::ptr_eq(&self.service, service)
             && self.slices.len() == slices.len()
             && self.slices.iter().zip(slices).all(|(a, b)| Arc::ptr_eq(a, b))
     }
@@ -137,10 +155,16 @@ impl Planner {
             }
         };
         self.look(snapshot, &ground);
-        let mut plan =
-            Plan { services: self.remembered.iter().map(|one| one.plan.clone()).collect(), announce: BTreeMap::new() };
+        let services = self.remembered.iter().map(|one| one.plan.clone()).collect();
+        let mut plan = Plan { services, ..Plan::default() };
+        for one in self.remembered.iter().filter(|one| one.judgement.may_be_announced()) {
+            for address in one.ranked.iter().flat_map(|_| &one.judgement.addresses) {
+                let nodes = one.ranked.clone().unwrap_or_default();
+                add(&mut plan.candidates, *address, nodes, &one.judgement.interfaces);
+            }
+        }
         for group in groups(&self.remembered) {
-            self.share(&group, &ground, &mut plan);
+            self.share(&group, &ground, snapshot, &mut plan);
         }
         announce(&snapshot.own, &mut plan);
         plan
@@ -148,6 +172,7 @@ impl Planner {
 
     /// Looks at every Service alone, at those that are the same not again.
     fn look(&mut self, snapshot: &Snapshot, ground: &Arc<Ground>) {
+        let claims = Claims(snapshot.owners.as_ref());
         let mut before = std::mem::take(&mut self.remembered).into_iter().peekable();
         let mut endpoints = snapshot.endpoints.iter().peekable();
         self.remembered = (snapshot.services.iter())
@@ -157,14 +182,15 @@ impl Planner {
                 let slices = slices.unwrap_or_default();
                 while before.next_if(|old| old.plan.service < *key).is_some() {}
                 let old = before.next_if(|old| old.plan.service == *key);
-                old.filter(|old| old.is_of(service, slices)).unwrap_or_else(|| single(key, service, slices, ground))
+                old.filter(|old| old.is_of(service, slices, &claims))
+                    .unwrap_or_else(|| single(key, service, slices, ground, &claims))
             })
             .collect();
     }
 
     /// Services that share an address get one owner: a node that may announce them all, else one that may announce the
     /// most of them. Its preference is the sum of theirs; the address hashed is the least of their first ones.
-    fn share(&self, group: &BTreeSet<usize>, ground: &Arc<Ground>, plan: &mut Plan) {
+    fn share(&self, group: &BTreeSet<usize>, ground: &Arc<Ground>, snapshot: &Snapshot, plan: &mut Plan) {
         let judged = || group.iter().filter_map(|index| Some((*index, self.remembered.get(*index)?)));
         let mut support = BTreeMap::<usize, (usize, i32)>::new();
         for (node, preference) in judged().flat_map(|(_, one)| one.judgement.candidates()) {
@@ -176,8 +202,17 @@ impl Planner {
         let best = support.into_iter().filter(|(_, (count, _))| *count == most);
         let candidates: Vec<(usize, i32)> = best.map(|(node, (_, preference))| (node, preference)).collect();
         let address = judged().filter_map(|(_, one)| one.judgement.addresses.first()).min();
-        let owner = address.and_then(|address| ground.elect(&candidates, *address));
+        let claims = Claims(snapshot.owners.as_ref());
+        let owner = address.and_then(|address| claims.decide(ground, &candidates, *address));
         let name = owner.and_then(|owner| ground.nodes.get(owner));
+        if let (Some(_), Some(address)) = (claims.0, address) {
+            let nodes = ground.rank(&candidates, *address);
+            for address in judged().flat_map(|(_, one)| &one.judgement.addresses) {
+                if let Some(all) = plan.candidates.get_mut(address) {
+                    all.nodes = nodes.clone();
+                }
+            }
+        }
         for (index, one) in judged().filter(|(_, one)| one.plan.owner.as_ref() != name) {
             let shared = ServicePlan::new(one.plan.service.clone(), &one.judgement, owner, ground.clone());
             if let Some(entry) = plan.services.get_mut(index) {
@@ -187,12 +222,59 @@ impl Planner {
     }
 }
 
+/// Who owns what by claims; `None` where there is an election.
+struct Claims<'a>(Option<&'a BTreeMap<IpAddr, NodeName>>);
+
+impl Claims<'_> {
+    fn owner(&self, address: IpAddr) -> Option<&NodeName> {
+        self.0?.get(&address)
+    }
+
+    /// The owner: who claims it, or who is elected.
+    fn decide(&self, ground: &Ground, candidates: &[(usize, i32)], address: IpAddr) -> Option<usize> {
+        match self.0 {
+            Some(_) => ground.index(self.owner(address)?),
+            None => ground.elect(candidates, address),
+        }
+    }
+}
+
 /// A Service looked at alone.
-fn single(key: &ServiceKey, service: &Arc<Service>, slices: &[Arc<EndpointSlice>], ground: &Arc<Ground>) -> Remembered {
+fn single(
+    key: &ServiceKey,
+    service: &Arc<Service>,
+    slices: &[Arc<EndpointSlice>],
+    ground: &Arc<Ground>,
+    claims: &Claims<'_>,
+) -> Remembered {
     let judgement = judge::judge(key, service, slices, ground);
-    let owner = judgement.addresses.first().and_then(|address| ground.elect(&judgement.candidates(), *address));
+    let (candidates, address) = (judgement.candidates(), judgement.addresses.first().copied());
+    let owner = address.and_then(|address| claims.decide(ground, &candidates, address));
+    let ranked = claims.0.and(address).map(|address| ground.rank(&candidates, address));
     let plan = Arc::new(ServicePlan::new(key.clone(), &judgement, owner, ground.clone()));
-    Remembered { service: service.clone(), slices: slices.to_vec(), judgement, plan }
+    Remembered { service: service.clone(), slices: slices.to_vec(), judgement, ranked, plan }
+}
+
+/// Adds a Service's candidates for an address; interfaces are those of all its Services.
+fn add(
+    all: &mut BTreeMap<IpAddr, Candidates>,
+    address: IpAddr,
+    nodes: Arc<[NodeName]>,
+    interfaces: &Option<BTreeSet<String>>,
+) {
+    use std::collections::btree_map::Entry;
+    match all.entry(address) {
+        Entry::Vacant(entry) => {
+            entry.insert(Candidates { nodes, interfaces: interfaces.clone() });
+        }
+        Entry::Occupied(mut entry) => {
+            let before = entry.get_mut().interfaces.take();
+            entry.get_mut().interfaces = before.zip(interfaces.as_ref()).map(|(mut ours, theirs)| {
+                ours.extend(theirs.iter().cloned());
+                ours
+            });
+        }
+    }
 }
 
 /// The Services that hang together by addresses, where there is more than one, by their place.
@@ -246,6 +328,18 @@ impl Ground {
         let ballots =
             candidates.iter().filter_map(|(node, preference)| Some((*node, self.ballots.get(*node)?, *preference)));
         l2::elect(ballots, address)
+    }
+
+    /// All candidates, best first.
+    fn rank(&self, candidates: &[(usize, i32)], address: IpAddr) -> Arc<[NodeName]> {
+        let address = l2::AddressText::new(address);
+        let ballots = candidates
+            .iter()
+            .filter_map(|(node, preference)| Some((*node, self.ballots.get(*node)?.rank(&address), *preference)));
+        let mut ranked: Vec<_> =
+            ballots.map(|(node, rank, preference)| (std::cmp::Reverse(preference), rank, node)).collect();
+        ranked.sort_unstable();
+        ranked.iter().filter_map(|(_, _, node)| self.nodes.get(*node).cloned()).collect()
     }
 
     fn node_code(&self, node: usize) -> Option<Code> {

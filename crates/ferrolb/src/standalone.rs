@@ -34,6 +34,7 @@ mod group;
 mod health;
 mod interfaces;
 mod narrate;
+mod owners;
 mod peers;
 mod report;
 mod socket;
@@ -44,6 +45,8 @@ use decide::{Decider, Decision, Inputs};
 use group::Group;
 use health::HealthChecks;
 use narrate::Narrator;
+pub use owners::Failover;
+use owners::Owners;
 pub use peers::HostDocument;
 use peers::{Allocates, Peers};
 use store::{Store, StoreError};
@@ -74,6 +77,8 @@ pub struct Settings {
     pub load_balancer_class: Option<String>,
     /// Announce from excluded nodes.
     pub ignore_exclude_lb: bool,
+    /// How addresses find another host.
+    pub failover: Failover,
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -116,6 +121,7 @@ struct Host {
     socket: Option<socket::StatusSocket>,
     manifests: watch::Receiver<Loaded>,
     l2: L2,
+    owners: Owners,
     wire: watch::Receiver<Arc<Wire>>,
     health: HealthChecks,
     unhealthy: watch::Receiver<BTreeSet<ServiceKey>>,
@@ -147,6 +153,7 @@ impl Host {
         let socket = socket::StatusSocket::bind(&settings.socket)
             .with_context(|| format!("--socket {}", settings.socket.display()))?;
         let mut l2 = L2::start(settings.interfaces.clone())?;
+        let owners = Owners::start(&settings, &own, secret.as_deref(), &l2)?;
         // There are no metrics here: without a receiver nothing is counted, and nothing piles up.
         drop(l2.frames());
         let loader = Loader::new(settings.manifests.clone(), settings.namespace.clone(), Some(store.manifests_path()));
@@ -160,7 +167,7 @@ impl Host {
         Ok(Self {
             decider: Decider::new(own.clone(), options, table),
             peers: Peers::new(own.clone(), secret.is_some(), Instant::now()),
-            group: Group::new(own.clone(), secret, settings.port),
+            group: Group::new(own.clone(), secret, settings.port, owners.port()),
             wire: l2.wire(),
             unhealthy: health.unhealthy(),
             state: watch::Sender::default(),
@@ -173,6 +180,7 @@ impl Host {
             store,
             manifests,
             l2,
+            owners,
             health,
             bound,
             start_finding,
@@ -193,6 +201,7 @@ impl Host {
             Ok(()) = self.manifests.changed() => {}
             Ok(()) = self.wire.changed() => {}
             Ok(()) = self.unhealthy.changed() => {}
+            () = self.owners.changed() => {}
             () = self.group.changed() => {}
             () = sleep => {}
         }
@@ -214,6 +223,7 @@ impl Host {
             allocates: allocates.clone(),
             unhealthy: self.sick(&unhealthy),
             interfaces: self.able(&wire),
+            owners: self.owners.known(loaded.objects.nodes.iter().filter_map(|node| node.metadata.name.as_deref())),
             unix_seconds: unix_seconds(),
         };
         let before = self.decider.table().clone();
@@ -227,7 +237,7 @@ impl Host {
             self.decider.restore(before);
             decision = self.decider.decide(&Inputs { allocates: Allocates::Listening, ..inputs });
         }
-        self.act(&decision, &wire, &unhealthy, &mut findings);
+        self.act(&decision, &wire, &unhealthy, live.is_some(), &mut findings);
         self.tell(&decision, &wire, &allocates, live.as_ref(), findings);
     }
 
@@ -279,10 +289,19 @@ impl Host {
     }
 
     /// Does what was decided.
-    fn act(&mut self, decision: &Decision, wire: &Wire, unhealthy: &BTreeSet<ServiceKey>, findings: &mut Vec<Finding>) {
+    fn act(
+        &mut self,
+        decision: &Decision,
+        wire: &Wire,
+        unhealthy: &BTreeSet<ServiceKey>,
+        settled: bool,
+        findings: &mut Vec<Finding>,
+    ) {
         // Bound before it is announced, unbound after it is let go: traffic that comes finds the address.
         findings.extend(self.bound.set(decide::to_bind(decision), wire));
-        self.l2.announce(answers::wanted(&decision.plan.announce));
+        if !self.owners.follow(&decision.plan, settled, self.group.addresses(), wire) {
+            self.l2.announce(answers::wanted(&decision.plan.announce));
+        }
         self.health.set(&decide::checks(decision));
         findings.extend(interfaces::findings(&self.own, self.settings.interfaces.as_ref(), wire));
         let document = HostDocument {
@@ -290,6 +309,7 @@ impl Host {
             announced: wire.announced.clone(),
             unhealthy: unhealthy.clone(),
             interfaces: Some(wire.interfaces.clone()),
+            stand_ins: wire.stand_ins.clone(),
         };
         if self.published.as_ref() != Some(&document) {
             self.group.publish(document.emit());
@@ -313,6 +333,14 @@ impl Host {
         for (host, document) in self.peers.documents().filter(|(host, _)| self.peers.document(host).is_some()) {
             for (address, links) in &document.announced {
                 announced.entry(*address).or_default().insert(host.clone(), links.clone());
+            }
+        }
+        let documents = self.peers.documents().filter(|(host, _)| self.peers.document(host).is_some());
+        let standing_in = documents.flat_map(|(_, document)| &document.stand_ins).chain(&wire.stand_ins);
+        for (address, links) in standing_in {
+            // It is the owner that is told, and the owner's host that forwards.
+            if let Some(owner) = self.owners.of(address) {
+                announced.entry(*address).or_default().entry(owner.clone()).or_insert_with(|| links.clone());
             }
         }
         let state = report::report(report::Facts {
@@ -348,6 +376,9 @@ impl Host {
 
     /// Lets everything go: answers stop, addresses bound are taken back, the others are told.
     async fn stop(self) {
+        // What is bound here is unbound below, and nobody could be served here any more: the addresses must go. Otherwise
+        // this host goes on forwarding, and who comes back finds its addresses where they were (decision D18).
+        self.owners.end(self.bound.is_empty()).await;
         self.group.leave().await;
         drop(self.l2);
         self.bound.release();

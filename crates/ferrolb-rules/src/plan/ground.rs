@@ -34,6 +34,8 @@ pub(super) struct Ground {
     /// Per advertisement, by where it lies in memory (the configuration above keeps it there), which nodes it selects.
     selected: HashMap<usize, Vec<bool>>,
     members: Option<BTreeSet<NodeName>>,
+    /// Nodes claim addresses.
+    pub(super) claims: bool,
     objects: BTreeMap<NodeName, Arc<Node>>,
 }
 
@@ -44,9 +46,13 @@ impl Ground {
         let names: BTreeSet<&NodeName> =
             snapshot.nodes.keys().chain(snapshot.members.iter().flatten()).chain(own).collect();
         let nodes: Vec<NodeName> = names.into_iter().cloned().collect();
+        let claims = snapshot.owners.is_some();
+        // Nobody is known to live while it is still listened for: nobody may announce then. Otherwise whoever claims
+        // addresses sees for himself who is alive.
+        let see = claims && snapshot.members.as_ref().is_some_and(|members| !members.is_empty());
         let judge = |name: &NodeName, labels: bool| {
             let node = snapshot.nodes.get(name).map(|node| &**node);
-            if snapshot.members.as_ref().is_some_and(|members| !members.contains(name)) {
+            if !see && snapshot.members.as_ref().is_some_and(|members| !members.contains(name)) {
                 return Some(Code::NodeNotAlive);
             }
             if node.is_some_and(network_unavailable) {
@@ -80,6 +86,7 @@ impl Ground {
             base,
             all_excluded,
             members: snapshot.members.clone(),
+            claims,
             objects: snapshot.nodes.clone(),
         }
     }
@@ -92,11 +99,18 @@ impl Ground {
         Arc::ptr_eq(&self.config, &snapshot.config)
             && same_nodes
             && self.members == snapshot.members
+            && self.claims == snapshot.owners.is_some()
             && self.own == snapshot.own
             && self.interfaces == snapshot.interfaces
             && self.unhealthy == snapshot.unhealthy
             && self.without_interface == snapshot.without_interface
             && self.options == snapshot.options
+    }
+
+    /// Whether a node is alive, as far as is known.
+    pub(super) fn is_alive(&self, node: usize) -> bool {
+        let name = self.nodes.get(node);
+        self.members.as_ref().zip(name).is_none_or(|(members, name)| members.contains(name))
     }
 
     /// Whether an advertisement selects a node.

@@ -23,6 +23,8 @@ pub(super) struct Judgement {
     pub(super) pool: Option<String>,
     /// Why no node may announce it, whatever the node.
     pub(super) code: Option<Code>,
+    /// Why nobody announces it as things are although somebody may: all who may are dead.
+    pub(super) dark: Option<Code>,
     /// Per node of the ground, why that one may not; `None`: it may.
     pub(super) nodes: Vec<Option<Code>>,
     /// Per node, its preference where it has one.
@@ -120,6 +122,18 @@ fn node_by_node(
         Some((ground.index(node)?, wanted))
     });
     judgement.missing = missing.collect();
+    if ground.claims {
+        // Who has none of the interfaces cannot claim there; the election does not know that (spec §6.1).
+        for index in judgement.missing.keys() {
+            if let Some(code @ None) = judgement.nodes.get_mut(*index) {
+                *code = Some(Code::InterfaceMissing);
+            }
+        }
+        let dead = |index| (!ground.is_alive(index)).then_some(Code::NodeNotAlive);
+        let now: Vec<_> =
+            judgement.nodes.iter().enumerate().map(|(index, code)| code.or_else(|| dead(index))).collect();
+        judgement.dark = now.iter().all(Option::is_some).then(|| one_reason(&now, selected));
+    }
     if judgement.nodes.iter().all(Option::is_some) {
         judgement.code = Some(one_reason(&judgement.nodes, selected));
     }

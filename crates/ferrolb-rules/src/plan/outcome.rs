@@ -25,7 +25,7 @@ pub struct ServicePlan {
     code: Option<Code>,
     /// Per node of the ground, why that one does not announce it.
     nodes: Vec<Option<Code>>,
-    /// The interfaces to announce on, where the owner has none of them.
+    /// The interfaces to announce on, where the owner has none of them; where nodes claim addresses, that somebody lacks.
     missing: Option<BTreeSet<String>>,
     ground: Arc<Ground>,
 }
@@ -38,16 +38,22 @@ impl ServicePlan {
             .nodes
             .iter()
             .enumerate()
-            .map(|(index, code)| code.or((Some(index) != owner).then_some(Code::NotElected)))
+            .map(|(index, code)| {
+                let why = if ground.is_alive(index) { Code::NotElected } else { Code::NodeNotAlive };
+                code.or((Some(index) != owner).then_some(why))
+            })
             .collect();
         Self {
             service,
             addresses: judgement.addresses.clone(),
             pool: judgement.pool.clone(),
-            missing: owner.and_then(|owner| judgement.missing.get(&owner)).cloned(),
+            missing: match ground.claims {
+                true => judgement.missing.values().next().cloned(),
+                false => owner.and_then(|owner| judgement.missing.get(&owner)).cloned(),
+            },
             owner: owner_name,
             interfaces: judgement.interfaces.clone(),
-            code: judgement.code,
+            code: judgement.code.or(judgement.dark),
             nodes,
             ground,
         }
@@ -55,7 +61,8 @@ impl ServicePlan {
 
     /// Why nobody announces it; `None`: somebody does, as far as this node can tell.
     pub fn code(&self) -> Option<Code> {
-        self.code.or(self.missing.as_ref().map(|_| Code::InterfaceMissing))
+        let missing = self.missing.as_ref().filter(|_| !self.ground.claims);
+        self.code.or(missing.map(|_| Code::InterfaceMissing))
     }
 
     /// The same with words.
@@ -84,6 +91,9 @@ impl ServicePlan {
     pub fn node_findings(&self) -> impl Iterator<Item = (&NodeName, Finding)> {
         self.node_codes().map(|(node, code)| {
             let message = match (code, &self.owner) {
+                (Code::NotElected, Some(owner)) if self.ground.claims => {
+                    format!("{node} is a candidate; {owner} has the address")
+                }
                 (Code::NotElected, Some(owner)) => format!("{node} is a candidate; {owner} is the elected one"),
                 _ => format!("{node}: {}", code.explanation().summary),
             };
@@ -102,12 +112,10 @@ impl ServicePlan {
             items.join(", ")
         };
         let pool = self.pool.as_deref().unwrap_or_default();
-        if let (Some(owner), Some(missing)) = (&self.owner, &self.missing) {
-            let names: Vec<&str> = missing.iter().map(String::as_str).collect();
-            return format!(
-                "{owner} is elected, and none of its interfaces that can announce is {}",
-                names.join(" or ")
-            );
+        let names: Vec<&str> = self.missing.iter().flatten().map(String::as_str).collect();
+        let names = names.join(" or ");
+        if let (Some(owner), false, false) = (&self.owner, names.is_empty(), self.ground.claims) {
+            return format!("{owner} is elected, and none of its interfaces that can announce is {names}");
         }
         match code {
             Code::NoAddress => "it has no address yet".to_owned(),
@@ -115,7 +123,10 @@ impl ServicePlan {
             Code::NoReadyEndpoints => "none of its endpoints is ready".to_owned(),
             Code::NoCandidate => format!("no node may announce it: {}", list()),
             Code::NodeNotAlive => format!("none of the nodes that may announce it is alive: {}", list()),
-            Code::InterfaceMissing => format!("no node has an interface that can announce it: {}", list()),
+            Code::InterfaceMissing if names.is_empty() => {
+                format!("no node has an interface that can announce it: {}", list())
+            }
+            Code::InterfaceMissing => format!("it is to be announced on {names}, and no node can: {}", list()),
             Code::AddressNotConfigured => {
                 let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
                 format!("no single pool has {}", addresses.join(" and "))

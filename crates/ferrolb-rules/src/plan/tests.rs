@@ -315,3 +315,37 @@ fn while_a_pool_is_renamed_the_advertisement_of_the_new_one_is_for_its_addresses
     assert_eq!(owner(&snapshot, "x"), Err(Code::NoAdvertisement));
     assert!(!is_advertised(&snapshot.services[&key("x")], &snapshot.config));
 }
+
+#[test]
+fn where_nodes_claim_addresses_the_claim_says_who_announces_and_the_dead_are_candidates() {
+    let address: IpAddr = "192.168.1.240".parse().unwrap();
+    let mut snapshot = Snapshot { owners: Some(BTreeMap::new()), ..snapshot(&[""]) };
+    snapshot.members = Some(names(&["node-a", "node-c"]));
+    let mut planner = Planner::default();
+    let unclaimed = planner.plan(&snapshot);
+    let ranked: Vec<&str> = unclaimed.candidates[&address].nodes.iter().map(NodeName::as_str).collect();
+    assert_eq!(ranked, ["node-a", "node-c", "node-b"], "upstream's order, whoever is alive");
+    assert_eq!((unclaimed.service(&key("x")).unwrap().owner.as_ref(), unclaimed.announce.len()), (None, 0));
+    snapshot.owners = Some(BTreeMap::from([(address, NodeName::new("node-c"))]));
+    let claimed = planner.plan(&snapshot);
+    let service = claimed.service(&key("x")).unwrap();
+    assert_eq!(service.owner, Some(NodeName::new("node-c")), "the same planner sees it");
+    let codes: Vec<_> = service.node_codes().map(|(node, code)| (node.as_str(), code)).collect();
+    assert_eq!(codes, [("node-a", Code::NotElected), ("node-b", Code::NodeNotAlive)]);
+    snapshot.own = NodeName::new("node-c");
+    assert_eq!(planner.plan(&snapshot).announce.len(), 1);
+    snapshot.members = Some(BTreeSet::new());
+    snapshot.owners = Some(BTreeMap::new());
+    assert!(planner.plan(&snapshot).candidates.is_empty(), "nobody, while it is still listened for");
+}
+
+#[test]
+fn services_that_share_an_address_have_the_same_candidates() {
+    let address: IpAddr = "192.168.1.240".parse().unwrap();
+    let mut snapshot = Snapshot { owners: Some(BTreeMap::new()), ..snapshot(&[""]) };
+    add(&mut snapshot, service("y", "externalTrafficPolicy: Local", ""), &["192.168.1.240"]);
+    snapshot.endpoints.insert(key("y"), vec![slice("y", "[{addresses: [10.1.0.2], nodeName: node-b}]")]);
+    let plan = Planner::default().plan(&snapshot);
+    let ranked: Vec<&str> = plan.candidates[&address].nodes.iter().map(NodeName::as_str).collect();
+    assert_eq!(ranked, ["node-b"], "the one that can serve both");
+}

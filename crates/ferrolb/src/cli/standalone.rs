@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::Verdict;
 use super::status::DEFAULT_SOCKET;
-use crate::standalone::{self, Settings};
+use crate::standalone::{self, Failover, Settings};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -43,6 +43,9 @@ pub(super) struct Args {
     /// Announce also from nodes labelled node.kubernetes.io/exclude-from-external-load-balancers.
     #[arg(long)]
     ignore_exclude_lb: bool,
+    /// How fast another host takes over.
+    #[arg(long, value_enum, default_value_t)]
+    failover: Failover,
     /// How much to log: error, warn, info, debug or trace.
     #[arg(long, default_value = "info")]
     log_level: String,
@@ -71,6 +74,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Verdict> {
         port: args.ml_bindport,
         load_balancer_class: args.lb_class,
         ignore_exclude_lb: args.ignore_exclude_lb,
+        failover: args.failover,
     };
     runtime.block_on(standalone::run(settings))?;
     Ok(Verdict::Fine)

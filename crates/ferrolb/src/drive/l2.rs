@@ -30,9 +30,17 @@ mod run;
 /// What to announce: per address the interfaces, `None` meaning all.
 pub type Wanted = BTreeMap<IpAddr, Option<BTreeSet<String>>>;
 
-/// What to answer for in the name of others, per interface: addresses, and the MAC addresses of their owners. It is answered when
-/// asked, and never announced.
-pub type StandIns = BTreeMap<String, BTreeMap<IpAddr, MacAddr>>;
+/// What to answer for on one interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// In our own name: announced as well.
+    pub own: BTreeSet<IpAddr>,
+    /// In the name of others, with their MAC addresses: answered when asked, and never announced.
+    pub stand_ins: BTreeMap<IpAddr, MacAddr>,
+}
+
+/// The same for every interface, by the kernel's number for it: a change of its name is no reason to be silent.
+pub type AnswersByInterface = BTreeMap<u32, Answers>;
 
 /// What is really on the wire.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -41,6 +49,8 @@ pub struct Wire {
     pub interfaces: Vec<InterfaceState>,
     /// Per address, where it is answered: interface and MAC address. Interfaces without carrier are left out.
     pub announced: BTreeMap<IpAddr, Vec<(String, MacAddr)>>,
+    /// Per address that is answered for in another's name, the interface and the MAC address that is told.
+    pub stand_ins: BTreeMap<IpAddr, Vec<(String, MacAddr)>>,
     /// The other interfaces that there are, but for `lo`, and why they are not used.
     pub unfit: BTreeMap<String, links::Unfit>,
     /// Interfaces that ought to answer and cannot, and why.
@@ -69,9 +79,9 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Orders {
     wanted: Option<Wanted>,
-    stand_ins: Option<StandIns>,
+    answers: Option<AnswersByInterface>,
     /// To be announced once more, by interface.
-    tell: Vec<(String, IpAddr)>,
+    tell: Vec<(u32, IpAddr)>,
     stop: bool,
 }
 
@@ -95,16 +105,13 @@ impl Shared {
 pub struct Orderer(Arc<Shared>);
 
 impl Orderer {
-    /// Answers for exactly these addresses from now on, the second in the name of others.
-    pub fn answer(&self, wanted: Wanted, stand_ins: StandIns) {
-        self.0.order(|orders| {
-            orders.wanted = Some(wanted);
-            orders.stand_ins = Some(stand_ins);
-        });
+    /// Answers for exactly this from now on, whatever [`L2::announce`] says.
+    pub fn answer(&self, answers: AnswersByInterface) {
+        self.0.order(|orders| orders.answers = Some(answers));
     }
 
     /// Announces addresses anew, where they are answered for, by interface.
-    pub fn tell(&self, again: impl IntoIterator<Item = (String, IpAddr)>) {
+    pub fn tell(&self, again: impl IntoIterator<Item = (u32, IpAddr)>) {
         self.0.order(|orders| orders.tell.extend(again));
     }
 }

@@ -109,6 +109,7 @@ impl Decider {
             interfaces: BTreeMap::from([(self.own.clone(), inputs.interfaces)]),
             unhealthy: BTreeMap::new(),
             without_interface: BTreeSet::new(),
+            owners: None,
             options: self.options.clone(),
         });
         let announced = plan.services.iter().filter(|service| service.owner.is_some() && service.code().is_none());

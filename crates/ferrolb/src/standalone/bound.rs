@@ -38,6 +38,11 @@ impl Bound {
         bound
     }
 
+    /// Whether nothing is bound.
+    pub(super) fn is_empty(&self) -> bool {
+        self.addresses.is_empty()
+    }
+
     /// Binds exactly these addresses from now on. Returns what is wrong.
     pub(super) fn set(&mut self, wanted: BTreeSet<IpAddr>, wire: &Wire) -> Vec<Finding> {
         let mut findings = Vec::new();

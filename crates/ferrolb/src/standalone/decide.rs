@@ -38,6 +38,8 @@ pub(super) struct Inputs<'a> {
     pub(super) unhealthy: BTreeMap<NodeName, BTreeSet<ServiceKey>>,
     /// The interfaces that can announce, of every live host that tells.
     pub(super) interfaces: BTreeMap<NodeName, BTreeSet<String>>,
+    /// Whose each address is, where hosts claim them.
+    pub(super) owners: Option<BTreeMap<IpAddr, NodeName>>,
     /// Wall-clock seconds since 1970, for the age of pools that tell none.
     pub(super) unix_seconds: i64,
 }
@@ -313,6 +315,7 @@ impl Decider {
             without_interface: without(&inputs.interfaces),
             interfaces: inputs.interfaces.clone(),
             unhealthy: inputs.unhealthy.clone(),
+            owners: inputs.owners.clone(),
             options,
         })
     }

@@ -9,6 +9,7 @@ use ferrolb_rules::reason::{Code, Finding, Severity};
 
 use super::peers::HostDocument;
 use crate::drive::membership::{self, Membership};
+use crate::drive::segment::Port;
 
 /// The group, or this host alone.
 #[derive(Debug)]
@@ -22,8 +23,8 @@ pub(super) struct Group {
 
 impl Group {
     /// Nobody met yet; without a secret nobody ever will be.
-    pub(super) fn new(own: NodeName, secret: Option<Vec<u8>>, port: u16) -> Self {
-        let membership = secret.map(|secret| Membership::new(own.clone(), secret, None, port));
+    pub(super) fn new(own: NodeName, secret: Option<Vec<u8>>, port: u16, segment: Option<Port>) -> Self {
+        let membership = secret.map(|secret| Membership::new(own.clone(), secret, None, port).with_segment(segment));
         Self { own, membership, nodes: BTreeMap::new(), read: BTreeMap::new() }
     }
 

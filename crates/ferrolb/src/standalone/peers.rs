@@ -32,6 +32,9 @@ pub struct HostDocument {
     /// Its interfaces that answer; none told by an older version, which knows of no such thing.
     #[serde(default)]
     pub interfaces: Option<Vec<InterfaceState>>,
+    /// What it answers for in another host's name, with the interface and the MAC address that it tells.
+    #[serde(default)]
+    pub stand_ins: BTreeMap<IpAddr, Vec<(String, MacAddr)>>,
 }
 
 impl HostDocument {

@@ -308,13 +308,24 @@ fn an_address_bound_to_lo_is_there_while_owned_and_taken_back_after_a_crash() {
     });
     assert!(reached);
     drop(listener);
-    processes.remove(first).end(Signal::SIGKILL);
-    eventually("the other host takes over", || has(1 - first));
-    assert!(has(first), "nobody took it back yet: the process crashed");
+    // A host that is stopped takes it off, and so hands it over.
+    processes.remove(first).end(Signal::SIGTERM);
+    eventually("the other host takes over", || has(1 - first) && !has(first));
+    let again = site.start(first);
+    let second = 1 - first;
+    assert_eq!(again.await_announced("vip")["node"], name_of(second));
+    assert_eq!(site.client.arping("192.168.1.200"), [site.hosts[second].mac("eth0")]);
+    // A process that crashes leaves it bound, and its host goes on serving: the other answers in its name.
+    processes.remove(0).end(Signal::SIGKILL);
+    eventually("the other stands in", || !site.client.arping("192.168.1.200").is_empty());
+    for _ in 0..3 {
+        assert_eq!(site.client.arping("192.168.1.200"), [site.hosts[second].mac("eth0")]);
+    }
+    assert!(has(second) && !has(first), "nobody took it back: the process crashed");
     // What a crash left is taken back at the next start, here of a host that is told to do nothing any more.
     fs::remove_file(site.manifests().join("vip.yaml")).unwrap();
-    let _again = site.start(first);
-    eventually("what was left is taken back", || !has(first) && !has(1 - first));
+    let _too = site.start(second);
+    eventually("what was left is taken back", || !has(first) && !has(second));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use ferrolb_proto::ndp;
 use ferrolb_proto::ndp::groups::{Change, Groups};
 use socket2::{Domain, Socket, Type};
 
+use super::Answers;
 use super::counts::Counts;
 use super::links::Usable;
 use crate::net::raw::PacketSocket;
@@ -26,7 +27,6 @@ pub(super) struct Responder {
     /// What is answered for, and in whose name where it is another's.
     v4: HashMap<Ipv4Addr, Option<MacAddr>>,
     v6: HashMap<Ipv6Addr, Option<MacAddr>>,
-    stand_ins: BTreeMap<IpAddr, MacAddr>,
     groups: Groups,
     members: BTreeMap<usize, Socket>,
     /// Groups that could not be joined, and why.
@@ -46,7 +46,6 @@ impl Responder {
             ndp: None,
             v4: HashMap::new(),
             v6: HashMap::new(),
-            stand_ins: BTreeMap::new(),
             groups: Groups::default(),
             members: BTreeMap::new(),
             failure: None,
@@ -69,17 +68,12 @@ impl Responder {
     }
 
     /// Answers for exactly these addresses from now on, and in the name of others for theirs.
-    pub(super) fn set(
-        &mut self,
-        addresses: &BTreeSet<IpAddr>,
-        stand_ins: &BTreeMap<IpAddr, MacAddr>,
-    ) -> io::Result<()> {
-        let others = stand_ins.iter().map(|(address, mac)| (*address, Some(*mac)));
+    pub(super) fn set(&mut self, answers: &Answers) -> io::Result<()> {
+        let others = answers.stand_ins.iter().map(|(address, mac)| (*address, Some(*mac)));
         let all: BTreeMap<IpAddr, Option<MacAddr>> =
-            others.chain(addresses.iter().map(|address| (*address, None))).collect();
+            others.chain(answers.own.iter().map(|address| (*address, None))).collect();
         self.v4 = all.iter().filter_map(|(address, name)| v4(address).zip(Some(*name))).collect();
         self.v6 = all.iter().filter_map(|(address, name)| v6(address).zip(Some(*name))).collect();
-        self.stand_ins.clone_from(stand_ins);
         if let Some(socket) = &self.arp {
             let targets = all.keys().filter_map(v4).map(Ipv4Addr::to_bits).collect();
             socket.set_filter(&filter::arp_requests(&targets))?;
@@ -91,11 +85,6 @@ impl Responder {
         }
         self.join(&all.keys().copied().collect());
         Ok(())
-    }
-
-    /// Whether it answers for exactly these in the name of others.
-    pub(super) fn stands_in_for(&self, stand_ins: &BTreeMap<IpAddr, MacAddr>) -> bool {
-        self.stand_ins == *stand_ins
     }
 
     /// Joins the groups of the IPv6 addresses and leaves the others. Groups need no responder: one that comes later

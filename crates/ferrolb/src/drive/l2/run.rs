@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use super::counts::Counts;
 use super::links::{Choice, Links, Unfit, Usable};
 use super::responder::Responder;
-use super::{Frames, Orders, Shared, StandIns, Wanted, Wire};
+use super::{Answers, AnswersByInterface, Frames, Orders, Shared, Wanted, Wire};
 use crate::net::netlink::{self, Change, Monitor};
 use crate::net::raw::PacketSocket;
 use crate::state::InterfaceState;
@@ -36,10 +36,11 @@ pub(super) struct Run {
     monitor: Monitor,
     links: Links,
     wanted: Wanted,
-    stand_ins: StandIns,
+    /// Instead of what is wanted, where somebody says it by interface.
+    answers: Option<AnswersByInterface>,
     responders: BTreeMap<u32, Responder>,
     /// Per interface, what it is to answer for.
-    assigned: BTreeMap<u32, BTreeSet<IpAddr>>,
+    assigned: AnswersByInterface,
     announcements: Announcements,
     counts: Counts,
     failures: BTreeMap<String, String>,
@@ -69,7 +70,7 @@ impl Run {
             monitor,
             links: Links::new(choice),
             wanted: Wanted::new(),
-            stand_ins: StandIns::new(),
+            answers: None,
             responders: BTreeMap::new(),
             assigned: BTreeMap::new(),
             announcements: Announcements::new(Instant::now()),
@@ -125,21 +126,18 @@ impl Run {
 
     /// Takes orders. Returns whether anything may be answered otherwise than before.
     fn obey(&mut self, orders: Orders) -> bool {
-        let changed = orders.wanted.is_some() || orders.stand_ins.is_some();
+        let changed = orders.wanted.is_some() || orders.answers.is_some();
         if let Some(wanted) = orders.wanted {
             self.wanted = wanted;
         }
-        if let Some(stand_ins) = orders.stand_ins {
-            self.stand_ins = stand_ins;
+        if orders.answers.is_some() {
+            self.answers = orders.answers;
         }
         if changed {
             self.assign();
         }
-        for (interface, address) in orders.tell {
-            let index = self.responders.iter().find(|(_, responder)| responder.usable.name == interface);
-            if let Some(index) = index.map(|(index, _)| *index)
-                && self.assigned.get(&index).is_some_and(|assigned| assigned.contains(&address))
-            {
+        for (index, address) in orders.tell {
+            if self.assigned.get(&index).is_some_and(|assigned| assigned.own.contains(&address)) {
                 self.announcements.handle(Instant::now(), Input::Start((index, address)));
             }
         }
@@ -210,7 +208,7 @@ impl Run {
         self.unfit = unfit;
         for index in gone {
             self.responders.remove(&index);
-            for address in self.assigned.remove(&index).unwrap_or_default() {
+            for address in self.assigned.remove(&index).unwrap_or_default().own {
                 self.announcements.handle(Instant::now(), Input::Stop((index, address)));
             }
         }
@@ -261,15 +259,13 @@ impl Run {
         }
         if ndp {
             responder.open_ndp()?;
-            let addresses = self.assigned.get(&index).cloned().unwrap_or_default();
-            let none = BTreeMap::new();
-            responder.set(&addresses, self.stand_ins.get(&responder.usable.name).unwrap_or(&none))?;
+            responder.set(&self.assigned.get(&index).cloned().unwrap_or_default())?;
             if let Some(socket) = &responder.ndp {
                 self.epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, u64::from(index) * 2 + 1))?;
             }
         }
         if tell {
-            for address in self.assigned.get(&index).into_iter().flatten() {
+            for address in self.assigned.get(&index).into_iter().flat_map(|assigned| &assigned.own) {
                 self.announcements.handle(Instant::now(), Input::Start((index, *address)));
             }
         }
@@ -292,28 +288,26 @@ impl Run {
         let now = Instant::now();
         for (index, responder) in &mut self.responders {
             let name = responder.usable.name.clone();
-            let here =
-                |interfaces: &Option<BTreeSet<String>>| interfaces.as_ref().is_none_or(|set| set.contains(&name));
-            let addresses: BTreeSet<IpAddr> =
-                self.wanted.iter().filter(|(_, interfaces)| here(interfaces)).map(|(address, _)| *address).collect();
+            let answers = match &self.answers {
+                Some(answers) => answers.get(index).cloned().unwrap_or_default(),
+                None => Answers { own: wanted_on(&self.wanted, &name), stand_ins: BTreeMap::new() },
+            };
             let before = self.assigned.entry(*index).or_default();
-            let none = BTreeMap::new();
-            let stand_ins = self.stand_ins.get(&name).unwrap_or(&none);
-            if *before == addresses && responder.stands_in_for(stand_ins) {
+            if *before == answers {
                 continue;
             }
-            if let Err(error) = responder.set(&addresses, stand_ins) {
+            if let Err(error) = responder.set(&answers) {
                 tracing::warn!(event = "l2", interface = name, %error, "cannot change the addresses of this interface");
                 self.failures.insert(name, error.to_string());
                 continue;
             }
-            for address in before.difference(&addresses) {
+            for address in before.own.difference(&answers.own) {
                 self.announcements.handle(now, Input::Stop((*index, *address)));
             }
-            for address in addresses.difference(before) {
+            for address in answers.own.difference(&before.own) {
                 self.announcements.handle(now, Input::Start((*index, *address)));
             }
-            *before = addresses;
+            *before = answers;
         }
     }
 
@@ -329,9 +323,13 @@ impl Run {
                 ndp: responder.ndp.is_some(),
             });
             wire.failures.extend(responder.failure.iter().map(|failure| (usable.name.clone(), failure.clone())));
-            let answered = self.assigned.get(&usable.index).into_iter().flatten();
-            for address in answered.filter(|address| usable.running && responder.answers(**address)) {
+            let none = Answers::default();
+            let assigned = self.assigned.get(&usable.index).unwrap_or(&none);
+            for address in assigned.own.iter().filter(|address| usable.running && responder.answers(**address)) {
                 wire.announced.entry(*address).or_default().push((usable.name.clone(), usable.mac));
+            }
+            for (address, mac) in assigned.stand_ins.iter().filter(|_| usable.running) {
+                wire.stand_ins.entry(*address).or_default().push((usable.name.clone(), *mac));
             }
         }
         wire.interfaces.sort_by(|a, b| a.name.cmp(&b.name));
@@ -343,4 +341,10 @@ impl Run {
             changed
         });
     }
+}
+
+/// The addresses that are wanted on the interface with this name.
+fn wanted_on(wanted: &Wanted, name: &str) -> BTreeSet<IpAddr> {
+    let here = |interfaces: &Option<BTreeSet<String>>| interfaces.as_ref().is_none_or(|set| set.contains(name));
+    wanted.iter().filter(|(_, interfaces)| here(interfaces)).map(|(address, _)| *address).collect()
 }

@@ -11,7 +11,6 @@ use ferrolb_proto::segment::frame::{self, Path};
 use ferrolb_proto::segment::{self, Input, Means, NodeId, Role, Segment, Timing};
 use ferrolb_rules::names::NodeName;
 use nix::ifaddrs::getifaddrs;
-use nix::net::if_::if_nametoindex;
 
 use super::{Candidacy, Claims, Link};
 use crate::net::raw::PacketSocket;
@@ -56,8 +55,7 @@ pub(super) struct Common {
 
 impl Machine {
     /// Opens the sockets and starts to learn.
-    pub(super) fn open(common: &Common, link: Link, saved: &Claims, now: Instant) -> io::Result<Self> {
-        let index = if_nametoindex(link.name.as_str())?;
+    pub(super) fn open(common: &Common, link: Link, index: u32, saved: &Claims, now: Instant) -> io::Result<Self> {
         let config = segment::Config {
             own: common.own,
             mac: link.mac,

@@ -1,6 +1,6 @@
 //! The loop: wait for frames, datagrams, orders, or for what is due; then let the machines speak.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd as _;
@@ -11,6 +11,7 @@ use ferrolb_proto::segment::frame::Path;
 use ferrolb_proto::segment::{Event, Input, Means, NodeId, Output, Role, Standing};
 use ferrolb_rules::names::NodeName;
 use nix::errno::Errno;
+use nix::net::if_::if_nametoindex;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use tokio::sync::watch;
 
@@ -18,7 +19,7 @@ use super::clock::BootClock;
 use super::kernel::Echo;
 use super::machine::{Common, Machine};
 use super::{Claims, Config, End, Ownership, Shared, Wish};
-use crate::drive::l2::{Orderer, StandIns, Wanted};
+use crate::drive::l2::{AnswersByInterface, Orderer};
 use crate::net::priority::{self, Regime};
 
 /// Tokens of epoll: the bell and echo replies; else the interface's index, doubled, plus one for ARP.
@@ -46,7 +47,7 @@ pub(super) struct Run {
     /// Roles have changed since they were told.
     changed: bool,
     /// To be announced once more.
-    tell: Vec<(String, IpAddr)>,
+    tell: Vec<(u32, IpAddr)>,
     /// What was published: per machine, its revision and whether it has learned.
     published: BTreeMap<u32, (u64, bool)>,
 }
@@ -187,7 +188,18 @@ impl Run {
         self.names = wish.nodes.keys().map(|name| (id(name), name.clone())).collect();
         self.names.insert(self.common.own, self.own.clone());
         self.by_address = wish.nodes.iter().map(|(name, address)| (*address, id(name))).collect();
-        let gone = |machine: &Machine| !wish.links.contains(&machine.link);
+        let mut there = BTreeMap::new();
+        for link in &wish.links {
+            match if_nametoindex(link.name.as_str()) {
+                Ok(index) => drop(there.insert(index, link)),
+                // Gone again: the next wish is without it.
+                Err(error) => {
+                    tracing::debug!(event = "segment", interface = link.name, %error, "no such interface any more");
+                }
+            }
+        }
+        // A name is no reason to begin anew; a MAC address is: it stands in our claims.
+        let gone = |machine: &Machine| there.get(&machine.index).is_none_or(|link| link.mac != machine.link.mac);
         let lost: Vec<u32> =
             self.machines.iter().filter(|(_, machine)| gone(machine)).map(|(index, _)| *index).collect();
         for index in lost {
@@ -197,11 +209,13 @@ impl Run {
                 self.changed = true;
             }
         }
-        for link in &wish.links {
-            if self.machines.values().any(|machine| machine.link == *link) {
+        for (index, link) in there {
+            if let Some(machine) = self.machines.get_mut(&index) {
+                self.changed |= machine.link != *link;
+                machine.link = link.clone();
                 continue;
             }
-            let opened = Machine::open(&self.common, link.clone(), &self.saved, now).and_then(|machine| {
+            let opened = Machine::open(&self.common, link.clone(), index, &self.saved, now).and_then(|machine| {
                 let token = u64::from(machine.index) * 2;
                 self.epoll.add(&machine.lan, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
                 self.epoll.add(&machine.arp, EpollEvent::new(EpollFlags::EPOLLIN, token + 1))?;
@@ -279,7 +293,7 @@ impl Run {
                 Output::Role { address, role } => {
                     self.changed |= machine.roles.insert(address, role) != Some(role);
                 }
-                Output::Announce(address) => self.tell.push((machine.link.name.clone(), address)),
+                Output::Announce(address) => self.tell.push((index, address)),
                 Output::Flush => machine.flush(),
                 Output::Learned => machine.learned = true,
                 Output::Done => machine.done = true,
@@ -290,23 +304,18 @@ impl Run {
 
     /// Tells layer 2 what to answer for.
     fn answer(&self) {
-        let (mut wanted, mut stand_ins) = (Wanted::new(), StandIns::new());
-        for machine in self.machines.values() {
-            let name = &machine.link.name;
+        let mut all = AnswersByInterface::new();
+        for (index, machine) in &self.machines {
+            let answers = all.entry(*index).or_default();
             for (address, role) in &machine.roles {
                 match role {
-                    Role::Owner => {
-                        let interfaces = wanted.entry(*address).or_insert_with(|| Some(BTreeSet::new()));
-                        interfaces.get_or_insert_default().insert(name.clone());
-                    }
-                    Role::StandIn { mac, .. } => {
-                        stand_ins.entry(name.clone()).or_default().insert(*address, *mac);
-                    }
+                    Role::Owner => drop(answers.own.insert(*address)),
+                    Role::StandIn { mac, .. } => drop(answers.stand_ins.insert(*address, *mac)),
                     Role::Silent => {}
                 }
             }
         }
-        self.answers.answer(wanted, stand_ins);
+        self.answers.answer(all);
     }
 
     fn publish(&mut self) {
