@@ -48,7 +48,7 @@ fn wire(l2: &L2) -> Arc<Wire> {
 }
 
 /// The client's kernel's entry for an address, after it tried to reach it.
-fn neighbour(client: &Host, address: &str) -> String {
+pub(crate) fn neighbour(client: &Host, address: &str) -> String {
     let target: IpAddr = address.parse().unwrap();
     client.run(move || {
         let any = if target.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
