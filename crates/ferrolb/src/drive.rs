@@ -4,4 +4,5 @@ pub mod answers;
 pub mod l2;
 pub mod liveness;
 pub mod membership;
+pub mod owners;
 pub mod segment;

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use ferrolb_rules::names::{NodeName, ServiceKey};
-use ferrolb_rules::plan::{Announcement, Options, Plan};
+use ferrolb_rules::plan::{Announcement, Candidates, Options, Plan};
 use ferrolb_rules::reason::{Code, Finding, Severity};
 use k8s_openapi::api::core::v1::Service;
 use tokio::sync::{mpsc, watch};
@@ -28,6 +28,7 @@ use crate::drive::answers;
 use crate::drive::l2::links::Choice;
 use crate::drive::l2::{Frames, L2, Wire};
 use crate::drive::membership::addresses_of;
+use crate::drive::owners::{self, Failover};
 use crate::k8s;
 use crate::k8s::events::Events;
 use crate::k8s::stores::Watches;
@@ -80,6 +81,8 @@ pub struct Settings {
     pub ml_secret_key_path: Option<PathBuf>,
     /// Where the last plan is kept for a restart without an API server (decision D21); none: nowhere.
     pub state_dir: Option<PathBuf>,
+    /// How addresses find another node.
+    pub failover: Failover,
     /// The only interfaces to announce on; none: all that fit.
     pub interfaces: Option<BTreeSet<String>>,
     /// The file with the expression of interfaces to leave alone (`/etc/metallb/excludel2.yaml`).
@@ -141,6 +144,10 @@ struct Speaker {
 /// What is to be announced now, and what it comes from.
 struct Outcome {
     announce: BTreeMap<IpAddr, Announcement>,
+    /// Who may announce, where nodes claim addresses; none: not known.
+    candidates: Option<BTreeMap<IpAddr, Candidates>>,
+    /// The nodes whose address is known.
+    nodes: BTreeMap<NodeName, IpAddr>,
     plan: Option<Plan>,
     services: BTreeMap<ServiceKey, Arc<Service>>,
     findings: Vec<Finding>,
@@ -170,7 +177,7 @@ impl Speaker {
         tracing::info!(op = "startup", node = %own, namespace = settings.namespace, "speaker");
         Ok(Self {
             decider: Decider::new(own.clone(), options),
-            meeting: Meeting::new(own.clone(), membership(&settings)),
+            meeting: Meeting::new(own.clone(), membership(&settings), Some(claims(&settings, &own, &l2))),
             wire: l2.wire(),
             frames: l2.frames(),
             events: Events::start(client.clone(), "metallb-speaker", Some(own.to_string())),
@@ -231,8 +238,12 @@ impl Speaker {
         self.counted = changes;
         let wire = self.wire.borrow_and_update().clone();
         let outcome = self.decide(&wire, begun);
+        let nodes = outcome.nodes.clone();
+        let claims = self.meeting.owners().follow(outcome.candidates.as_ref(), nodes, &wire);
         if self.announced.as_ref() != Some(&outcome.announce) {
-            self.l2.announce(answers::wanted(&outcome.announce));
+            if !claims {
+                self.l2.announce(answers::wanted(&outcome.announce));
+            }
             self.announced = Some(outcome.announce.clone());
         }
         self.tell(&outcome, &wire);
@@ -247,13 +258,23 @@ impl Speaker {
             let saved = self.saved.clone().filter(|_| basis == Basis::Saved).unwrap_or_default();
             let announce = match basis {
                 Basis::Saved => self.without_api(&saved, now, &mut findings),
-                _ => BTreeMap::new(),
+                _ => None,
             };
-            return Outcome { announce, plan: None, services: BTreeMap::new(), findings, ready: false };
+            return Outcome {
+                candidates: announce.as_ref().map(|announce| self.alone(announce)),
+                announce: announce.unwrap_or_default(),
+                nodes: known(&saved.nodes),
+                plan: None,
+                services: BTreeMap::new(),
+                findings,
+                ready: false,
+            };
         }
         let nodes = self.objects.nodes();
-        let (alive, problems) = self.meeting.follow(addresses_of(nodes.values()), now);
+        let addresses = addresses_of(nodes.values());
+        let (alive, problems) = self.meeting.follow(addresses.clone(), now);
         findings.extend(problems);
+        let owners = self.meeting.owners().known(nodes.keys().map(NodeName::as_str));
         let members = self.members(&alive, &nodes.keys().cloned().collect());
         let services = self.objects.services();
         let inputs = Inputs {
@@ -262,6 +283,7 @@ impl Speaker {
             services: services.clone(),
             nodes,
             members,
+            owners,
             interfaces: wire.interfaces.iter().map(|interface| interface.name.clone()).collect(),
         };
         let decision = self.decider.decide(inputs, now);
@@ -269,16 +291,35 @@ impl Speaker {
         findings.extend(decision.findings);
         let listening = alive == Alive::Listening;
         let basis = Basis::choose(true, decision.configured, self.saved.is_some(), self.started_at, now);
-        let announce = match (basis, &self.saved) {
-            (Basis::SavedAndStill, Some(saved)) if !listening => decide::still(&saved.announce(), &services),
-            _ => decision.plan.announce.clone(),
+        let (announce, candidates) = match (basis, &self.saved) {
+            (Basis::SavedAndStill, Some(saved)) if !listening => {
+                let still = decide::still(&saved.announce(), &services);
+                let alone = self.alone(&still);
+                (still, alone)
+            }
+            _ => (decision.plan.announce.clone(), decision.plan.candidates.clone()),
         };
         if basis == Basis::Plan && !listening {
             self.saved = None;
             self.start_findings.clear();
             self.save(&announce);
         }
-        Outcome { announce, plan: Some(decision.plan), services, findings, ready: !listening }
+        Outcome {
+            announce,
+            candidates: (!listening).then_some(candidates),
+            nodes: known(&addresses),
+            plan: Some(decision.plan),
+            services,
+            findings,
+            ready: !listening,
+        }
+    }
+
+    /// This node as the only candidate for what it announced: who else may is not known without an API server.
+    fn alone(&self, announce: &BTreeMap<IpAddr, Announcement>) -> BTreeMap<IpAddr, Candidates> {
+        let own: Arc<[NodeName]> = [self.own.clone()].into();
+        let candidates = |one: &Announcement| Candidates { nodes: own.clone(), interfaces: one.interfaces.clone() };
+        announce.iter().map(|(address, one)| (*address, candidates(one))).collect()
     }
 
     /// What was announced before the restart (decision D21).
@@ -287,7 +328,7 @@ impl Speaker {
         saved: &Saved,
         now: Instant,
         findings: &mut Vec<Finding>,
-    ) -> BTreeMap<IpAddr, Announcement> {
+    ) -> Option<BTreeMap<IpAddr, Announcement>> {
         let (alive, problems) = self.meeting.follow(saved.nodes.clone(), now);
         findings.extend(problems);
         let announce = saved.announce();
@@ -298,10 +339,7 @@ impl Speaker {
         );
         findings.push(Finding::new(Code::SavedPlanInForce, Severity::Warning, "API server", message));
         self.members(&alive, &saved.nodes.keys().cloned().collect());
-        if alive == Alive::Listening {
-            return BTreeMap::new();
-        }
-        announce
+        (alive != Alive::Listening).then_some(announce)
     }
 
     /// The members for the plan: nobody while still listening, so that nothing is announced.
@@ -371,6 +409,21 @@ fn membership(settings: &Settings) -> Option<meeting::Config> {
         );
     }
     Some(meeting::Config { secret: secret?, bind: settings.ml_bind_addr, port: settings.ml_bind_port })
+}
+
+fn claims(settings: &Settings, own: &NodeName, l2: &L2) -> owners::Config {
+    owners::Config {
+        own: own.clone(),
+        failover: settings.failover,
+        port: settings.ml_bind_port,
+        state_dir: settings.state_dir.clone(),
+        answers: l2.orderer(),
+    }
+}
+
+/// The nodes whose address is known.
+fn known(nodes: &BTreeMap<NodeName, Option<IpAddr>>) -> BTreeMap<NodeName, IpAddr> {
+    nodes.iter().filter_map(|(name, address)| Some((name.clone(), (*address)?))).collect()
 }
 
 /// What was saved before this start; one that cannot be read counts as none, and is said.

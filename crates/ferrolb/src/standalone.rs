@@ -25,6 +25,7 @@ use tokio::sync::watch;
 use crate::drive::answers;
 use crate::drive::l2::{L2, Wire};
 use crate::drive::membership::{self, addresses_of};
+use crate::drive::owners::{self, Failover, Owners};
 use crate::source::{self, Loaded, Loader};
 use crate::state::{PeerState, State};
 
@@ -34,7 +35,6 @@ mod group;
 mod health;
 mod interfaces;
 mod narrate;
-mod owners;
 mod peers;
 mod report;
 mod socket;
@@ -45,8 +45,6 @@ use decide::{Decider, Decision, Inputs};
 use group::Group;
 use health::HealthChecks;
 use narrate::Narrator;
-pub use owners::Failover;
-use owners::Owners;
 pub use peers::HostDocument;
 use peers::{Allocates, Peers};
 use store::{Store, StoreError};
@@ -153,7 +151,10 @@ impl Host {
         let socket = socket::StatusSocket::bind(&settings.socket)
             .with_context(|| format!("--socket {}", settings.socket.display()))?;
         let mut l2 = L2::start(settings.interfaces.clone())?;
-        let owners = Owners::start(&settings, &own, secret.as_deref(), &l2)?;
+        let owners = match &secret {
+            Some(secret) => Owners::start(claims(&settings, &own, &l2), secret).context("claiming addresses")?,
+            None => Owners::elected(own.clone()),
+        };
         // There are no metrics here: without a receiver nothing is counted, and nothing piles up.
         drop(l2.frames());
         let loader = Loader::new(settings.manifests.clone(), settings.namespace.clone(), Some(store.manifests_path()));
@@ -299,7 +300,7 @@ impl Host {
     ) {
         // Bound before it is announced, unbound after it is let go: traffic that comes finds the address.
         findings.extend(self.bound.set(decide::to_bind(decision), wire));
-        if !self.owners.follow(&decision.plan, settled, self.group.addresses(), wire) {
+        if !self.owners.follow(settled.then_some(&decision.plan.candidates), self.group.addresses(), wire) {
             self.l2.announce(answers::wanted(&decision.plan.announce));
         }
         self.health.set(&decide::checks(decision));
@@ -383,6 +384,16 @@ impl Host {
         drop(self.l2);
         self.bound.release();
         tracing::debug!(socket = %self.settings.socket.display(), "closed");
+    }
+}
+
+fn claims(settings: &Settings, own: &NodeName, l2: &L2) -> owners::Config {
+    owners::Config {
+        own: own.clone(),
+        failover: settings.failover,
+        port: settings.port,
+        state_dir: Some(settings.state_dir.clone()),
+        answers: l2.orderer(),
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::Verdict;
 use super::process::{self, Process, Shared, given, given_path, wrong_flag};
+use crate::drive::owners::Failover;
 use crate::speaker::{self, Settings};
 
 /// Interfaces to leave alone, where the ConfigMap of upstream's manifests is mounted.
@@ -41,6 +42,9 @@ pub(super) struct Args {
     #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true",
           action = clap::ArgAction::Set)]
     announce_if_all_excluded: bool,
+    /// How fast another node takes over.
+    #[arg(long, value_enum, env = "FERROLB_FAILOVER", default_value_t)]
+    failover: Failover,
     /// Announce only on this interface; repeatable.
     #[arg(long = "interface")]
     interfaces: Vec<String>,
@@ -133,6 +137,7 @@ pub(super) fn settings(args: &Args) -> anyhow::Result<Settings> {
         ml_labels: given(&args.ml_labels),
         ml_secret_key_path: given_path(&args.ml_secret_key_path),
         state_dir: given_path(&args.state_dir),
+        failover: args.failover,
         interfaces: (!args.interfaces.is_empty()).then(|| args.interfaces.iter().cloned().collect::<BTreeSet<_>>()),
         exclude_l2: PathBuf::from(EXCLUDE_L2),
     })

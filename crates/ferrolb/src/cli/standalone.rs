@@ -9,7 +9,8 @@ use tracing_subscriber::EnvFilter;
 
 use super::Verdict;
 use super::status::DEFAULT_SOCKET;
-use crate::standalone::{self, Failover, Settings};
+use crate::drive::owners::Failover;
+use crate::standalone::{self, Settings};
 
 #[derive(clap::Args)]
 pub(super) struct Args {

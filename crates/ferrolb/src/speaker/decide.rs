@@ -43,6 +43,8 @@ pub(super) struct Inputs {
     pub(super) nodes: BTreeMap<NodeName, Arc<Node>>,
     /// The live members; `None`: no membership, every Node counts.
     pub(super) members: Option<BTreeSet<NodeName>>,
+    /// Whose each address is, where nodes claim them.
+    pub(super) owners: Option<BTreeMap<IpAddr, NodeName>>,
     /// This node's interfaces that can announce.
     pub(super) interfaces: BTreeSet<String>,
 }
@@ -109,7 +111,7 @@ impl Decider {
             interfaces: BTreeMap::from([(self.own.clone(), inputs.interfaces)]),
             unhealthy: BTreeMap::new(),
             without_interface: BTreeSet::new(),
-            owners: None,
+            owners: inputs.owners,
             options: self.options.clone(),
         });
         let announced = plan.services.iter().filter(|service| service.owner.is_some() && service.code().is_none());

@@ -11,6 +11,7 @@ use ferrolb_rules::reason::{Code, Finding, Severity};
 
 use super::joining::Joining;
 use crate::drive::membership::{self, Membership, read_secret};
+use crate::drive::owners::{self, Owners};
 
 /// Between two looks for the secret, and two tries to listen.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -41,6 +42,9 @@ pub(super) struct Config {
 pub(super) struct Meeting {
     own: NodeName,
     config: Option<Config>,
+    /// How to claim addresses, until that has begun.
+    claims: Option<owners::Config>,
+    owners: Owners,
     membership: Option<Membership>,
     joining: Joining,
     /// The address of the own Node, even where its Node object is gone for a while.
@@ -50,9 +54,22 @@ pub(super) struct Meeting {
 
 impl Meeting {
     /// Nobody met yet; without a configuration nobody ever will be.
-    pub(super) fn new(own: NodeName, config: Option<Config>) -> Self {
-        let joining = Joining::new(own.clone());
-        Self { own, config, membership: None, joining, own_address: None, retry_at: None }
+    pub(super) fn new(own: NodeName, config: Option<Config>, claims: Option<owners::Config>) -> Self {
+        Self {
+            joining: Joining::new(own.clone()),
+            owners: Owners::elected(own.clone()),
+            own,
+            config,
+            claims,
+            membership: None,
+            own_address: None,
+            retry_at: None,
+        }
+    }
+
+    /// Who claims what, where there is membership.
+    pub(super) const fn owners(&mut self) -> &mut Owners {
+        &mut self.owners
     }
 
     /// Starts and informs membership, and says who is alive and what is wrong. Call it only when there is something to
@@ -67,7 +84,14 @@ impl Meeting {
         if self.membership.is_none() {
             match read_secret(&secret_file(&config.secret)) {
                 Ok(secret) => {
-                    self.membership = Some(Membership::new(self.own.clone(), secret, config.bind, config.port));
+                    if let Some(claims) = self.claims.take() {
+                        self.owners = Owners::start(claims, &secret).unwrap_or_else(|error| {
+                            tracing::error!(op = "startup", %error, "addresses cannot be claimed; the election decides");
+                            Owners::elected(self.own.clone())
+                        });
+                    }
+                    let membership = Membership::new(self.own.clone(), secret, config.bind, config.port);
+                    self.membership = Some(membership.with_segment(self.owners.port()));
                 }
                 Err(error) => {
                     self.retry_at = Some(now + RETRY_INTERVAL);
@@ -103,11 +127,15 @@ impl Meeting {
 
     /// Returns when something changed; never without membership.
     pub(super) async fn changed(&mut self) {
-        membership::changed(&mut self.membership).await;
+        tokio::select! {
+            () = membership::changed(&mut self.membership) => {}
+            () = self.owners.changed() => {}
+        }
     }
 
-    /// Says goodbye.
+    /// Says goodbye: the others stand in until this node's speaker is back (decision D18).
     pub(super) async fn leave(self) {
+        self.owners.end(true).await;
         membership::leave(self.membership).await;
     }
 }
@@ -127,7 +155,7 @@ mod tests {
 
     #[test]
     fn without_membership_every_node_counts() {
-        let mut meeting = Meeting::new(NodeName::new("a"), None);
+        let mut meeting = Meeting::new(NodeName::new("a"), None, None);
         assert_eq!(meeting.follow(nodes(&["a", "b"]), Instant::now()), (Alive::Everybody, Vec::new()));
         assert_eq!(meeting.next_deadline(), None);
     }
@@ -136,7 +164,7 @@ mod tests {
     async fn a_secret_that_comes_late_is_waited_for_and_said_with_a_code() {
         let directory = tempfile::tempdir().unwrap();
         let config = Config { secret: directory.path().to_owned(), bind: None, port: 0 };
-        let (mut meeting, now) = (Meeting::new(NodeName::new("a"), Some(config)), Instant::now());
+        let (mut meeting, now) = (Meeting::new(NodeName::new("a"), Some(config), None), Instant::now());
         let (alive, findings) = meeting.follow(nodes(&["a"]), now);
         assert_eq!((alive, findings[0].code), (Alive::Listening, Code::MembershipKeyMissing));
         assert_eq!(meeting.next_deadline(), Some(now + RETRY_INTERVAL));
@@ -150,7 +178,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("secretkey"), "a secret").unwrap();
         let config = Config { secret: directory.path().to_owned(), bind: None, port: 0 };
-        let (mut meeting, now) = (Meeting::new(NodeName::new("a"), Some(config)), Instant::now());
+        let (mut meeting, now) = (Meeting::new(NodeName::new("a"), Some(config), None), Instant::now());
         assert!(matches!(meeting.follow(nodes(&["a"]), now).0, Alive::These(_)));
         assert!(matches!(meeting.follow(nodes(&[]), now).0, Alive::These(_)));
     }

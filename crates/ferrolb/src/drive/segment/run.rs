@@ -189,7 +189,8 @@ impl Run {
         self.names.insert(self.common.own, self.own.clone());
         self.by_address = wish.nodes.iter().map(|(name, address)| (*address, id(name))).collect();
         let mut there = BTreeMap::new();
-        for link in &wish.links {
+        // A node that does not know yet what it may announce is as good as one that does not run: others stand in for it.
+        for link in wish.links.iter().filter(|_| wish.candidates.is_some()) {
             match if_nametoindex(link.name.as_str()) {
                 Ok(index) => drop(there.insert(index, link)),
                 // Gone again: the next wish is without it.
@@ -225,7 +226,7 @@ impl Run {
                 Ok(machine) => drop(self.machines.insert(machine.index, machine)),
                 // Gone again, most likely: the next wish is without it.
                 Err(error) => {
-                    tracing::warn!(event = "segment", interface = link.name, %error, "cannot watch this interface")
+                    tracing::warn!(event = "segment", interface = link.name, %error, "cannot watch this interface");
                 }
             }
         }
@@ -288,7 +289,7 @@ impl Run {
                     }
                 }
                 Output::Role { address, role: Role::Silent } => {
-                    self.changed |= machine.roles.remove(&address).is_some()
+                    self.changed |= machine.roles.remove(&address).is_some();
                 }
                 Output::Role { address, role } => {
                     self.changed |= machine.roles.insert(address, role) != Some(role);

@@ -42,6 +42,7 @@ fn inputs(resources: Resources, ip: &str) -> Inputs {
         endpoints: BTreeMap::from([(key(), vec![object(slice)])]),
         nodes: BTreeMap::from([(NodeName::new("a"), node())]),
         members: Some(BTreeSet::from([NodeName::new("a")])),
+        owners: None,
         interfaces: BTreeSet::from(["eth0".to_owned()]),
     }
 }

@@ -1,0 +1,168 @@
+//! Which node answers for an address: claimed by the nodes themselves on the LAN (`docs/l2-failover.md`), or, where that
+//! is switched off or there is no secret to claim by, elected by everybody alike. The speaker's and standalone mode's
+//! common view of [`super::segment`].
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::ValueEnum;
+use ferrolb_proto::segment::{NodeId, Timing};
+use ferrolb_rules::names::NodeName;
+use ferrolb_rules::plan::Candidates;
+use tokio::sync::watch;
+
+use super::l2::{Orderer, Wire};
+use super::segment::{self, Candidacy, Link, Ownership, Port, Segments, Wish, saved};
+
+/// How addresses find another node when theirs fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Failover {
+    /// Nodes watch one another every 70 ms and claim addresses: a dead one is replaced within 350 ms.
+    #[default]
+    Default,
+    /// Every 15 ms, for machines that are not busy: within 100 ms.
+    Fast,
+    /// Membership alone decides, as in MetalLB: within seconds.
+    Off,
+}
+
+impl Failover {
+    const fn timing(self) -> Option<Timing> {
+        match self {
+            Self::Default => Some(Timing::DEFAULT),
+            Self::Fast => Some(Timing::FAST),
+            Self::Off => None,
+        }
+    }
+}
+
+/// How to claim.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This node.
+    pub own: NodeName,
+    /// How fast.
+    pub failover: Failover,
+    /// The UDP port of all nodes.
+    pub port: u16,
+    /// Where claims are kept over a restart; none: nowhere, and the others are asked.
+    pub state_dir: Option<PathBuf>,
+    /// Who answers.
+    pub answers: Orderer,
+}
+
+/// Claims, where nodes claim.
+#[derive(Debug)]
+pub struct Owners {
+    own: NodeName,
+    claiming: Option<Claiming>,
+    /// Owners by address, as they were told last.
+    known: BTreeMap<IpAddr, NodeName>,
+}
+
+#[derive(Debug)]
+struct Claiming {
+    segments: Segments,
+    ownership: watch::Receiver<Arc<Ownership>>,
+    wish: Wish,
+}
+
+impl Owners {
+    /// Nobody claims.
+    pub const fn elected(own: NodeName) -> Self {
+        Self { own, claiming: None, known: BTreeMap::new() }
+    }
+
+    /// Starts to claim, unless it is switched off. Call it inside a tokio runtime.
+    ///
+    /// # Errors
+    /// The secret is empty, or the kernel gives no socket or no thread.
+    pub fn start(config: Config, secret: &[u8]) -> io::Result<Self> {
+        let own = config.own.clone();
+        let Some(timing) = config.failover.timing() else { return Ok(Self::elected(own)) };
+        let saved = config.state_dir.as_deref().map_or_else(|| Ok(segment::Claims::new()), saved::load);
+        let saved = saved.unwrap_or_else(|error| {
+            tracing::warn!(event = "claims", %error, "saved claims cannot be read; the other nodes are asked");
+            segment::Claims::new()
+        });
+        let segment = segment::Config { own: config.own, secret: secret.to_vec(), timing, port: config.port, saved };
+        let segments = Segments::start(segment, config.answers)?;
+        if let Some(directory) = config.state_dir {
+            tokio::spawn(saved::keep(directory, segments.ownership()));
+        }
+        let ownership = segments.ownership();
+        let claiming = Some(Claiming { segments, ownership, wish: Wish::default() });
+        Ok(Self { own, claiming, known: BTreeMap::new() })
+    }
+
+    /// What shares the socket of membership.
+    pub fn port(&self) -> Option<Port> {
+        self.claiming.as_ref().map(|claiming| claiming.segments.port())
+    }
+
+    /// Returns when something changed; never where nobody claims.
+    pub async fn changed(&mut self) {
+        if let Some(claiming) = &mut self.claiming
+            && claiming.ownership.changed().await.is_ok()
+        {
+            return;
+        }
+        std::future::pending::<()>().await;
+    }
+
+    /// Whose each address is; `None` where there is an election. Only nodes with these names are known.
+    pub fn known<'a>(&mut self, hosts: impl Iterator<Item = &'a str>) -> Option<BTreeMap<IpAddr, NodeName>> {
+        let claiming = self.claiming.as_mut()?;
+        let names = hosts.map(NodeName::new).chain([self.own.clone()]);
+        let names: BTreeMap<NodeId, NodeName> = names.map(|name| (NodeId::of(name.as_str()), name)).collect();
+        let ownership = claiming.ownership.borrow_and_update().clone();
+        let own = NodeId::of(self.own.as_str());
+        let owner = |claims: &BTreeMap<String, NodeId>| {
+            // On several LANs an address may have several owners; where we are one, that is what concerns us.
+            let mut owners = claims.values();
+            let first = if owners.any(|owner| *owner == own) { Some(&own) } else { claims.values().next() };
+            first.and_then(|owner| names.get(owner)).cloned()
+        };
+        self.known = ownership.owners.iter().filter_map(|(address, claims)| Some((*address, owner(claims)?))).collect();
+        Some(self.known.clone())
+    }
+
+    /// Whose an address is, as told last.
+    pub fn of(&self, address: &IpAddr) -> Option<&NodeName> {
+        self.known.get(address)
+    }
+
+    /// Brings claims in line with who may announce what; `None`: that is not known yet, and what was known before counts.
+    /// Returns whether claims decide what is answered.
+    pub fn follow(
+        &mut self,
+        candidates: Option<&BTreeMap<IpAddr, Candidates>>,
+        nodes: BTreeMap<NodeName, IpAddr>,
+        wire: &Wire,
+    ) -> bool {
+        let Some(claiming) = &mut self.claiming else { return false };
+        let candidacy = |one: &Candidates| Candidacy { nodes: one.nodes.clone(), interfaces: one.interfaces.clone() };
+        let candidates = candidates
+            .map(|all| all.iter().map(|(address, one)| (*address, candidacy(one))).collect())
+            .or_else(|| claiming.wish.candidates.clone());
+        let links = wire.interfaces.iter().map(|one| Link { name: one.name.clone(), mac: one.mac }).collect();
+        let wish = Wish { candidates, nodes, links };
+        if wish != claiming.wish {
+            claiming.segments.set(wish.clone());
+            claiming.wish = wish;
+        }
+        true
+    }
+
+    /// Says goodbye: that this node comes back, or that it goes.
+    pub async fn end(self, comes_back: bool) {
+        match self.claiming {
+            Some(claiming) if comes_back => claiming.segments.restart().await,
+            Some(claiming) => claiming.segments.leave().await,
+            None => {}
+        }
+    }
+}
