@@ -219,6 +219,17 @@ impl Allocator {
         !self.pools.is_empty()
     }
 
+    /// Keeps addresses from everybody else for a Service of which nothing else is known. What another Service has, or no
+    /// pool has, cannot be kept.
+    pub fn hold(&mut self, service: &ServiceKey, addresses: &[IpAddr], pool: &str) {
+        if self.allocation(service).is_none() {
+            let (labels, ports) = (BTreeMap::new(), Vec::new());
+            let (sharing_key, backend_key) = (String::new(), String::new());
+            let request = Request { key: service.clone(), labels, sharing_key, backend_key, ports };
+            let _ = self.assign(&request, addresses, &[Some(pool)]);
+        }
+    }
+
     /// Frees what a Service has. Returns it.
     pub fn release(&mut self, service: &ServiceKey) -> Option<Assigned> {
         let Allocation { assigned, .. } = self.allocations.remove(service)?;

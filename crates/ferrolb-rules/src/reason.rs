@@ -96,6 +96,8 @@ codes! {
     SecretMismatch = 14,
     /// Membership cannot listen: the address is not this host's, or the port is taken.
     MembershipDeaf = 15,
+    /// This host's manifests lack what another live host's have.
+    ManifestsDiffer = 16,
     /// The API server does not serve one of our kinds: its CRD is not installed.
     KindMissing = 20,
     /// The API server refuses what we must read or write.

@@ -34,6 +34,7 @@ mod decide;
 mod group;
 mod health;
 mod interfaces;
+mod kept;
 mod narrate;
 mod peers;
 mod report;
@@ -44,6 +45,7 @@ use bound::Bound;
 use decide::{Decider, Decision, Inputs};
 use group::Group;
 use health::HealthChecks;
+use kept::{Kept, Looked};
 use narrate::Narrator;
 pub use peers::HostDocument;
 use peers::{Allocates, Peers};
@@ -125,6 +127,7 @@ struct Host {
     unhealthy: watch::Receiver<BTreeSet<ServiceKey>>,
     group: Group,
     peers: Peers,
+    kept: Kept,
     decider: Decider,
     bound: Bound,
     narrator: Narrator,
@@ -167,6 +170,7 @@ impl Host {
         tracing::info!(event = "start", node = %own, manifests = %settings.manifests.display(), "standalone");
         Ok(Self {
             decider: Decider::new(own.clone(), options, table),
+            kept: Kept::default(),
             peers: Peers::new(own.clone(), secret.is_some(), Instant::now()),
             group: Group::new(own.clone(), secret, settings.port, owners.port()),
             wire: l2.wire(),
@@ -211,11 +215,14 @@ impl Host {
     /// Looks at everything and brings everything in line.
     fn pass(&mut self) {
         self.retry_at = None;
-        let loaded = self.manifests.borrow_and_update().clone();
+        let mut loaded = self.manifests.borrow_and_update().clone();
         let wire = self.wire.borrow_and_update().clone();
         let unhealthy = self.unhealthy.borrow_and_update().clone();
         let mut findings = loaded.findings.clone();
         findings.extend(self.start_finding.clone());
+        let Looked { objects, names, elsewhere, findings: missing } = self.keep(&loaded);
+        loaded.objects = objects;
+        findings.extend(missing);
         self.meet(&loaded, &mut findings);
         let (allocates, live) = self.roles();
         let inputs = Inputs {
@@ -224,6 +231,7 @@ impl Host {
             allocates: allocates.clone(),
             unhealthy: self.sick(&unhealthy),
             interfaces: self.able(&wire),
+            elsewhere,
             owners: self.owners.known(loaded.objects.nodes.iter().filter_map(|node| node.metadata.name.as_deref())),
             unix_seconds: unix_seconds(),
         };
@@ -238,8 +246,27 @@ impl Host {
             self.decider.restore(before);
             decision = self.decider.decide(&Inputs { allocates: Allocates::Listening, ..inputs });
         }
-        self.act(&decision, &wire, &unhealthy, live.is_some(), &mut findings);
+        let document = HostDocument {
+            table: self.decider.table().clone(),
+            announced: wire.announced.clone(),
+            unhealthy,
+            interfaces: Some(wire.interfaces.clone()),
+            stand_ins: wire.stand_ins.clone(),
+            objects: names,
+        };
+        self.act(&decision, &wire, live.is_some(), &mut findings);
+        if self.published.as_ref() != Some(&document) {
+            self.group.publish(document.emit());
+            self.published = Some(document);
+        }
         self.tell(&decision, &wire, &allocates, live.as_ref(), findings);
+    }
+
+    /// What is in force: what the files say, and what they said where another live host still has it.
+    fn keep(&mut self, loaded: &Loaded) -> Looked {
+        self.hear();
+        let others = self.peers.documents().filter(|(host, _)| self.peers.document(host).is_some());
+        self.kept.look(&loaded.objects, others.map(|(host, document)| (host, &document.objects)))
     }
 
     /// Membership: who ought to be there, who is, and what they say.
@@ -250,8 +277,7 @@ impl Host {
         if self.group.wants_retry() {
             self.retry_at = Some(Instant::now() + RETRY_INTERVAL);
         }
-        self.peers.set_alive(&self.group.alive());
-        self.peers.set_documents(self.group.documents());
+        self.hear();
         let mut learned = false;
         for (_, document) in self.peers.documents() {
             learned |= self.decider.learn(&document.table);
@@ -261,6 +287,12 @@ impl Host {
             findings.push(Finding::new(Code::StateUnusable, Severity::Error, "state", error.to_string()));
             self.retry_at = Some(Instant::now() + RETRY_INTERVAL);
         }
+    }
+
+    /// What the others say by now.
+    fn hear(&mut self) {
+        self.peers.set_alive(&self.group.alive());
+        self.peers.set_documents(self.group.documents());
     }
 
     /// Who allocates, and who is alive as far as can be told.
@@ -290,14 +322,7 @@ impl Host {
     }
 
     /// Does what was decided.
-    fn act(
-        &mut self,
-        decision: &Decision,
-        wire: &Wire,
-        unhealthy: &BTreeSet<ServiceKey>,
-        settled: bool,
-        findings: &mut Vec<Finding>,
-    ) {
+    fn act(&mut self, decision: &Decision, wire: &Wire, settled: bool, findings: &mut Vec<Finding>) {
         // Bound before it is announced, unbound after it is let go: traffic that comes finds the address.
         findings.extend(self.bound.set(decide::to_bind(decision), wire));
         if !self.owners.follow(settled.then_some(&decision.plan.candidates), self.group.addresses(), wire) {
@@ -305,17 +330,6 @@ impl Host {
         }
         self.health.set(&decide::checks(decision));
         findings.extend(interfaces::findings(&self.own, self.settings.interfaces.as_ref(), wire));
-        let document = HostDocument {
-            table: self.decider.table().clone(),
-            announced: wire.announced.clone(),
-            unhealthy: unhealthy.clone(),
-            interfaces: Some(wire.interfaces.clone()),
-            stand_ins: wire.stand_ins.clone(),
-        };
-        if self.published.as_ref() != Some(&document) {
-            self.group.publish(document.emit());
-            self.published = Some(document);
-        }
     }
 
     /// Writes the state document and the log.

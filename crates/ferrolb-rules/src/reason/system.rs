@@ -423,4 +423,30 @@ Right:
       addresses:
       - {type: InternalIP, address: 192.168.1.11}",
     },
+    Explanation {
+        code: Code::ManifestsDiffer,
+        summary: "The manifests of this host lack objects that another live host has",
+        fix: "give all hosts the same files; an object ends when the last live host has deleted it",
+        long: "\
+All hosts are to have the same manifests. This one has lost objects that others still have, or never
+had them: a copy that broke off, a directory that is not mounted, a host that is updated later than
+the others. While files are on their way to all hosts this is normal, and over in a moment.
+
+What was there stays in force here as it was last, and the addresses stay where they are, so that one
+host's files cannot take an address off all of them. Only after a restart does this host not know any
+more what the objects said; then it leaves them to the others, and changes none of their addresses.
+
+See it: the message names the objects and the hosts that have them. Compare the directories:
+`find DIR -type f -exec sha256sum {} + | sort -k2` on two hosts.
+
+What to do: bring the files to this host. To end an object, delete it on all live hosts.
+
+Wrong:
+    web1:/etc/ferrolb/manifests: pool.yaml                # the copy broke off
+    web2:/etc/ferrolb/manifests: pool.yaml web.yaml
+
+Right:
+    web1:/etc/ferrolb/manifests: pool.yaml web.yaml
+    web2:/etc/ferrolb/manifests: pool.yaml web.yaml",
+    },
 ];

@@ -22,6 +22,7 @@ use k8s_openapi::api::core::v1::{LoadBalancerIngress, LoadBalancerStatus, Node, 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
+use super::kept::Elsewhere;
 use super::peers::Allocates;
 use crate::source::Objects;
 
@@ -38,6 +39,8 @@ pub(super) struct Inputs<'a> {
     pub(super) unhealthy: BTreeMap<NodeName, BTreeSet<ServiceKey>>,
     /// The interfaces that can announce, of every live host that tells.
     pub(super) interfaces: BTreeMap<NodeName, BTreeSet<String>>,
+    /// What is missing here and other live hosts have.
+    pub(super) elsewhere: Elsewhere,
     /// Whose each address is, where hosts claim them.
     pub(super) owners: Option<BTreeMap<IpAddr, NodeName>>,
     /// Wall-clock seconds since 1970, for the age of pools that tell none.
@@ -76,6 +79,9 @@ pub(super) struct Decider {
     /// made again.
     dressed: BTreeMap<ServiceKey, Dressed>,
 }
+
+/// Assignments that stay: addresses and pool, by Service.
+type Retained = BTreeMap<ServiceKey, (Vec<IpAddr>, String)>;
 
 struct Dressed {
     raw: Arc<Service>,
@@ -126,9 +132,10 @@ impl Decider {
         let first_seen = self.ages(inputs.objects, inputs.unix_seconds);
         let (config, mut findings) = self.configure(inputs.objects, &first_seen);
         let recorded = self.dress(inputs.objects);
-        let outcomes = self.allocate(&recorded, &config);
-        let changed = inputs.allocates == Allocates::Own && self.record(&outcomes, &first_seen);
-        self.follow_table(&recorded);
+        let retained = self.retained(&recorded, &config, &inputs.elsewhere);
+        let outcomes = self.allocate(&recorded, &config, &retained);
+        let changed = inputs.allocates == Allocates::Own && self.record(&outcomes, &retained, &first_seen);
+        self.follow_table(&recorded, &retained);
         let counters = config.pools.keys().filter_map(|pool| Some((pool.clone(), self.allocator.counters(pool)?)));
         let counters = counters.collect();
         let refusals = self.refusals(&outcomes, &inputs.allocates);
@@ -200,11 +207,15 @@ impl Decider {
         &mut self,
         recorded: &BTreeMap<ServiceKey, Arc<Service>>,
         config: &Arc<Config>,
+        retained: &Retained,
     ) -> Vec<(ServiceKey, Outcome)> {
         if self.config.is_none() {
             return Vec::new();
         }
-        self.follow_table(recorded);
+        self.follow_table(recorded, retained);
+        for (key, (addresses, pool)) in retained.iter().filter(|(key, _)| !recorded.contains_key(*key)) {
+            self.allocator.hold(key, addresses, pool);
+        }
         let options = service::Options {
             load_balancer_class: self.options.load_balancer_class.clone(),
             assume_cluster_ips: true,
@@ -215,11 +226,11 @@ impl Decider {
 
     /// Makes the allocator forget what the table does not say: picks that were not ours to make, what another host
     /// decided otherwise, Services that are gone.
-    fn follow_table(&mut self, services: &BTreeMap<ServiceKey, Arc<Service>>) {
+    fn follow_table(&mut self, services: &BTreeMap<ServiceKey, Arc<Service>>, retained: &Retained) {
         let table = &self.table;
         let stray = self.allocator.allocations().filter(|(key, assigned)| {
             let entry = table.entry(key).map(|entry| &entry.addresses);
-            entry != Some(&assigned.addresses) || !services.contains_key(*key)
+            entry != Some(&assigned.addresses) || !services.contains_key(*key) && !retained.contains_key(*key)
         });
         let stray: Vec<ServiceKey> = stray.map(|(key, _)| key.clone()).collect();
         for key in stray {
@@ -227,15 +238,37 @@ impl Decider {
         }
     }
 
-    fn record(&mut self, outcomes: &[(ServiceKey, Outcome)], first_seen: &BTreeMap<String, i64>) -> bool {
+    /// The assignments that are not ours to end: of Services, and from pools, that other live hosts have and this one
+    /// lacks.
+    fn retained(
+        &self,
+        services: &BTreeMap<ServiceKey, Arc<Service>>,
+        config: &Config,
+        elsewhere: &Elsewhere,
+    ) -> Retained {
+        let lacks = |key: &ServiceKey, entry: &Entry| {
+            let service = !services.contains_key(key) && elsewhere.services.contains(key);
+            service || !config.pools.contains_key(&entry.pool) && elsewhere.pools.contains(&entry.pool)
+        };
+        let entries = self.table.entries().filter(|(key, entry)| lacks(key, entry));
+        entries.map(|(key, entry)| (key.clone(), (entry.addresses.clone(), entry.pool.clone()))).collect()
+    }
+
+    fn record(
+        &mut self,
+        outcomes: &[(ServiceKey, Outcome)],
+        retained: &Retained,
+        first_seen: &BTreeMap<String, i64>,
+    ) -> bool {
         if self.config.is_none() {
             return false;
         }
-        let assignments: BTreeMap<ServiceKey, (Vec<IpAddr>, String)> = outcomes
+        let decided = outcomes
             .iter()
             .filter_map(|(key, outcome)| Some((key.clone(), (outcome.addresses.clone(), outcome.pool.clone()?))))
-            .filter(|(_, (addresses, _))| !addresses.is_empty())
-            .collect();
+            .filter(|(_, (addresses, _))| !addresses.is_empty());
+        let mut assignments = retained.clone();
+        assignments.extend(decided);
         self.table.record(&self.own, &assignments, first_seen)
     }
 

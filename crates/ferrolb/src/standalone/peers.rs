@@ -35,6 +35,9 @@ pub struct HostDocument {
     /// What it answers for in another host's name, with the interface and the MAC address that it tells.
     #[serde(default)]
     pub stand_ins: BTreeMap<IpAddr, Vec<(String, MacAddr)>>,
+    /// The objects that its files have: `Kind/namespace/name`.
+    #[serde(default)]
+    pub objects: BTreeSet<String>,
 }
 
 impl HostDocument {

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use crate::hosts::{Host, eventually};
 use crate::l2::neighbour;
 
+mod differing;
 mod interfaces;
 
 const FERROLB: &str = env!("CARGO_BIN_EXE_ferrolb");
@@ -97,12 +98,16 @@ impl Site {
 
     /// The command line, the socket in it, and the host's own directory.
     fn command(&self, host: usize, secret: &Path) -> (Command, PathBuf, PathBuf) {
+        self.command_on(host, secret, &self.manifests())
+    }
+
+    fn command_on(&self, host: usize, secret: &Path, manifests: &Path) -> (Command, PathBuf, PathBuf) {
         let own = self.files.path().join(name_of(host));
         fs::create_dir_all(&own).unwrap();
         let socket = own.join("ferrolb.sock");
         let mut command = Command::new(FERROLB);
         command.args(["standalone", "--node-name", &name_of(host)]);
-        command.arg("--manifests").arg(self.manifests()).arg("--state-dir").arg(own.join("state"));
+        command.arg("--manifests").arg(manifests).arg("--state-dir").arg(own.join("state"));
         command.arg("--socket").arg(&socket).arg("--secret-file").arg(secret);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         (command, socket, own)

@@ -55,6 +55,11 @@ macro_rules! kinds {
                 match self { $(Self::$name(_) => Kind::$name,)+ }
             }
 
+            /// The name of its kind.
+            pub fn kind_name(&self) -> &'static str {
+                self.kind().name()
+            }
+
             /// The object's metadata.
             pub fn metadata(&self) -> &ObjectMeta {
                 match self { $(Self::$name(object) => &object.metadata,)+ }
@@ -67,6 +72,15 @@ macro_rules! kinds {
                         Arc::make_mut(object).metadata.namespace = Some(namespace.to_owned());
                     })+
                 }
+            }
+        }
+
+        impl Objects {
+            /// Every object, kind by kind.
+            pub fn all(&self) -> impl Iterator<Item = Object> {
+                let none = std::iter::empty();
+                $(let none = none.chain(self.$list.iter().cloned().map(Object::$name));)+
+                none
             }
         }
 
