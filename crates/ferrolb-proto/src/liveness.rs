@@ -24,11 +24,13 @@ use serde::{Deserialize, Serialize};
 use crate::seal::{OpenError, Seal, SealError};
 
 mod document;
+mod lives;
 #[cfg(test)]
 mod tests;
 
 pub use document::MAX_DOCUMENT;
 use document::{Documents, Message as DocumentMessage};
+use lives::{Greeting, Lives};
 
 /// Longest datagram: fits every link of 1500 bytes with room for an outer header.
 const DATAGRAM: usize = 1400;
@@ -52,7 +54,8 @@ pub struct Config {
     pub address: SocketAddr,
     /// The shared secret.
     pub secret: Vec<u8>,
-    /// Larger at every start of the same host: milliseconds since 1970 will do.
+    /// Better larger at every start of the same host: milliseconds since 1970 will do. Where it is not, because the clock
+    /// went back, the others tell, and a later one is taken.
     pub generation: u64,
     /// Random, new at every start.
     pub seed: u64,
@@ -147,6 +150,13 @@ enum Message<'a> {
     Membership(#[serde(borrow)] &'a [u8]),
     #[serde(borrow)]
     Document(DocumentMessage<'a>),
+    /// "This is who I am."
+    Greeting(#[serde(borrow)] Greeting<'a>),
+    /// "I know a generation of you that is as late, or later": with a clock that went back a host would be ignored.
+    Later {
+        name: &'a str,
+        generation: u64,
+    },
 }
 
 type Machine = Foca<Identity, PostcardCodec, SmallRng, foca::NoCustomBroadcast>;
@@ -164,6 +174,9 @@ pub struct Liveness {
     peers: BTreeMap<String, SocketAddr>,
     members: BTreeMap<String, SocketAddr>,
     documents: Documents,
+    lives: Lives,
+    /// Random, and so another one at every start.
+    life: u64,
     /// When a name was heard from an address.
     heard: BTreeMap<String, BTreeMap<SocketAddr, Instant>>,
     conflicts: BTreeMap<String, BTreeSet<SocketAddr>>,
@@ -183,6 +196,7 @@ impl Liveness {
         let mut rng = SmallRng::seed_from_u64(seed);
         let seal = Seal::new(&secret, rng.random())?;
         let foca = Foca::new(own.clone(), foca_config(), SmallRng::seed_from_u64(rng.random()), PostcardCodec);
+        let life = rng.random();
         let mut liveness = Self {
             documents: Documents::new(own.name.clone(), own.generation),
             members: BTreeMap::from([(own.name.clone(), own.address)]),
@@ -194,6 +208,8 @@ impl Liveness {
             timers: BTreeMap::new(),
             timer_count: 0,
             peers: BTreeMap::new(),
+            lives: Lives::default(),
+            life,
             heard: BTreeMap::new(),
             conflicts: BTreeMap::new(),
             join_at: now,
@@ -265,12 +281,56 @@ impl Liveness {
 
     /// Tries to meet everybody who ought to be there and is not.
     fn join(&mut self) {
+        self.greet();
         let missing = self.peers.iter().filter(|(name, _)| !self.members.contains_key(*name));
         for (name, address) in missing {
             let stranger = Identity { name: name.clone(), address: *address, generation: 0 };
             // An error would mean a datagram that is too large, and this one is small.
             let _ = self.foca.announce(stranger, &mut self.runtime);
         }
+    }
+
+    /// Tells everybody who we are: first, so that whoever knows a later generation of us says so before all else.
+    fn greet(&mut self) {
+        let (own, life) = (self.own.clone(), self.life);
+        let greeting = Message::Greeting(Greeting { name: &own.name, generation: own.generation, life });
+        let everybody: BTreeSet<SocketAddr> = self.peers.values().copied().filter(|to| *to != own.address).collect();
+        everybody.into_iter().for_each(|to| self.send(to, &greeting));
+    }
+
+    /// Answers whoever starts anew with a generation that is not new.
+    fn greeted(&mut self, now: Instant, from: SocketAddr, greeting: Greeting<'_>) {
+        self.hear(now, greeting.name, from);
+        if greeting.name == self.own.name {
+            return;
+        }
+        // Two hosts with one name would overtake each other for ever: only the same host, or the heir of a dead one.
+        if self.members.get(greeting.name).is_some_and(|at| *at != from) {
+            return;
+        }
+        let member = self.foca.iter_membership_state().find(|member| member.id().name == greeting.name);
+        let known = member.map(|member| member.id().generation).max(self.documents.generation_of(greeting.name));
+        if let Some(generation) = self.lives.greeted(from, &greeting, known) {
+            self.send(from, &Message::Later { name: greeting.name, generation });
+        }
+    }
+
+    /// Goes on under a generation that is later than the one the others know.
+    fn overtake(&mut self, now: Instant, name: &str, generation: u64) {
+        let Some(later) =
+            generation.checked_add(1).filter(|later| name == self.own.name && *later > self.own.generation)
+        else {
+            return;
+        };
+        self.set_generation(later);
+        // An error would mean a datagram that is too large, and these are small.
+        let _ = self.foca.change_identity(self.own.clone(), &mut self.runtime);
+        self.join_at = now;
+    }
+
+    fn set_generation(&mut self, generation: u64) {
+        self.own.generation = generation;
+        self.documents.set_generation(generation);
     }
 
     /// Tells everybody which document we have.
@@ -307,6 +367,8 @@ impl Liveness {
                     self.outputs.push_back(Output::Document { name, bytes });
                 }
             }
+            Ok(Message::Greeting(greeting)) => self.greeted(now, from, greeting),
+            Ok(Message::Later { name, generation }) => self.overtake(now, name, generation),
             Err(_) => self.outputs.push_back(dropped(Dropped::NotUnderstood)),
         }
     }
@@ -343,10 +405,7 @@ impl Liveness {
     /// Passes on what foca wants.
     fn drain(&mut self, now: Instant) {
         while let Some((to, bytes)) = self.runtime.to_send() {
-            if let Ok(message) = postcard::to_allocvec(&Message::Membership(&bytes)) {
-                let bytes = self.seal.seal(&message);
-                self.outputs.push_back(Output::Send { to: to.address, bytes });
-            }
+            self.send(to.address, &Message::Membership(&bytes));
         }
         while let Some((after, timer)) = self.runtime.to_schedule() {
             self.timer_count += 1;
@@ -369,6 +428,10 @@ impl Liveness {
                 self.members.insert(member.name, member.address) != Some(member.address)
             }
             OwnedNotification::MemberDown(member) => self.members.remove(&member.name).is_some(),
+            OwnedNotification::Rejoin(own) => {
+                self.set_generation(own.generation);
+                false
+            }
             _ => false,
         }
     }
@@ -378,7 +441,11 @@ impl Liveness {
     }
 
     fn send_document(&mut self, to: SocketAddr, message: &DocumentMessage<'_>) {
-        if let Ok(message) = postcard::to_allocvec(&Message::Document(message.clone())) {
+        self.send(to, &Message::Document(message.clone()));
+    }
+
+    fn send(&mut self, to: SocketAddr, message: &Message<'_>) {
+        if let Ok(message) = postcard::to_allocvec(message) {
             let bytes = self.seal.seal(&message);
             self.outputs.push_back(Output::Send { to, bytes });
         }

@@ -92,6 +92,16 @@ impl Documents {
         Self { name, generation, count: 0, own: None, have: BTreeMap::new(), fetching: BTreeMap::new() }
     }
 
+    /// The host goes on under a later generation: what it says counts for more than whatever it said before.
+    pub(super) const fn set_generation(&mut self, generation: u64) {
+        self.generation = generation;
+    }
+
+    /// The latest generation of a host that a document came from.
+    pub(super) fn generation_of(&self, name: &str) -> Option<u64> {
+        self.have.get(name).map(|(generation, _)| *generation)
+    }
+
     /// Replaces what this host says. Longer than [`MAX_DOCUMENT`] is not told; nobody would take it.
     pub(super) fn publish(&mut self, document: &[u8]) {
         if document.len() <= MAX_DOCUMENT {

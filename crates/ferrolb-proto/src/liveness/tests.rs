@@ -44,19 +44,23 @@ impl Cluster {
 
     fn boot(&mut self, number: u8, name: &str, secret: &[u8]) {
         self.generation += 1000;
+        self.boot_at(number, name, secret, self.generation + 1);
+    }
+
+    /// Starts a host whose clock shows this.
+    fn boot_at(&mut self, number: u8, name: &str, secret: &[u8], generation: u64) {
+        // Another one at every start, whatever the clock shows.
+        self.generation += 1;
         let config = Config {
             name: name.to_owned(),
             address: address(number),
             secret: secret.to_vec(),
-            generation: self.generation,
+            generation,
             seed: self.seed * 1000 + self.generation,
         };
         let mut machine = Liveness::new(config, self.network.now()).unwrap();
         machine.handle(self.network.now(), Input::Peers(&self.names));
-        machine.handle(
-            self.network.now(),
-            Input::Publish(format!("I am {name}, generation {}", self.generation).as_bytes()),
-        );
+        machine.handle(self.network.now(), Input::Publish(format!("I am {name}, generation {generation}").as_bytes()));
         let running = Running {
             machine,
             members: BTreeSet::new(),
@@ -197,6 +201,76 @@ fn a_host_that_restarts_comes_back_with_what_it_says_now() {
             cluster.all_see_all() && cluster.hosts.values().all(heard)
         });
     }
+}
+
+const NOW: u64 = 1_790_000_000_000;
+const HOUR: u64 = 3_600_000;
+
+/// Starts node 2 anew, and again, with these clocks; each time everybody meets it and hears what it says now.
+fn restarts_with_clocks(clocks: &[u64], away: Duration) {
+    for seed in SEEDS {
+        let mut cluster = Cluster::new(seed, 3);
+        cluster.until(seconds(3.0), "all see all", Cluster::all_see_all);
+        for (count, clock) in clocks.iter().enumerate() {
+            cluster.hosts.remove(&address(2));
+            cluster.run(away);
+            cluster.boot_at(2, &name(2), b"secret", *clock);
+            let says = format!("start {count}");
+            cluster.tell(2, Input::Publish(says.as_bytes()));
+            cluster.until(seconds(5.0), &format!("it is back, the clock at {clock}"), |cluster| {
+                let others = cluster.hosts.iter().filter(|(at, _)| **at != address(2));
+                let heard = |host: &Running| host.documents.get(&name(2)).is_some_and(|now| **now == *says.as_bytes());
+                cluster.all_see_all() && others.into_iter().all(|(_, host)| heard(host))
+            });
+            cluster.run(seconds(3.0));
+            assert!(cluster.all_see_all(), "seed {seed}: it stays so");
+        }
+    }
+}
+
+#[test]
+fn a_host_whose_clock_went_back_an_hour_comes_back() {
+    for away in [0.2, 5.0] {
+        restarts_with_clocks(&[NOW, NOW - HOUR, NOW - 2 * HOUR], seconds(away));
+    }
+}
+
+#[test]
+fn a_host_whose_clock_starts_in_1970_comes_back_each_time() {
+    for away in [0.2, 5.0] {
+        restarts_with_clocks(&[NOW, 0, 0, 0, 1, 0], seconds(away));
+    }
+}
+
+#[test]
+fn a_host_whose_clock_was_far_ahead_comes_back_when_it_is_right() {
+    restarts_with_clocks(&[NOW * 3, NOW, NOW + HOUR], seconds(0.5));
+}
+
+#[test]
+fn a_host_whose_clock_and_address_are_new_comes_back_once_its_former_life_is_over() {
+    for seed in SEEDS {
+        let mut cluster = Cluster::new(seed, 2);
+        cluster.hosts.remove(&address(2));
+        cluster.boot_at(2, &name(2), b"secret", NOW);
+        cluster.until(seconds(5.0), "all see all", Cluster::all_see_all);
+        cluster.hosts.remove(&address(2));
+        cluster.boot_at(3, &name(2), b"secret", NOW - HOUR);
+        cluster.until(seconds(10.0), "all see all", Cluster::all_see_all);
+    }
+}
+
+#[test]
+fn two_hosts_with_one_name_do_not_overtake_each_other() {
+    let mut cluster = Cluster::new(1, 3);
+    cluster.until(seconds(3.0), "all see all", Cluster::all_see_all);
+    cluster.boot_at(4, &name(2), b"secret", NOW);
+    cluster.until(seconds(5.0), "it is noticed", |cluster| cluster.hosts[&address(1)].conflicts == 1);
+    cluster.run(seconds(60.0));
+    assert_eq!(cluster.hosts[&address(1)].conflicts, 1);
+    let of = |number| cluster.hosts[&address(number)].machine.own.generation;
+    assert!(of(2) < NOW, "the earlier one never takes a generation later than {NOW}: {}", of(2));
+    assert_eq!(of(4), NOW, "and the later one has no need to");
 }
 
 #[test]
