@@ -91,6 +91,8 @@ pub enum Input<'a> {
     Ready(bool),
     /// Whether all loops that answer for addresses turn: a node whose responder is stuck must not look alive.
     Responding(bool),
+    /// The interface has a carrier again, or has lost it. Without one nothing is heard, and nothing follows from that.
+    Carrier(bool),
     /// The program is about to stop and may come back.
     Restart,
     /// The node is about to stop: everything is handed over first.
@@ -195,6 +197,8 @@ pub struct Segment {
     ready: bool,
     /// A loop that answers for addresses does not turn.
     stuck: bool,
+    /// There is no carrier.
+    unplugged: bool,
     /// Whom the last datagram of use was from.
     heard: Option<NodeId>,
     /// When a node was gone for us last.
@@ -230,6 +234,7 @@ impl Segment {
             phase: Phase::Learning(lesson),
             ready: false,
             stuck: false,
+            unplugged: false,
             heard: None,
             gone_at: BTreeMap::new(),
             called_at: now,
@@ -248,6 +253,7 @@ impl Segment {
             Input::KernelAnswered { node, means } => self.watch.kernel_answered(now, node, means),
             Input::Ready(ready) => self.ready = ready,
             Input::Responding(responding) => self.stuck = !responding,
+            Input::Carrier(carrier) => self.carrier(now, carrier),
             Input::Restart => self.phase = Phase::Farewell(now + FAREWELL_INTERVAL),
             Input::Leave => {
                 self.owner.drain(now, &self.watch);
@@ -266,6 +272,7 @@ impl Segment {
     /// When to call [`Self::handle_timeout`] next.
     pub fn next_deadline(&self) -> Option<Instant> {
         let phase = match &self.phase {
+            Phase::Learning(_) if self.unplugged => return None,
             Phase::Learning(lesson) => Some(lesson.ask_at.min(lesson.ends_at)),
             Phase::Farewell(at) | Phase::Leaving(at) => Some(*at),
             Phase::Serving => None,
@@ -318,6 +325,16 @@ impl Segment {
         }
     }
 
+    /// Without a carrier nobody is judged and nothing is taken or answered. With it again this was a pause: what we knew is
+    /// as old as the time without it. [Rule 8]
+    fn carrier(&mut self, now: Instant, carrier: bool) {
+        if self.unplugged == !carrier || !matches!(self.phase, Phase::Serving | Phase::Learning(_)) {
+            return;
+        }
+        self.unplugged = !carrier;
+        self.relearn(now);
+    }
+
     /// Answers for nothing until the others have said what is ours.
     fn relearn(&mut self, now: Instant) {
         self.outputs.push_back(Output::Flush);
@@ -333,6 +350,11 @@ impl Segment {
     /// Everything after an input: what is due, what follows from it, what is to be sent.
     fn turn(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Over) {
+            return;
+        }
+        if self.unplugged && matches!(self.phase, Phase::Learning(_)) {
+            self.follow(now);
+            self.expected_at = now;
             return;
         }
         self.phase_due(now);

@@ -148,7 +148,11 @@ impl Owners {
         let candidates = candidates
             .map(|all| all.iter().map(|(address, one)| (*address, candidacy(one))).collect())
             .or_else(|| claiming.wish.candidates.clone());
-        let links = wire.interfaces.iter().map(|one| Link { name: one.name.clone(), mac: one.mac }).collect();
+        let links = wire
+            .interfaces
+            .iter()
+            .map(|one| Link { name: one.name.clone(), mac: one.mac, carrier: one.carrier })
+            .collect();
         let wish = Wish { candidates, nodes, links };
         if wish != claiming.wish {
             claiming.segments.set(wish.clone());

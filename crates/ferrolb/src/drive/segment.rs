@@ -73,6 +73,8 @@ pub struct Link {
     pub name: String,
     /// Its MAC address.
     pub mac: MacAddr,
+    /// It has a carrier.
+    pub carrier: bool,
 }
 
 /// What the thread is to know; always whole.

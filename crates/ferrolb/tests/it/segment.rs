@@ -70,7 +70,7 @@ impl Lan {
             segments.set(Wish {
                 candidates: Some(BTreeMap::from([(IpAddr::V4(ADDRESS), candidacy)])),
                 nodes: (1..=size).map(|n| (name(n), IpAddr::from([192, 168, 1, n]))).collect(),
-                links: vec![Link { name: "eth0".to_owned(), mac: mac(number) }],
+                links: vec![Link { name: "eth0".to_owned(), mac: mac(number), carrier: true }],
             });
             Speaker { l2, segments }
         })

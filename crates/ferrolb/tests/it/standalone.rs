@@ -14,6 +14,7 @@ use crate::hosts::{Host, eventually};
 use crate::l2::neighbour;
 
 mod differing;
+mod flaps;
 mod interfaces;
 
 const FERROLB: &str = env!("CARGO_BIN_EXE_ferrolb");
@@ -40,7 +41,7 @@ fn service(name: &str, annotations: &str) -> String {
 struct Site {
     hosts: Vec<Host>,
     client: Host,
-    _switch: Host,
+    switch: Host,
     files: TempDir,
 }
 
@@ -58,7 +59,7 @@ impl Site {
         };
         let hosts: Vec<Host> = (0..size).map(|index| plug(11 + index)).collect();
         let client = plug(50);
-        let site = Self { hosts, client, _switch: switch, files: tempfile::tempdir().unwrap() };
+        let site = Self { hosts, client, switch, files: tempfile::tempdir().unwrap() };
         fs::create_dir(site.manifests()).unwrap();
         let node = |index: u8| {
             format!(

@@ -108,3 +108,42 @@ fn a_link_that_flaps_ends_with_one_owner_and_moves_only_what_hangs_on_it() {
         }
     }
 }
+
+#[test]
+fn a_node_whose_cable_was_out_takes_nothing_and_disturbs_nobody() {
+    for seed in 0..40 {
+        for nodes in [2, 3, 5] {
+            let mut cluster = settled(seed, nodes, Timing::DEFAULT);
+            let owners = |cluster: &Cluster| -> Vec<Number> {
+                cluster.ranked(ADDRESSES).keys().map(|address| owner_of(cluster, *address)).collect()
+            };
+            cluster.cable(0, false);
+            for address in cluster.ranked(ADDRESSES).keys() {
+                assert!(cluster.answers(*address).iter().all(|(number, _)| *number != 0), "seed {seed}: silent at once");
+            }
+            cluster.run(ms(400 + seed * 211 % 5000));
+            let before = owners(&cluster);
+            assert!(!before.contains(&0), "seed {seed}, {nodes} nodes: {before:?}");
+            let findings = after(&mut cluster, ms(3000), |cluster| cluster.cable(0, true));
+            assert_eq!(findings.longest_dual(), ms(0), "seed {seed}, {nodes} nodes: {findings:?}");
+            assert!(findings.longest_gap() <= ms(0), "seed {seed}, {nodes} nodes: {findings:?}");
+            assert_owned(&cluster);
+        }
+    }
+}
+
+#[test]
+fn a_cable_that_is_out_for_a_moment_moves_nothing() {
+    for seed in 0..20 {
+        let mut cluster = settled(seed, 3, Timing::DEFAULT);
+        let owners = |cluster: &Cluster| -> Vec<Number> {
+            cluster.ranked(ADDRESSES).keys().map(|address| owner_of(cluster, *address)).collect()
+        };
+        let before = owners(&cluster);
+        cluster.cable(0, false);
+        cluster.run(ms(seed * 7 % 140));
+        cluster.cable(0, true);
+        cluster.run(ms(3000));
+        assert_eq!(owners(&cluster), before, "seed {seed}");
+    }
+}

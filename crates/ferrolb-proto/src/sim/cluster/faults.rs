@@ -148,6 +148,17 @@ impl Cluster {
         self.call(number, Some(Input::Responding(responding)));
     }
 
+    /// Its cable is out, and it knows, or in again: nothing passes meanwhile.
+    pub fn cable(&mut self, number: Number, plugged: bool) {
+        if plugged {
+            self.cut.retain(|(from, to)| *from != number && *to != number);
+            self.record(Record::Healed);
+        } else {
+            self.cut_off(&[number]);
+        }
+        self.call(number, Some(Input::Carrier(plugged)));
+    }
+
     /// From now on everything that is sent is recorded, or nothing.
     pub fn record_frames(&mut self, records: bool) {
         self.records = records;

@@ -89,6 +89,16 @@ impl Machine {
         self.own_ip = has.iter().find_map(|address| if let IpAddr::V4(v4) = address { Some(*v4) } else { None });
     }
 
+    /// Takes another name, and the carrier as it is now. Returns whether anything changed.
+    pub(super) fn relink(&mut self, now: Instant, link: &Link) -> bool {
+        let changed = self.link != *link;
+        if self.link.carrier != link.carrier {
+            self.segment.handle(now, Input::Carrier(link.carrier));
+        }
+        self.link = link.clone();
+        changed
+    }
+
     /// Who may answer for what, and who is there.
     pub(super) fn know(
         &mut self,

@@ -212,8 +212,7 @@ impl Run {
         }
         for (index, link) in there {
             if let Some(machine) = self.machines.get_mut(&index) {
-                self.changed |= machine.link != *link;
-                machine.link = link.clone();
+                self.changed |= machine.relink(now, link);
                 continue;
             }
             let opened = Machine::open(&self.common, link.clone(), index, &self.saved, now).and_then(|machine| {
@@ -223,7 +222,10 @@ impl Run {
                 Ok(machine)
             });
             match opened {
-                Ok(machine) => drop(self.machines.insert(machine.index, machine)),
+                Ok(mut machine) => {
+                    machine.segment.handle(now, Input::Carrier(machine.link.carrier));
+                    self.machines.insert(machine.index, machine);
+                }
                 // Gone again, most likely: the next wish is without it.
                 Err(error) => {
                     tracing::warn!(event = "segment", interface = link.name, %error, "cannot watch this interface");
