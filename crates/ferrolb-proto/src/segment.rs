@@ -328,7 +328,7 @@ impl Segment {
     /// Without a carrier nobody is judged and nothing is taken or answered. With it again this was a pause: what we knew is
     /// as old as the time without it. [Rule 8]
     fn carrier(&mut self, now: Instant, carrier: bool) {
-        if self.unplugged == !carrier || !matches!(self.phase, Phase::Serving | Phase::Learning(_)) {
+        if self.unplugged != carrier || !matches!(self.phase, Phase::Serving | Phase::Learning(_)) {
             return;
         }
         self.unplugged = !carrier;

@@ -230,6 +230,16 @@ impl Claims<'_> {
         self.0?.get(&address)
     }
 
+    /// Where nobody claims an address: who would be elected and has none of the interfaces, and so says why. Nobody else
+    /// knows that (spec §6.3).
+    fn lacking(&self, ground: &Ground, judgement: &Judgement, address: IpAddr) -> Option<usize> {
+        self.0?;
+        let mut all = judgement.candidates();
+        let preference = |node: &usize| judgement.preferences.get(node).copied().unwrap_or_default();
+        all.extend(judgement.missing.keys().map(|node| (*node, preference(node))));
+        ground.elect(&all, address).filter(|node| judgement.missing.contains_key(node))
+    }
+
     /// The owner: who claims it, or who is elected.
     fn decide(&self, ground: &Ground, candidates: &[(usize, i32)], address: IpAddr) -> Option<usize> {
         match self.0 {
@@ -249,7 +259,9 @@ fn single(
 ) -> Remembered {
     let judgement = judge::judge(key, service, slices, ground);
     let (candidates, address) = (judgement.candidates(), judgement.addresses.first().copied());
-    let owner = address.and_then(|address| claims.decide(ground, &candidates, address));
+    let owner = address.and_then(|address| {
+        claims.decide(ground, &candidates, address).or_else(|| claims.lacking(ground, &judgement, address))
+    });
     let ranked = claims.0.and(address).map(|address| ground.rank(&candidates, address));
     let plan = Arc::new(ServicePlan::new(key.clone(), &judgement, owner, ground.clone()));
     Remembered { service: service.clone(), slices: slices.to_vec(), judgement, ranked, plan }

@@ -227,7 +227,8 @@ impl Speaker {
     fn next_deadline(&self) -> Option<Instant> {
         let waiting = self.saved.is_some() && !self.watches.are_synced();
         let api = waiting.then_some(self.started_at + decide::API_INTERVAL).filter(|at| *at > Instant::now());
-        api.into_iter().chain(self.meeting.next_deadline()).chain(self.decider.next_deadline()).min()
+        let narrator = self.narrator.next_deadline();
+        api.into_iter().chain(narrator).chain(self.meeting.next_deadline()).chain(self.decider.next_deadline()).min()
     }
 
     /// Looks at everything and brings everything in line.
@@ -373,7 +374,7 @@ impl Speaker {
     /// Says what is really so.
     fn tell(&mut self, outcome: &Outcome, wire: &Wire) {
         let answering = answers::answering(&outcome.announce, wire);
-        let notices = self.narrator.announcements(&self.own, &answering, outcome.plan.as_ref());
+        let notices = self.narrator.announcements(&self.own, &answering, outcome.plan.as_ref(), Instant::now());
         narrate::publish(&self.events, notices, |key| outcome.services.get(key).map(|service| &**service));
         let announced = answering.iter().map(|(key, one)| (key.clone(), one.addresses.clone())).collect();
         self.metrics.set_announced(self.own.as_str(), "layer2", &announced);

@@ -32,13 +32,11 @@ impl Lives {
         if let Some(known) = known.filter(|known| *known > greeting.generation) {
             return Some(known);
         }
-        match self.latest.get(greeting.name) {
-            Some((generation, life, at)) if (*generation, *life) != (greeting.generation, greeting.life) => {
-                if *generation > greeting.generation || (*generation == greeting.generation && *at == from) {
-                    return Some(*generation);
-                }
-            }
-            _ => {}
+        if let Some((generation, life, at)) = self.latest.get(greeting.name)
+            && (*generation, *life) != (greeting.generation, greeting.life)
+            && (*generation > greeting.generation || (*generation == greeting.generation && *at == from))
+        {
+            return Some(*generation);
         }
         self.latest.insert(greeting.name.to_owned(), (greeting.generation, greeting.life, from));
         None

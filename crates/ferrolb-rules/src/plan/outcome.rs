@@ -25,8 +25,10 @@ pub struct ServicePlan {
     code: Option<Code>,
     /// Per node of the ground, why that one does not announce it.
     nodes: Vec<Option<Code>>,
-    /// The interfaces to announce on, where the owner has none of them; where nodes claim addresses, that somebody lacks.
+    /// The interfaces to announce on, where the owner has none of them.
     missing: Option<BTreeSet<String>>,
+    /// The same, where any node has none of them.
+    lacked: Option<BTreeSet<String>>,
     ground: Arc<Ground>,
 }
 
@@ -47,10 +49,8 @@ impl ServicePlan {
             service,
             addresses: judgement.addresses.clone(),
             pool: judgement.pool.clone(),
-            missing: match ground.claims {
-                true => judgement.missing.values().next().cloned(),
-                false => owner.and_then(|owner| judgement.missing.get(&owner)).cloned(),
-            },
+            missing: owner.and_then(|owner| judgement.missing.get(&owner)).cloned(),
+            lacked: judgement.missing.values().next().cloned(),
             owner: owner_name,
             interfaces: judgement.interfaces.clone(),
             code: judgement.code.or(judgement.dark),
@@ -61,8 +61,7 @@ impl ServicePlan {
 
     /// Why nobody announces it; `None`: somebody does, as far as this node can tell.
     pub fn code(&self) -> Option<Code> {
-        let missing = self.missing.as_ref().filter(|_| !self.ground.claims);
-        self.code.or(missing.map(|_| Code::InterfaceMissing))
+        self.code.or(self.missing.as_ref().map(|_| Code::InterfaceMissing))
     }
 
     /// The same with words.
@@ -112,9 +111,9 @@ impl ServicePlan {
             items.join(", ")
         };
         let pool = self.pool.as_deref().unwrap_or_default();
-        let names: Vec<&str> = self.missing.iter().flatten().map(String::as_str).collect();
+        let names: Vec<&str> = self.lacked.iter().flatten().map(String::as_str).collect();
         let names = names.join(" or ");
-        if let (Some(owner), false, false) = (&self.owner, names.is_empty(), self.ground.claims) {
+        if let (Some(owner), Some(_)) = (&self.owner, &self.missing) {
             return format!("{owner} is elected, and none of its interfaces that can announce is {names}");
         }
         match code {

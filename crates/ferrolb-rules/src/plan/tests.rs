@@ -349,3 +349,22 @@ fn services_that_share_an_address_have_the_same_candidates() {
     let ranked: Vec<&str> = plan.candidates[&address].nodes.iter().map(NodeName::as_str).collect();
     assert_eq!(ranked, ["node-b"], "the one that can serve both");
 }
+
+#[test]
+fn where_nobody_claims_the_node_that_would_be_first_and_lacks_the_interface_says_so() {
+    let address: IpAddr = "192.168.1.240".parse().unwrap();
+    let mut snapshot = Snapshot { owners: Some(BTreeMap::new()), ..snapshot(&["interfaces: [wlan0]"]) };
+    let plan = Planner::default().plan(&snapshot);
+    let service = plan.service(&key("x")).unwrap();
+    assert_eq!(
+        (service.owner.as_ref().map(NodeName::as_str), service.code()),
+        (Some("node-a"), Some(Code::InterfaceMissing))
+    );
+    assert!(service.finding().unwrap().message.contains("wlan0"), "{}", service.finding().unwrap());
+    let ranked: Vec<&str> = plan.candidates[&address].nodes.iter().map(NodeName::as_str).collect();
+    assert_eq!(ranked, ["node-c", "node-b"], "those that may have it");
+    snapshot.owners = Some(BTreeMap::from([(address, NodeName::new("node-b"))]));
+    let plan = Planner::default().plan(&snapshot);
+    let service = plan.service(&key("x")).unwrap();
+    assert_eq!((service.owner.as_ref().map(NodeName::as_str), service.code()), (Some("node-b"), None));
+}

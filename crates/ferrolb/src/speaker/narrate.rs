@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::plan::Plan;
@@ -12,6 +13,9 @@ use k8s_openapi::api::core::v1::{ObjectReference, Service};
 use crate::drive::answers::Answering;
 use crate::findings::Said;
 use crate::k8s::events::{Event, Events};
+
+/// How long a missing interface must be missed before it is said.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Something to tell on a Service.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,8 +40,8 @@ impl Notice {
 #[derive(Debug, Default)]
 pub(super) struct Narrator {
     answered: BTreeMap<ServiceKey, BTreeSet<IpAddr>>,
-    /// The Services whose interfaces are missing here, with their addresses.
-    failed: BTreeMap<ServiceKey, Vec<IpAddr>>,
+    /// The Services whose interfaces are missing here, with their addresses, since when, and whether it was said.
+    failed: BTreeMap<ServiceKey, (Vec<IpAddr>, Instant, bool)>,
     alive: BTreeSet<NodeName>,
     findings: Said,
 }
@@ -49,6 +53,7 @@ impl Narrator {
         own: &NodeName,
         answering: &BTreeMap<ServiceKey, Answering>,
         plan: Option<&Plan>,
+        now: Instant,
     ) -> Vec<Notice> {
         let mut events = Vec::new();
         for (service, one) in answering {
@@ -67,27 +72,35 @@ impl Narrator {
         }
         self.answered = answering.iter().map(|(service, one)| (service.clone(), one.addresses.clone())).collect();
         if let Some(plan) = plan {
-            events.extend(self.failures(own, plan));
+            events.extend(self.failures(own, plan, now));
         }
         events
     }
 
-    /// Services that are this node's to announce, and it has none of their interfaces.
-    fn failures(&mut self, own: &NodeName, plan: &Plan) -> Vec<Notice> {
+    /// When something has lasted for long enough to be said.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.failed.values().filter(|(_, _, said)| !said).map(|(_, since, _)| *since + PATIENCE).min()
+    }
+
+    /// Services that are this node's to announce, and it has none of their interfaces. Where nodes claim addresses, another
+    /// one that has it needs a moment.
+    fn failures(&mut self, own: &NodeName, plan: &Plan, now: Instant) -> Vec<Notice> {
         let ours = plan.services.iter().filter(|one| one.owner.as_ref() == Some(own));
-        let failed: BTreeMap<ServiceKey, Vec<IpAddr>> = ours
-            .filter(|one| one.code() == Some(Code::InterfaceMissing))
-            .map(|one| (one.service.clone(), one.addresses.clone()))
-            .collect();
         let mut events = Vec::new();
-        for (service, ips) in failed.iter().filter(|(service, ips)| self.failed.get(*service) != Some(*ips)) {
-            for ip in ips {
+        let mut failed = BTreeMap::new();
+        for one in ours.filter(|one| one.code() == Some(Code::InterfaceMissing)) {
+            let (service, ips) = (&one.service, &one.addresses);
+            let before = self.failed.remove(service).filter(|(before, ..)| before == ips);
+            let (_, since, said) = before.unwrap_or_else(|| (Vec::new(), now, false));
+            let says = !said && now >= since + PATIENCE;
+            for ip in ips.iter().filter(|_| says) {
                 let message = format!(
                     "the interfaces specified by LB IP \"{ip}\" doesn't exist in assigned node \"{own}\" with protocol \"layer2\""
                 );
                 tracing::warn!(op = "announce", %service, %ip, code = %Code::InterfaceMissing, message);
                 events.push(Notice::failed(service, message));
             }
+            failed.insert(service.clone(), (ips.clone(), since, said || says));
         }
         self.failed = failed;
         events
@@ -138,14 +151,14 @@ mod tests {
     #[test]
     fn an_assignment_is_told_on_change_and_not_on_every_pass() {
         let own = NodeName::new("a");
-        let mut narrator = Narrator::default();
+        let (mut narrator, now) = (Narrator::default(), Instant::now());
         let one = Answering { addresses: BTreeSet::from(["10.0.0.1".parse().unwrap()]), ..Answering::default() };
         let answering = BTreeMap::from([(ServiceKey::new("default", "web"), one)]);
-        let said = narrator.announcements(&own, &answering, None);
+        let said = narrator.announcements(&own, &answering, None, now);
         let expected = "announcing from node \"a\" with protocol \"layer2\"".to_owned();
         assert_eq!(said, [Notice::assigned(&ServiceKey::new("default", "web"), expected)]);
-        assert!(narrator.announcements(&own, &answering, None).is_empty());
-        assert!(narrator.announcements(&own, &BTreeMap::new(), None).is_empty());
-        assert_eq!(narrator.announcements(&own, &answering, None).len(), 1, "back again is a change");
+        assert!(narrator.announcements(&own, &answering, None, now).is_empty());
+        assert!(narrator.announcements(&own, &BTreeMap::new(), None, now).is_empty());
+        assert_eq!(narrator.announcements(&own, &answering, None, now).len(), 1, "back again is a change");
     }
 }

@@ -119,7 +119,10 @@ fn a_node_whose_cable_was_out_takes_nothing_and_disturbs_nobody() {
             };
             cluster.cable(0, false);
             for address in cluster.ranked(ADDRESSES).keys() {
-                assert!(cluster.answers(*address).iter().all(|(number, _)| *number != 0), "seed {seed}: silent at once");
+                assert!(
+                    cluster.answers(*address).iter().all(|(number, _)| *number != 0),
+                    "seed {seed}: silent at once"
+                );
             }
             cluster.run(ms(400 + seed * 211 % 5000));
             let before = owners(&cluster);
