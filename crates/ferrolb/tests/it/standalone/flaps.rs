@@ -124,26 +124,30 @@ fn the_link_of_a_host_that_owns_nothing_comes_back_and_no_client_notices() {
 }
 
 #[test]
-fn the_owner_whose_link_comes_back_is_sent_to_again() {
+fn the_owner_whose_link_comes_back_finds_another_and_leaves_it_in_peace() {
     let (site, _processes, owner) = site();
     let mac = site.hosts[owner].mac("eth0");
     let questions = Questions::start(&site);
     site.cable(owner, "down");
     eventually("another host takes over", || !site.sends_to().is_empty() && site.sends_to() != mac);
+    let taker = site.sends_to();
     sleep(Duration::from_secs(2));
     site.cable(owner, "up");
-    eventually("the client sends to the owner again", || site.sends_to() == mac);
-    sleep(Duration::from_secs(2));
+    let end = Instant::now() + Duration::from_secs(4);
+    while Instant::now() < end {
+        assert_eq!(site.sends_to(), taker, "who took it keeps it");
+        sleep(Duration::from_millis(20));
+    }
     let (asked, lost) = questions.end();
     println!("owner: {lost} of {asked} lost");
-    assert_eq!(site.sends_to(), mac, "and goes on doing so");
-    assert_eq!(site.client.arping(VIP), [mac], "nobody else answers");
+    // A hundred questions a second: what is lost is the time until another host has taken over.
+    assert!(lost < 100, "{lost} of {asked} questions had no answer");
+    assert_eq!(site.client.arping(VIP), [taker], "nobody else answers");
 }
 
 #[test]
 fn a_network_that_was_cut_in_two_has_one_owner_again() {
     let (site, _processes, owner) = site();
-    let mac = site.hosts[owner].mac("eth0");
     let others: Vec<usize> = (0..3).filter(|host| *host != owner).collect();
     // The two that own nothing on another switch, with their carrier; the client stays with the owner.
     let switch = &site.switch;
@@ -155,11 +159,14 @@ fn a_network_that_was_cut_in_two_has_one_owner_again() {
     sleep(Duration::from_secs(6));
     let questions = Questions::start(&site);
     others.iter().for_each(|host| switch.ip(&format!("link set p{} master br0", 11 + host)));
-    eventually("one owner is left", || others.iter().all(|host| !has(*host)));
-    let settled = Instant::now();
+    // The larger half has become sure of itself; the smaller one gives way.
+    let merged = Instant::now();
+    let left = || (0..3).filter(|host| has(*host)).collect::<Vec<_>>();
+    eventually("one owner is left", || left().len() == 1);
+    let mac = site.hosts[left()[0]].mac("eth0");
     eventually("the client sends to it", || site.sends_to() == mac);
-    println!("merge: sent to the owner {:?} after it was the only one", settled.elapsed());
-    assert!(settled.elapsed() < Duration::from_millis(1500));
+    println!("merge: sent to the only owner {:?} after the merge", merged.elapsed());
+    assert!(merged.elapsed() < Duration::from_secs(3));
     sleep(Duration::from_secs(3));
     let (asked, lost) = questions.end();
     println!("merge: {lost} of {asked} lost");
