@@ -76,32 +76,6 @@ func (s *system) create(ctx context.Context, name, class string) error {
 	return err
 }
 
-// memory is what a process has in memory: all of it, what of it is the program's own file, and the most it ever was.
-type memory struct{ resident, file, peak float64 }
-
-func (m memory) String() string {
-	return fmt.Sprintf("%.1f MB (%.1f MB of it the program's file; at most %.1f MB so far)", m.resident, m.file, m.peak)
-}
-
-func memoryOf(t *testing.T, p *cluster.Process) memory {
-	t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	value := func(name string) float64 {
-		for line := range strings.SplitSeq(string(status), "\n") {
-			var kilobytes float64
-			if _, err := fmt.Sscanf(line, name+": %f kB", &kilobytes); err == nil {
-				return kilobytes / 1024
-			}
-		}
-		t.Fatalf("no %s", name)
-		return 0
-	}
-	return memory{value("VmRSS"), value("RssFile"), value("VmHWM")}
-}
-
 // spread is the 50th, 95th and 99th of a hundred, and the longest.
 func spread(took []time.Duration) string {
 	slices.Sort(took)

@@ -15,19 +15,20 @@ use ferrolb_rules::api;
 use ferrolb_rules::config::Resources;
 use ferrolb_rules::reason::Code;
 use futures::{Stream, StreamExt as _};
-use k8s_openapi::api::core::v1::{Namespace, Node, NodeCondition, NodeSpec, NodeStatus};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::api::core::v1::{Namespace, Node};
 use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, watcher};
-use kube::{Api, Client, Resource, ResourceExt as _};
+use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::malformed::Malformed;
+
+mod trim;
 
 /// Follows kinds; dropping it stops that.
 #[derive(Debug)]
@@ -241,7 +242,7 @@ where
 {
     let begin = move || watcher(api.clone(), config.clone());
     anew_when_gone(begin).backoff(Patience::new(listed)).modify(move |object: &mut K| {
-        object.managed_fields_mut().clear();
+        trim::managed_fields(object);
         trim(object);
     })
 }
@@ -399,8 +400,8 @@ impl Configuration {
             bgp_peers: watches.follow_ours(Api::namespaced(client.clone(), namespace), &malformed),
             bfd_profiles: watches.follow_ours(Api::namespaced(client.clone(), namespace), &malformed),
             communities: watches.follow_ours(Api::namespaced(client.clone(), namespace), &malformed),
-            namespaces: watches.follow(Api::all(client.clone()), watcher::Config::default(), trim_namespace),
-            nodes: watches.follow(Api::all(client.clone()), watcher::Config::default(), trim_node),
+            namespaces: watches.follow(Api::all(client.clone()), watcher::Config::default(), trim::namespace),
+            nodes: watches.follow(Api::all(client.clone()), watcher::Config::default(), trim::node),
             malformed,
         }
     }
@@ -427,31 +428,6 @@ where
     let mut objects = store.state();
     objects.sort_by(|a, b| (&a.meta().namespace, &a.meta().name).cmp(&(&b.meta().namespace, &b.meta().name)));
     objects
-}
-
-fn trim_namespace(namespace: &mut Namespace) {
-    namespace.metadata.annotations = None;
-}
-
-/// Of a Node is read: labels, whether it is cordoned, whether its network is available, and its addresses.
-fn trim_node(node: &mut Node) {
-    let metadata = std::mem::take(&mut node.metadata);
-    node.metadata = ObjectMeta {
-        name: metadata.name,
-        labels: metadata.labels,
-        uid: metadata.uid,
-        resource_version: metadata.resource_version,
-        ..ObjectMeta::default()
-    };
-    let unschedulable = node.spec.take().and_then(|spec| spec.unschedulable);
-    node.spec = unschedulable.map(|_| NodeSpec { unschedulable, ..NodeSpec::default() });
-    node.status = node.status.take().map(|status| {
-        let conditions = status.conditions.unwrap_or_default().into_iter();
-        let read = conditions.filter(|condition| condition.type_ == "NetworkUnavailable");
-        // Without its heartbeat, which is new every time.
-        let plain = read.map(|one| NodeCondition { status: one.status, type_: one.type_, ..NodeCondition::default() });
-        NodeStatus { addresses: status.addresses, conditions: Some(plain.collect()), ..NodeStatus::default() }
-    });
 }
 
 #[cfg(test)]

@@ -1,0 +1,51 @@
+//! What is kept of the objects that every process of a cluster follows.
+
+use k8s_openapi::api::core::v1::{Namespace, Node, NodeCondition, NodeSpec, NodeStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+
+/// Nobody reads them from a store. Not only emptied: a list that was read has room for four of them, 700 bytes for each
+/// object.
+pub(super) fn managed_fields(object: &mut impl Resource) {
+    object.meta_mut().managed_fields = None;
+}
+
+/// Of a Namespace is read: its name and its labels.
+pub(super) fn namespace(namespace: &mut Namespace) {
+    namespace.metadata.annotations = None;
+}
+
+/// Of a Node is read: labels, whether it is cordoned, whether its network is available, and its addresses.
+pub(super) fn node(node: &mut Node) {
+    let metadata = std::mem::take(&mut node.metadata);
+    node.metadata = ObjectMeta {
+        name: metadata.name,
+        labels: metadata.labels,
+        uid: metadata.uid,
+        resource_version: metadata.resource_version,
+        ..ObjectMeta::default()
+    };
+    let unschedulable = node.spec.take().and_then(|spec| spec.unschedulable);
+    node.spec = unschedulable.map(|_| NodeSpec { unschedulable, ..NodeSpec::default() });
+    node.status = node.status.take().map(|status| {
+        let conditions = status.conditions.unwrap_or_default().into_iter();
+        let read = conditions.filter(|condition| condition.type_ == "NetworkUnavailable");
+        // Without its heartbeat, which is new every time.
+        let plain = read.map(|one| NodeCondition { status: one.status, type_: one.type_, ..NodeCondition::default() });
+        NodeStatus { addresses: status.addresses, conditions: Some(plain.collect()), ..NodeStatus::default() }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_managed_fields_not_even_the_room_is_kept() {
+        let metadata = r#"{"name": "a", "managedFields": [{"manager": "kubectl", "operation": "Update"}]}"#;
+        let mut read = Namespace { metadata: serde_json::from_str(metadata).unwrap(), ..Namespace::default() };
+        managed_fields(&mut read);
+        let name = Some("a".to_owned());
+        assert_eq!(read.metadata, ObjectMeta { name, ..ObjectMeta::default() }, "no list rather than an empty one");
+    }
+}
