@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
 	cluster "ferrolb.io/tests/cluster"
@@ -56,6 +57,44 @@ func TestTheBooksCommandsDoWhatTheySay(t *testing.T) {
 		c.Kubectl(t, "get", "-n", namespace, "deployment/metallb-controller", "daemonset/metallb-speaker")
 	})
 }
+
+// The page of codes is the program's own list. UPDATE_SNAPSHOTS=1 writes it anew.
+func TestTheBooksPageOfCodesIsTheProgramsOwn(t *testing.T) {
+	list, err := exec.CommandContext(t.Context(), binary(t), "explain").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var page strings.Builder
+	page.WriteString("# Codes\n\nEvery code has a story, an example and a fix: `ferrolb explain CODE`, offline. This is its list.\n")
+	chapter := ""
+	for _, one := range codeLine.FindAllStringSubmatch(string(list), -1) {
+		if title := chapters[one[1][:3]]; title != chapter || title == "" {
+			if chapter = title; title == "" {
+				t.Fatalf("no chapter for %s", one[1])
+			}
+			page.WriteString("\n## " + title + "\n\n| code | name | what |\n|---|---|---|\n")
+		}
+		page.WriteString("| " + one[1] + " | " + one[2] + " | " + strings.ReplaceAll(one[3], "|", "\\|") + " |\n")
+	}
+	if codes := strings.Count(page.String(), "\n| LB"); codes < 90 || codes != strings.Count("\n"+string(list), "\nLB") {
+		t.Fatalf("%d codes of\n%s", codes, list)
+	}
+	if os.Getenv("UPDATE_SNAPSHOTS") != "" {
+		if err := os.WriteFile(bookPages+"codes.md", []byte(page.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if written, err := os.ReadFile(bookPages + "codes.md"); err != nil || string(written) != page.String() {
+		t.Errorf("codes.md is not what the program says (%v); UPDATE_SNAPSHOTS=1 scripts/cluster test -run TestTheBooksPageOfCodes writes it", err)
+	}
+}
+
+var (
+	codeLine = regexp.MustCompile(`(?m)^(LB\d{4})\s+(\w+)\s+(\S.*)$`)
+	chapters = map[string]string{
+		"LB0": "The program and what is around it", "LB1": "Services", "LB2": "Annotations", "LB3": "Values of the chart", "LB4": "Pools, advertisements, peers",
+	}
+)
 
 var typed = regexp.MustCompile("(?ms)^```(sh,run|yaml,apply)\n(.*?)^```$")
 
