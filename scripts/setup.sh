@@ -4,11 +4,12 @@
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 2; }
 
-# need COMMAND:PACKAGE ... installs the packages whose commands are missing.
+# need COMMAND:PACKAGE ... installs the packages whose commands (or files, by their whole path) are missing.
 need() {
   local missing=() pair sudo=()
   for pair in "$@"; do
-    command -v "${pair%%:*}" >/dev/null 2>&1 || [ -x "/usr/sbin/${pair%%:*}" ] || missing+=("${pair#*:}")
+    command -v "${pair%%:*}" >/dev/null 2>&1 || [ -x "/usr/sbin/${pair%%:*}" ] ||
+      [[ ${pair%%:*} == /* && -e ${pair%%:*} ]] || missing+=("${pair#*:}")
   done
   [ ${#missing[@]} -eq 0 ] && return 0
   command -v apt-get >/dev/null || die "missing: ${missing[*]}; install them with your package manager"
@@ -52,6 +53,9 @@ need_go() {
 # The versions of Helm that the chart and the cluster tests are tried with.
 # shellcheck disable=SC2034
 helm3=v3.22.0 helm4=v4.3.1
+# crane speaks to image registries, and is one where a test needs it.
+# shellcheck disable=SC2034
+crane=v0.20.7
 
 # What is built or fetched once is kept here, outside the repository.
 tool_cache=${XDG_CACHE_HOME:-$HOME/.cache}/ferrolb/bin

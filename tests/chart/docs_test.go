@@ -63,12 +63,80 @@ func TestTheBookHasEveryPageAndEveryCodeExists(t *testing.T) {
 				t.Errorf("%s: there is no %s", filepath.Base(page), code)
 			}
 		}
+		for _, include := range regexp.MustCompile(`\{\{#include ([^}]+)\}\}`).FindAllStringSubmatch(string(text), -1) {
+			if _, err := os.Stat(filepath.Join(book, include[1])); err != nil {
+				t.Errorf("%s: %v", filepath.Base(page), err)
+			}
+		}
 		for _, link := range regexp.MustCompile(`\]\(([^)#:]+)\)`).FindAllStringSubmatch(string(text), -1) {
 			if _, err := os.Stat(filepath.Join(book, link[1])); err != nil {
 				t.Errorf("%s: %v", filepath.Base(page), err)
 			}
 		}
 	}
+}
+
+var block = regexp.MustCompile("(?ms)^(?:<!-- ([^\n]*) -->\n)?```([^\n]*)\n(.*?)^```$")
+
+// Commands that the reader is told to type are either run by the tests as they stand (`sh,run`; tests/cluster/ferrolb/book_test.go), or the comment before
+// them names the test or script that does the same, or says why nothing does.
+func TestEveryCommandInTheDocumentationIsTried(t *testing.T) {
+	pages, err := filepath.Glob(book + "*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := goTests(t)
+	kinds := map[string]int{}
+	for _, page := range append(pages, root+"README.md") {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range block.FindAllStringSubmatch(string(text), -1) {
+			name, remark, language := filepath.Base(page), match[1], match[2]
+			kinds[language]++
+			switch language {
+			case "sh,run", "yaml,apply", "yaml", "diff", "text":
+			case "sh":
+				by, tried := strings.CutPrefix(remark, "tried by: ")
+				if !tried && !strings.HasPrefix(remark, "not tried as it stands: ") {
+					t.Errorf("%s: nobody says who tries these commands:\n%s", name, match[3])
+				}
+				for _, one := range strings.Split(by, ", ") {
+					if _, err := os.Stat(root + one); tried && err != nil && !tests[one] {
+						t.Errorf("%s: there is no test and no file %s", name, one)
+					}
+				}
+			default:
+				t.Errorf("%s: a block is %q, which is neither sh, yaml, diff nor text:\n%s", name, language, match[3])
+			}
+		}
+	}
+	if kinds["sh,run"] < 5 || kinds["yaml,apply"] < 1 {
+		t.Errorf("hardly anything is run: %v", kinds)
+	}
+}
+
+// goTests are the names of the tests in Go.
+func goTests(t testing.TB) map[string]bool {
+	t.Helper()
+	found := map[string]bool{}
+	for _, folder := range []string{"", root + "tests/cluster/", root + "tests/cluster/ferrolb/"} {
+		files, err := filepath.Glob(folder + "*_test.go")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, match := range regexp.MustCompile(`(?m)^func (Test\w+)`).FindAllStringSubmatch(string(text), -1) {
+				found[match[1]] = true
+			}
+		}
+	}
+	return found
 }
 
 // knownCodes are the codes that the program explains, as its source numbers them.

@@ -3,6 +3,7 @@ module ferrolb.io/tests/cluster
 go 1.26.0
 
 require (
+	ferrolb.io/tools v0.0.0
 	golang.org/x/sys v0.40.0
 	k8s.io/api v0.36.3
 	k8s.io/apimachinery v0.36.3
@@ -46,3 +47,6 @@ require (
 	sigs.k8s.io/structured-merge-diff/v6 v6.3.3 // indirect
 	sigs.k8s.io/yaml v1.6.0 // indirect
 )
+
+// Ours, from this repository.
+replace ferrolb.io/tools => ../../tools

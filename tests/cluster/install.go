@@ -2,12 +2,11 @@ package cluster
 
 import (
 	"context"
-	"debug/elf"
-	"errors"
-	"fmt"
 	"os"
 	"regexp"
 	"slices"
+
+	"ferrolb.io/tools/image"
 )
 
 // FerroLBImage is always among the names of FerroLB's image.
@@ -36,15 +35,11 @@ func (c *Cluster) LoadFerroLB(ctx context.Context, binary string, manifests ...s
 	if err != nil {
 		return err
 	}
-	if err := static(binary); err != nil {
+	made, err := image.FerroLB(map[string]string{"": binary}, names...)
+	if err != nil {
 		return err
 	}
-	image := BinaryImage(binary, "", names...)
-	// Whatever the program is called on this host.
-	image.Files, image.Entrypoint = map[string]string{"/ferrolb": binary}, []string{"/ferrolb"}
-	// The names by which upstream's start lines call the program.
-	image.Links = map[string]string{"/controller": "ferrolb", "/speaker": "ferrolb"}
-	return c.LoadImage(ctx, image)
+	return c.LoadImage(ctx, made)
 }
 
 var imageLine = regexp.MustCompile(`(?m)^\s*(?:- )?image:\s*["']?([^\s"']*ferrolb[^\s"']*)`)
@@ -79,19 +74,4 @@ func wholeName(name string) string {
 		name += ":latest"
 	}
 	return name
-}
-
-// static refuses a program that an empty image cannot run: it would end with "no such file", and nobody would guess which.
-func static(binary string) error {
-	file, err := elf.Open(binary)
-	if err != nil {
-		return fmt.Errorf("%s: %w", binary, err)
-	}
-	defer file.Close()
-	for _, part := range file.Progs {
-		if part.Type == elf.PT_INTERP {
-			return errors.New(binary + " needs a dynamic linker, which the image does not have; build it for x86_64-unknown-linux-musl")
-		}
-	}
-	return nil
 }

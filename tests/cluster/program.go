@@ -2,9 +2,11 @@ package cluster
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -34,7 +36,7 @@ func requirePrograms(pods bool) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	return fmt.Errorf("programs are missing; as root run: apt-get install %s", strings.Join(sortedKeys(missing), " "))
+	return fmt.Errorf("programs are missing; as root run: apt-get install %s", strings.Join(slices.Sorted(maps.Keys(missing)), " "))
 }
 
 // searchPath is PATH with the places of system programs, which a user's shell may lack.

@@ -1,0 +1,3 @@
+module ferrolb.io/tools
+
+go 1.26.0
