@@ -73,7 +73,7 @@ fn says_what_and_where(finding: &Finding, lines: &[usize]) {
 }
 
 fn is_sound(placed: &Placed, lines: &[usize]) {
-    let Placed { object, location } = placed;
+    let Placed { object, location, .. } = placed;
     assert!(lies_inside(location, lines), "{} at {location} is not in {lines:?}", object.title());
     let metadata = object.metadata();
     let name = metadata.name.as_deref().unwrap_or_default();

@@ -22,7 +22,7 @@ mod space;
 #[cfg(test)]
 mod tests;
 
-use pool::PoolState;
+use pool::{PoolState, Reserve};
 pub use refusal::Refusal;
 pub(crate) use refusal::quoted;
 
@@ -364,7 +364,7 @@ impl Allocator {
             return Err(Refusal::NotCompatible(pool.to_owned()));
         }
         let exhausted = |dual, family| Refusal::PoolExhausted { pool: pool.to_owned(), dual, family };
-        let (v4, v6) = self.lowest_usable(pool, request, families);
+        let (v4, v6) = self.lowest_usable(pool, request, families, Reserve::Used);
         let addresses = match families {
             Families::One(family) => vec![one(family, v4, v6).ok_or_else(|| exhausted(false, Some(family)))?],
             Families::Both => match (v4, v6) {
@@ -390,21 +390,24 @@ impl Allocator {
     pub fn allocate(&mut self, request: &Request, families: Families) -> Result<Assigned, Refusal> {
         self.release(&request.key);
         let stages = [&self.pinned, &self.automatic];
-        let chosen = stages.iter().find_map(|names| self.choose(names, request, families));
+        let chosen = stages.iter().find_map(|names| {
+            let chosen = self.choose(names, request, families, Reserve::Kept);
+            chosen.or_else(|| self.choose(names, request, families, Reserve::Used))
+        });
         let assigned = chosen.ok_or(Refusal::NoFreeAddress)?;
         self.record(request.clone(), assigned.clone());
         Ok(assigned)
     }
 
-    fn choose(&self, names: &[Arc<str>], request: &Request, families: Families) -> Option<Assigned> {
+    fn choose(&self, names: &[Arc<str>], request: &Request, needs: Families, reserve: Reserve) -> Option<Assigned> {
         let mut fallback: [Option<Assigned>; 2] = [None, None];
         for name in names {
             if !self.pools.get(&**name).is_some_and(|state| state.is_compatible(request)) {
                 continue;
             }
-            let (v4, v6) = self.lowest_usable(name, request, families);
+            let (v4, v6) = self.lowest_usable(name, request, needs, reserve);
             let assigned = |addresses: Vec<IpAddr>| Some(Assigned { pool: name.to_string(), addresses });
-            match families {
+            match needs {
                 Families::One(family) => {
                     if let Some(address) = one(family, v4, v6) {
                         return assigned(vec![address]);
@@ -416,7 +419,7 @@ impl Allocator {
                     }
                 }
             }
-            if let Families::Prefer { primary } = families {
+            if let Families::Prefer { primary } = needs {
                 for address in v4.into_iter().chain(v6) {
                     let rank = usize::from(Family::of(address) != primary);
                     if fallback[rank].is_none() {
@@ -437,7 +440,7 @@ impl Allocator {
         let Some(held) = self.allocation(&request.key).cloned() else {
             return Err(Refusal::NoFreeAddress);
         };
-        let (v4, v6) = self.lowest_usable(&held.pool, request, Families::One(family));
+        let (v4, v6) = self.lowest_usable(&held.pool, request, Families::One(family), Reserve::Used);
         let refusal = || Refusal::PoolExhausted { pool: held.pool.clone(), dual: true, family: Some(family) };
         let address = one(family, v4, v6).ok_or_else(refusal)?;
         let mut addresses = held.addresses.clone();
@@ -446,7 +449,13 @@ impl Allocator {
     }
 
     /// The lowest usable address of each needed family: free, or in use by Services it may share with.
-    fn lowest_usable(&self, pool: &str, request: &Request, families: Families) -> (Option<IpAddr>, Option<IpAddr>) {
+    fn lowest_usable(
+        &self,
+        pool: &str,
+        request: &Request,
+        families: Families,
+        reserve: Reserve,
+    ) -> (Option<IpAddr>, Option<IpAddr>) {
         let Some(state) = self.pools.get(pool) else { return (None, None) };
         let needed = |family| !matches!(families, Families::One(only) if only != family);
         let lowest = |family| {
@@ -455,7 +464,8 @@ impl Allocator {
             }
             let free = state.lowest(family);
             let shared = self.lowest_shared(pool, request, family, free);
-            shared.or(free).map(|(_, address)| address)
+            let usable = shared.or(free).map(|(_, address)| address);
+            usable.or_else(|| state.last_resort(family).filter(|_| reserve == Reserve::Used))
         };
         (lowest(Family::V4), lowest(Family::V6))
     }

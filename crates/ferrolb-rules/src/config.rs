@@ -5,6 +5,7 @@
 //! pools are no error but a soft conflict (decision D3).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Node};
@@ -17,6 +18,7 @@ use crate::reason::{Code, Finding, Severity};
 
 mod communities;
 mod l2;
+mod node_addresses;
 mod overlap;
 mod peers;
 mod pools;
@@ -40,7 +42,7 @@ pub struct Resources {
     pub communities: Vec<Arc<api::Community>>,
     /// Every Namespace known, for `namespaceSelectors`.
     pub namespaces: Vec<Arc<Namespace>>,
-    /// Every Node known, for `nodeSelectors`.
+    /// Every Node known, for `nodeSelectors` and for the addresses that are theirs.
     pub nodes: Vec<Arc<Node>>,
     /// What could not be read at all, each with its object. Errors keep the configuration from loading.
     pub malformed: Vec<Finding>,
@@ -66,6 +68,9 @@ pub struct Pool {
     pub ranges: Vec<AddressRange>,
     /// The parts that older pools hold: never handed out anew from here, though kept where already assigned (D3).
     pub conflicts: Vec<PoolConflict>,
+    /// Addresses of it that are handed out unasked only when no other is free: those of nodes, and the first of an IPv6
+    /// network, which belongs to its routers (RFC 4291, 2.6.1).
+    pub last_resort: BTreeSet<IpAddr>,
     /// Skip IPv4 addresses ending in .0 and .255.
     pub avoid_buggy_ips: bool,
     /// Whether Services get addresses from it without asking for it.
@@ -135,6 +140,7 @@ pub fn parse(resources: &Resources) -> Result<Config, Invalid> {
     let communities = communities::parse(&resources.communities, &mut report);
     let mut pools = pools::parse(&resources.pools, &resources.namespaces, &mut report);
     overlap::check(&mut pools, &mut report);
+    node_addresses::check(&resources.nodes, &mut pools, &mut report);
     let advertisements = l2::parse(&resources.l2_advertisements, &resources.nodes, &mut report);
     l2::attach(&advertisements, &mut pools, &mut report);
     report.finish().map(|findings| Config {

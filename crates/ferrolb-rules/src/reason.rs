@@ -251,6 +251,8 @@ codes! {
     OutOfRange = 4007,
     /// A pool that no advertisement selects.
     PoolNotAdvertised = 4008,
+    /// A pool has an address that is a node's own.
+    NodeAddressInPool = 4009,
     /// An advertisement names a pool that does not exist.
     AdvertisedPoolMissing = 4101,
     /// A preferred node selector that cannot be understood.

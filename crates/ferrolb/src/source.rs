@@ -14,7 +14,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 mod dir;
 
-pub use dir::{Loader, Object, Parsed, Placed, Review, Written, collect, parse, review, watch};
+pub use dir::{Loader, Object, Parsed, Placed, Places, Review, Written, collect, parse, review, watch};
 
 /// Every object in force, each kind in order of namespace and name.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -44,4 +44,6 @@ pub struct Loaded {
     pub objects: Arc<Objects>,
     /// What is wrong, skipped or worth knowing, in order of file and place.
     pub findings: Vec<Finding>,
+    /// Where the objects stand.
+    pub places: Arc<Places>,
 }

@@ -246,6 +246,7 @@ impl Host {
             self.decider.restore(before);
             decision = self.decider.decide(&Inputs { allocates: Allocates::Listening, ..inputs });
         }
+        decision.findings = decision.findings.into_iter().map(|finding| loaded.places.point(finding)).collect();
         let document = HostDocument {
             table: self.decider.table().clone(),
             announced: wire.announced.clone(),

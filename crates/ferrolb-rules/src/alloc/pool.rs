@@ -14,6 +14,15 @@ const COUNTLESS: i64 = i64::MAX;
 /// From 2^62 addresses on a range counts as countless.
 const COUNTLESS_FROM: u128 = 1 << 62;
 
+/// What becomes of a pool's [`last_resort`](crate::config::Pool::last_resort) where nothing else is free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reserve {
+    /// Another pool is asked first.
+    Kept,
+    /// It is handed out.
+    Used,
+}
+
 /// A pool with its free addresses.
 #[derive(Clone, Debug)]
 pub(super) struct PoolState {
@@ -23,6 +32,8 @@ pub(super) struct PoolState {
     by_first: BTreeMap<IpAddr, usize>,
     /// Per family the spaces that have a free address, by their place in the pool.
     open: BTreeMap<Family, BTreeSet<usize>>,
+    /// Per family the free addresses that are handed out only when nothing else is left.
+    last_resort: BTreeMap<Family, BTreeSet<(usize, IpAddr)>>,
     /// Per family how many distinct addresses Services have from here.
     assigned: BTreeMap<Family, i64>,
 }
@@ -30,20 +41,37 @@ pub(super) struct PoolState {
 impl PoolState {
     pub(super) fn new(config: Arc<Pool>) -> Self {
         let conflicts: Vec<_> = config.conflicts.iter().map(|conflict| conflict.range).collect();
-        let spaces: Vec<Space> =
+        let mut spaces: Vec<Space> =
             config.ranges.iter().map(|range| Space::new(range, config.avoid_buggy_ips, conflicts.iter())).collect();
+        let by_first: BTreeMap<IpAddr, usize> =
+            config.ranges.iter().enumerate().map(|(place, range)| (range.first(), place)).collect();
+        let mut last_resort = BTreeMap::<Family, BTreeSet<(usize, IpAddr)>>::new();
+        for address in &config.last_resort {
+            let place = by_first.range(..=*address).next_back().map(|(_, place)| *place);
+            let space = place.and_then(|place| spaces.get_mut(place)).filter(|space| space.contains(*address));
+            if let (Some(place), Some(space)) = (place, space)
+                && !space.is_held_elsewhere(*address)
+            {
+                space.take(*address);
+                last_resort.entry(Family::of(*address)).or_default().insert((place, *address));
+            }
+        }
         let mut open = BTreeMap::<Family, BTreeSet<usize>>::new();
         for (place, space) in spaces.iter().enumerate().filter(|(_, space)| !space.is_full()) {
             open.entry(space.family()).or_default().insert(place);
         }
-        let by_first = config.ranges.iter().enumerate().map(|(place, range)| (range.first(), place)).collect();
-        Self { config, spaces, by_first, open, assigned: BTreeMap::new() }
+        Self { config, spaces, by_first, open, last_resort, assigned: BTreeMap::new() }
     }
 
     /// The lowest free address of the first range that has one, and the place of that range.
     pub(super) fn lowest(&self, family: Family) -> Option<(usize, IpAddr)> {
         let place = *self.open.get(&family)?.first()?;
         Some((place, self.spaces.get(place)?.lowest()?))
+    }
+
+    /// The lowest free address of those that are better not handed out.
+    pub(super) fn last_resort(&self, family: Family) -> Option<IpAddr> {
+        self.last_resort.get(&family)?.first().map(|(_, address)| *address)
     }
 
     /// The place of the range that has the address, if it is usable from here.
@@ -60,6 +88,9 @@ impl PoolState {
     /// Takes an address out of the free ones, whoever uses it.
     pub(super) fn take(&mut self, address: IpAddr) {
         let Some(place) = self.place(address) else { return };
+        if let Some(free) = self.last_resort.get_mut(&Family::of(address)) {
+            free.remove(&(place, address));
+        }
         let space = &mut self.spaces[place];
         space.take(address);
         if space.is_full()
@@ -73,6 +104,12 @@ impl PoolState {
     pub(super) fn put_back(&mut self, address: IpAddr) {
         let Some(place) = self.place(address) else { return };
         let space = &mut self.spaces[place];
+        if self.config.last_resort.contains(&address) {
+            if !space.is_held_elsewhere(address) {
+                self.last_resort.entry(Family::of(address)).or_default().insert((place, address));
+            }
+            return;
+        }
         space.put_back(address);
         if !space.is_full() {
             self.open.entry(Family::of(address)).or_default().insert(place);

@@ -104,6 +104,23 @@ fn buggy_addresses_are_skipped_and_belong_to_nobody() {
 }
 
 #[test]
+fn what_is_better_kept_is_handed_out_last_and_kept_by_whom_it_has() {
+    let spare = |addresses: &[&str]| addresses.iter().map(|text| ip(text)).collect();
+    let first = Pool { last_resort: spare(&["10.0.0.0"]), ..pool("a", &["10.0.0.0/31"]) };
+    let mut allocator = allocator(vec![first, pool("b", &["10.0.1.0/32"])]);
+    assert_eq!(allocator.counters("a").unwrap().available_v4, 2, "it can be had, so it counts");
+    let given: Vec<_> = ["a", "b", "c"].iter().map(|name| v4(&mut allocator, &request(name)).unwrap()).collect();
+    assert_eq!(given, ["10.0.0.1", "10.0.1.0", "10.0.0.0"]);
+    allocator.release(&ServiceKey::new("default", "c"));
+    allocator.release(&ServiceKey::new("default", "b"));
+    assert_eq!(v4(&mut allocator, &request("d")).as_deref(), Ok("10.0.1.0"));
+    assert!(allocator.assign(&sharing("e", "k", 80), &[ip("10.0.0.0")], &[]).is_ok(), "who asks for it gets it");
+    assert_eq!(v4(&mut allocator, &sharing("f", "k", 81)).as_deref(), Ok("10.0.0.0"), "who shares it, too");
+    let counters = allocator.counters("a").unwrap();
+    assert_eq!((counters.total_v4, counters.assigned_v4, counters.available_v4), (2, 2, 0));
+}
+
+#[test]
 fn shared_addresses_are_counted_once() {
     let mut allocator = allocator(vec![pool("p", &["10.0.0.0/30"])]);
     assert_eq!(v4(&mut allocator, &sharing("a", "k", 80)).as_deref(), Ok("10.0.0.0"));

@@ -1,6 +1,7 @@
 //! Pools: address syntax and which Services a pool is for (spec §3.4, rules V23–V27).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Namespace;
@@ -10,7 +11,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::selector::{self, Selector};
 use super::{Pool, Report, ServiceAllocation, object, refuse_duplicates};
 use crate::api;
-use crate::range::{AddressRange, RangeError};
+use crate::range::{AddressRange, Family, RangeError};
 use crate::reason::Code;
 
 /// A pool on its way to become part of a configuration.
@@ -41,6 +42,7 @@ pub(super) fn parse(
                 name: name.clone(),
                 ranges: ranges(&pool.spec.addresses, &object, report),
                 conflicts: Vec::new(),
+                last_resort: router_anycast(&pool.spec.addresses),
                 avoid_buggy_ips: pool.spec.avoid_buggy_ips.unwrap_or(false),
                 auto_assign: pool.spec.auto_assign.unwrap_or(true),
                 service_allocation: allocation.map(|spec| service_allocation(spec, namespaces, &object, report)),
@@ -53,6 +55,14 @@ pub(super) fn parse(
         parsed.insert(name, entry);
     }
     parsed
+}
+
+/// The first address of each IPv6 network: every router on it answers there (RFC 4291, 2.6.1). A range between two
+/// addresses says nothing of a network, and one of a /127 or /128 has no such address (RFC 6164).
+fn router_anycast(addresses: &[String]) -> BTreeSet<IpAddr> {
+    let networks = addresses.iter().filter(|text| text.contains('/'));
+    let ranges = networks.filter_map(|text| AddressRange::parse(text).ok());
+    ranges.filter(|range| range.family() == Family::V6 && range.size() > 2).map(|range| range.first()).collect()
 }
 
 fn ranges(addresses: &[String], object: &str, report: &mut Report) -> Vec<AddressRange> {

@@ -207,3 +207,25 @@ fn communities_are_parsed_and_aliases_are_unique() {
     assert_eq!((twice.0[0].code, twice.0[0].object.as_str()), (Code::CommunityDuplicate, "Community/metallb-system/b"));
     assert_eq!(parse(vec![community("a", "x")]).unwrap_err().0[0].code, Code::CommunityInvalid);
 }
+
+#[test]
+fn addresses_of_nodes_and_of_routers_are_the_last_that_a_pool_hands_out() {
+    let node = |name: &str, address: &str| {
+        let yaml =
+            format!("metadata: {{name: {name}}}\nstatus: {{addresses: [{{type: InternalIP, address: {address}}}]}}");
+        std::sync::Arc::new(object::<Node>(&yaml))
+    };
+    let addresses = "[10.0.0.0/24, 10.0.9.0/31, 'fd20::/64', 'fd21::/127', 'fd22::-fd22::ff']";
+    let pool = format!("metadata: {{name: p, namespace: m}}\nspec: {{addresses: {addresses}}}");
+    let resources = Resources {
+        pools: vec![std::sync::Arc::new(object(&pool))],
+        nodes: vec![node("a", "10.0.9.1"), node("b", "10.0.0.5"), node("c", "not.an.ip"), node("d", "172.16.0.1")],
+        ..Resources::default()
+    };
+    let config = super::parse(&resources).unwrap();
+    let last: Vec<String> = config.pools["p"].last_resort.iter().map(ToString::to_string).collect();
+    assert_eq!(last, ["10.0.0.5", "10.0.9.1", "fd20::"]);
+    let finding = config.findings.iter().find(|finding| finding.code == Code::NodeAddressInPool).unwrap();
+    assert_eq!((finding.severity, finding.field.as_str()), (Severity::Warning, "spec.addresses[0]"));
+    assert!(finding.message.contains("10.0.0.5 of node b, 10.0.9.1 of node a;"), "{finding}");
+}

@@ -268,4 +268,33 @@ Right:
     metadata: {name: default-advertisement, namespace: metallb-system}
     spec: {ipAddressPools: [production-pool]}",
     },
+    Explanation {
+        code: Code::NodeAddressInPool,
+        summary: "A pool has an address that is a node's own",
+        fix: "leave the addresses of nodes out of the pool",
+        long: "\
+status.addresses of a Node names an InternalIP that lies in the pool. A Service that got it would
+take over the traffic of the node itself: SSH, kubelet, perhaps the API server.
+
+Such an address is handed out last: only when the pools have nothing else free, or to a Service that
+asks for it. A lab of one node may want exactly that; then ignore this. An address that a Service
+has already, it keeps.
+
+See it: the message names addresses and nodes. In a cluster: `kubectl get nodes -o wide`.
+
+What to do: write the pool without them.
+
+Wrong:
+    apiVersion: metallb.io/v1beta1
+    kind: IPAddressPool
+    metadata: {name: default-pool, namespace: metallb-system}
+    spec: {addresses: [192.168.1.0/24]}
+    # and a node has 192.168.1.10
+
+Right:
+    apiVersion: metallb.io/v1beta1
+    kind: IPAddressPool
+    metadata: {name: default-pool, namespace: metallb-system}
+    spec: {addresses: [192.168.1.200-192.168.1.250]}",
+    },
 ];

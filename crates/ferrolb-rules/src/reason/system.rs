@@ -124,7 +124,9 @@ Right:
         long: "\
 The program found the file and cannot read it. Either the user it runs as lacks the permission, or
 the bytes are not UTF-8, or the file is larger than a manifest can sensibly be, or it is a symbolic
-link that leads nowhere or in a circle. What was read from it before stays in force.
+link that leads nowhere or in a circle. What was read from it before stays in force. A warning of this
+code says that a file ends where it went on before, as if it were half written: for a while (a second
+between documents, a minute within a line) what it said before stays in force.
 
 See it: the message says which of these it is. `ls -lL FILE` follows links and shows permissions,
 `file FILE` shows the encoding.

@@ -96,11 +96,51 @@ impl Malformed {
                 "IPAddressPool" | "L2Advertisement" | "Community" => Severity::Error,
                 _ => Severity::Warning,
             };
-            let message = format!("it does not fit its kind: {}", invalid.error);
+            let message = format!("it does not fit its kind: {}", plain_words(&invalid.error));
             Finding::new(Code::ObjectMalformed, severity, format!("{kind}/{namespace}/{name}"), message)
         };
         why.iter().map(finding).collect()
     }
+}
+
+/// The decoder's message without the names that types have in our program.
+fn plain_words(error: &str) -> String {
+    let mut words = error.to_owned();
+    for (jargon, plain) in [
+        ("invalid type: ", "found the wrong kind of value: "),
+        ("Invalid type. Expected", "the wrong kind of value; expected"),
+        ("invalid value: ", "found a value that does not fit: "),
+        ("invalid length ", "found the wrong number of entries: "),
+        ("missing field ", "missing is "),
+        ("unknown variant ", "unknown is the word "),
+        ("unknown field ", "unknown is the field "),
+        (": sequence,", ": a list,"),
+        (": map,", ": a mapping,"),
+        (": null,", ": nothing,"),
+        ("expected a sequence", "expected a list"),
+        ("expected a map", "expected a mapping"),
+        ("boolean `", "the boolean `"),
+        ("integer `", "the number `"),
+        ("floating point `", "the number `"),
+        ("string \"", "the text \""),
+        ("expected a string", "expected text"),
+        ("expected a boolean", "expected true or false"),
+    ] {
+        words = words.replace(jargon, plain);
+    }
+    for (name, range) in [
+        ("u8", "0 to 255"),
+        ("u16", "0 to 65535"),
+        ("u32", "0 to 4294967295"),
+        ("i32", "-2147483648 to 2147483647"),
+        ("u64", "0 upwards"),
+        ("i64", "-9223372036854775808 to 9223372036854775807"),
+    ] {
+        words = words.replace(&format!("xpected {name}"), &format!("xpected a whole number from {range}"));
+    }
+    // A place in the answer of the API server helps nobody.
+    let place = words.rfind(" at line ").filter(|at| words[*at..].contains(" column "));
+    place.and_then(|at| words.get(..at)).map_or_else(|| words.clone(), str::to_owned)
 }
 
 /// Only what is read of it.
@@ -150,6 +190,23 @@ mod tests {
         // A list that does not have it any more.
         run(&malformed, vec![Event::Init, Event::InitDone]);
         assert_eq!(malformed.findings(), []);
+    }
+
+    #[test]
+    fn what_is_said_has_no_words_of_our_program() {
+        for (error, words) in [
+            (
+                "invalid type: string \"x\", expected a sequence at line 1 column 7",
+                "found the wrong kind of value: the text \"x\", expected a list",
+            ),
+            (
+                "invalid value: integer `-1`, expected u32",
+                "found a value that does not fit: the number `-1`, expected a whole number from 0 to 4294967295",
+            ),
+            ("missing field `addresses`", "missing is `addresses`"),
+        ] {
+            assert_eq!(plain_words(error), words);
+        }
     }
 
     #[test]

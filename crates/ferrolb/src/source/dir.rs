@@ -1,10 +1,14 @@
 //! A directory of manifests: which files it has, what they say, what they said when they were last good.
 
 mod document;
+mod field_rules;
+mod half;
 mod last_good;
 mod loader;
 mod names;
 mod object;
+mod places;
+mod pointed;
 mod read;
 mod repository;
 mod service_rules;
@@ -17,5 +21,6 @@ mod watch;
 pub use document::{Parsed, Placed, parse};
 pub use loader::Loader;
 pub use object::Object;
+pub use pointed::Places;
 pub use repository::{Review, Written, collect, review};
 pub use watch::watch;

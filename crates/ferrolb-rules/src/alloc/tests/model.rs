@@ -57,29 +57,31 @@ impl Model {
             Step::Allocate(request, families) => {
                 self.held.remove(&request.key);
                 let pools: Vec<Pool> = self.pools.iter().filter(|pool| pool.auto_assign).cloned().collect();
-                let found = pools.iter().find_map(|pool| self.pick(pool, request, *families));
-                let found = found.or_else(|| match families {
-                    Families::Prefer { primary } => {
-                        let other = if *primary == Family::V4 { Family::V6 } else { Family::V4 };
-                        [*primary, other].into_iter().find_map(|family| {
-                            pools.iter().find_map(|pool| self.pick(pool, request, Families::One(family)))
-                        })
-                    }
-                    _ => None,
+                let found = [Reserve::Kept, Reserve::Used].into_iter().find_map(|reserve| {
+                    let found = pools.iter().find_map(|pool| self.pick(pool, request, *families, reserve));
+                    found.or_else(|| match families {
+                        Families::Prefer { primary } => {
+                            let other = if *primary == Family::V4 { Family::V6 } else { Family::V4 };
+                            [*primary, other].into_iter().find_map(|family| {
+                                pools.iter().find_map(|pool| self.pick(pool, request, Families::One(family), reserve))
+                            })
+                        }
+                        _ => None,
+                    })
                 });
                 self.take(request, found.ok_or(Code::NoFreeAddress)?)
             }
             Step::From(name, request, families) => {
                 self.held.remove(&request.key);
                 let pool = self.pools.iter().find(|pool| pool.name == *name).cloned().ok_or(Code::UnknownPool)?;
-                let single = |family| self.pick(&pool, request, Families::One(family));
+                let single = |family| self.pick(&pool, request, Families::One(family), Reserve::Used);
                 let found = match families {
                     Families::Prefer { .. } => {
                         let all: Vec<IpAddr> =
                             [Family::V4, Family::V6].into_iter().filter_map(single).flatten().collect();
                         (!all.is_empty()).then_some(all)
                     }
-                    families => self.pick(&pool, request, *families),
+                    families => self.pick(&pool, request, *families, Reserve::Used),
                 };
                 self.take(request, found.ok_or(Code::PoolExhausted)?)
             }
@@ -118,10 +120,14 @@ impl Model {
         others().any(|other| other.ports.iter().any(|port| request.ports.contains(port))).then_some(Code::PortInUse)
     }
 
-    fn pick(&self, pool: &Pool, request: &Request, families: Families) -> Option<Vec<IpAddr>> {
+    fn pick(&self, pool: &Pool, request: &Request, families: Families, reserve: Reserve) -> Option<Vec<IpAddr>> {
         let lowest = |family: Family| {
             let ranges = pool.ranges.iter().filter(|range| range.family() == family);
-            ranges.flat_map(|range| usable(pool, range)).find(|address| self.refusal(*address, request).is_none())
+            let all: Vec<IpAddr> = ranges.flat_map(|range| usable(pool, range)).collect();
+            let usable = || all.iter().copied().filter(|address| self.refusal(*address, request).is_none());
+            let spare = |address: &IpAddr| pool.last_resort.contains(address) && self.users(*address).next().is_none();
+            let first = usable().find(|address| !spare(address));
+            first.or_else(|| usable().next().filter(|_| reserve == Reserve::Used))
         };
         match families {
             Families::One(family) => lowest(family).map(|address| vec![address]),
@@ -219,8 +225,8 @@ fn addresses() -> impl Strategy<Value = Vec<IpAddr>> {
 
 /// Up to three pools that do not overlap, cut out of 10.0.0.252–10.0.1.7 and fc00::–fc00::5.
 fn pools() -> impl Strategy<Value = Vec<Pool>> {
-    (proptest::collection::vec(0..4u8, 12), proptest::collection::vec(0..4u8, 6), 0..8u8, 0..8u8).prop_map(
-        |(owners4, owners6, auto, avoid)| {
+    (proptest::collection::vec(0..4u8, 12), proptest::collection::vec(0..4u8, 6), 0..8u8, 0..8u8, 0..32u8).prop_map(
+        |(owners4, owners6, auto, avoid, spare)| {
             let spans = |owners: &[u8], owner: u8, show: &dyn Fn(usize) -> String| -> Vec<AddressRange> {
                 let indexes = owners.iter().enumerate().filter(|(_, of)| **of == owner).map(|(index, _)| index);
                 indexes.map(|index| AddressRange::parse(&format!("{0}-{0}", show(index))).unwrap()).collect()
@@ -236,6 +242,12 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
                         ranges,
                         auto_assign: auto & (1 << owner) != 0,
                         avoid_buggy_ips: avoid & (1 << owner) != 0,
+                        last_resort: ["10.0.0.253", "10.0.1.1", "10.0.1.2", "fc00::", "fc00::3"]
+                            .iter()
+                            .zip(0..8u32)
+                            .filter(|(_, bit)| spare & (1 << bit) != 0)
+                            .map(|(text, _)| text.parse().unwrap())
+                            .collect(),
                         ..Pool::default()
                     }
                 })

@@ -3,8 +3,11 @@
 use ferrolb_rules::api;
 use ferrolb_rules::reason::{Code, Finding, Location, Severity};
 
+use super::field_rules::{self, Remark};
 use super::names::{label_fault, nearest, subdomain_fault};
 use super::object::{Kind, Object};
+use super::places;
+use super::pointed::{self, Fields};
 use super::service_rules;
 use super::tree::{self, Node, Place, Value};
 use super::typed::{Misfit, Unknown};
@@ -29,6 +32,8 @@ pub struct Placed {
     pub object: Object,
     /// Where it begins.
     pub location: Location,
+    /// The places of those of its fields that rules speak of.
+    pub(super) fields: Fields,
 }
 
 /// What one file says.
@@ -274,7 +279,7 @@ impl Reader<'_> {
                 if let Object::Service(service) = &object
                     && let Some((field, message)) = service_rules::wrong(service)
                 {
-                    let place = node.get("spec").map_or(node.place, |spec| spec.place);
+                    let place = places::of_value(&node, &field);
                     let fix = format!("correct {field}; the file is read again as soon as it changes");
                     let finding = Finding::new(Code::ManifestInvalid, Severity::Error, title, message);
                     self.push(finding.at_field(field).with_fix(fix), place);
@@ -284,8 +289,10 @@ impl Reader<'_> {
                     object.set_namespace(self.namespaces.of_unnamed(kind));
                 }
                 self.warn_of_lone_slice(&object, place);
+                self.warn_of_values(&object, &node);
                 let location = self.location(place);
-                self.parsed.objects.push(Placed { object, location });
+                let fields = pointed::fields(kind, &node);
+                self.parsed.objects.push(Placed { object, location, fields });
             }
         }
     }
@@ -342,6 +349,14 @@ impl Reader<'_> {
         let finding = Finding::new(Code::ManifestInvalid, Severity::Error, title, message);
         self.push(finding.at_field(format!("metadata.{field}")), place_of(field));
         false
+    }
+
+    fn warn_of_values(&mut self, object: &Object, node: &Node) {
+        for Remark { field, message, fix } in field_rules::remarks(object) {
+            let place = places::of_value(node, &field);
+            let finding = Finding::new(Code::ManifestInvalid, Severity::Warning, object.title(), message);
+            self.push(finding.at_field(field).with_fix(fix), place);
+        }
     }
 
     fn warn_of_lone_slice(&mut self, object: &Object, place: Place) {

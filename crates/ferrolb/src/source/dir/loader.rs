@@ -6,12 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use ferrolb_rules::reason::{Code, Finding, Location, Severity};
 
 use super::document::{Parsed, Placed, parse};
+use super::half::{self, Cut};
 use super::last_good::{Store, Texts};
 use super::object::{Object, ObjectKey};
+use super::pointed::Places;
 use super::read::{self, Bytes, Fault, Listing};
 use crate::source::{Loaded, Objects};
 
@@ -25,6 +28,7 @@ pub struct Loader {
     files: BTreeMap<PathBuf, Manifest>,
     in_force: HashMap<ObjectKey, Object>,
     objects: Arc<Objects>,
+    places: Arc<Places>,
     directories: BTreeSet<PathBuf>,
 }
 
@@ -37,6 +41,16 @@ struct Manifest {
     broken: Option<Content>,
     /// Why it cannot be read now.
     unreadable: Option<Fault>,
+    /// What it says now, where that looks half written.
+    held: Option<Held>,
+}
+
+/// A content that looks half written, and until when it is waited for the rest.
+#[derive(Debug)]
+struct Held {
+    content: Content,
+    cut: Cut,
+    until: Option<Instant>,
 }
 
 /// A file's bytes and what they say.
@@ -59,12 +73,22 @@ impl Loader {
             files: BTreeMap::new(),
             in_force: HashMap::new(),
             objects: Arc::default(),
+            places: Arc::default(),
             directories: BTreeSet::new(),
         }
     }
 
     /// Reads the directory as it is now.
     pub fn load(&mut self) -> Loaded {
+        self.load_at(Instant::now())
+    }
+
+    /// When a file that looks half written is to be taken as it is, at the soonest.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.files.values().filter_map(|manifest| manifest.held.as_ref()?.until).min()
+    }
+
+    pub(super) fn load_at(&mut self, now: Instant) -> Loaded {
         if !self.restored {
             self.restored = true;
             self.restore();
@@ -72,7 +96,7 @@ impl Loader {
         let mut listing = read::list(&self.directory);
         self.files.retain(|path, _| listing.files.contains(path) || listing.may_have(path));
         for path in &listing.files {
-            self.refresh(path);
+            self.refresh(path, now);
         }
         let mut findings = std::mem::take(&mut listing.findings);
         findings.extend(self.files.iter().flat_map(|(path, manifest)| manifest.findings(path)));
@@ -83,7 +107,7 @@ impl Loader {
             findings.extend(store.save(texts));
         }
         self.directories = self.directories_of(listing);
-        Loaded { objects: Arc::clone(&self.objects), findings }
+        Loaded { objects: Arc::clone(&self.objects), findings, places: Arc::clone(&self.places) }
     }
 
     /// The directory of manifests.
@@ -109,7 +133,7 @@ impl Loader {
         }
     }
 
-    fn refresh(&mut self, path: &Path) {
+    fn refresh(&mut self, path: &Path, now: Instant) {
         match read::bytes(path) {
             Bytes::Gone => {
                 self.files.remove(path);
@@ -124,9 +148,13 @@ impl Loader {
                         Some(Fault::new("it has become empty", "write it again, or delete it to remove its objects"));
                 } else if manifest.good.as_ref().is_some_and(|good| good.bytes == bytes) {
                     manifest.broken = None;
+                    manifest.held = None;
+                } else if manifest.held.as_ref().is_some_and(|held| held.content.bytes == bytes) {
+                    manifest.broken = None;
+                    manifest.take_if_due(now);
                 } else if manifest.broken.as_ref().is_none_or(|broken| broken.bytes != bytes) {
                     let parsed = parse(&path.to_string_lossy(), &bytes, &self.namespace);
-                    manifest.take(Content { bytes, parsed });
+                    manifest.take(Content { bytes, parsed }, now);
                 }
             }
         }
@@ -135,20 +163,25 @@ impl Loader {
     /// Puts the objects of all files together, and says which are defined twice.
     fn assemble(&mut self) -> Vec<Finding> {
         let mut findings = Vec::new();
+        let mut places = Places::default();
         let mut chosen: BTreeMap<ObjectKey, (Object, &Location)> = BTreeMap::new();
         let contents = self.files.values().filter_map(|manifest| manifest.good.as_ref());
-        for Placed { object, location } in contents.flat_map(|content| &content.parsed.objects) {
+        for Placed { object, location, fields } in contents.flat_map(|content| &content.parsed.objects) {
             let key = object.key();
             if let Some((_, first)) = chosen.get(&key) {
                 findings.push(duplicate(object, first, location));
                 continue;
             }
             let kept = self.in_force.get(&key).filter(|before| *before == object).unwrap_or(object);
+            places.insert(kept.title(), location, fields);
             chosen.insert(key, (kept.clone(), location));
         }
         let objects: Objects = chosen.values().map(|(object, _)| object.clone()).collect();
         let in_force = chosen.into_iter().map(|(key, (object, _))| (key, object)).collect();
         self.in_force = in_force;
+        if *self.places != places {
+            self.places = Arc::new(places);
+        }
         if *self.objects != objects {
             self.objects = Arc::new(objects);
         }
@@ -170,12 +203,22 @@ impl Loader {
 }
 
 impl Manifest {
-    fn take(&mut self, content: Content) {
-        if content.parsed.is_good() {
-            self.good = Some(content);
-            self.broken = None;
-        } else {
+    fn take(&mut self, content: Content, now: Instant) {
+        self.held = None;
+        if !content.parsed.is_good() {
             self.broken = Some(content);
+            return;
+        }
+        self.broken = None;
+        match self.good.as_ref().and_then(|good| good.cut_off_in(&content)) {
+            Some(cut) => self.held = Some(Held { content, cut, until: cut.patience().map(|span| now + span) }),
+            None => self.good = Some(content),
+        }
+    }
+
+    fn take_if_due(&mut self, now: Instant) {
+        if let Some(held) = self.held.take_if(|held| held.until.is_some_and(|until| until <= now)) {
+            self.good = Some(held.content);
         }
     }
 
@@ -199,12 +242,46 @@ impl Manifest {
             );
             return vec![finding.with_fix(*fix).at(Location { file, line: 1, column: 1 })];
         }
+        if let Some(held) = &self.held {
+            return vec![held.finding(path)];
+        }
         let Some(content) = self.broken.as_ref().or(self.good.as_ref()) else { return Vec::new() };
         let mut findings = content.parsed.findings.clone();
         for finding in findings.iter_mut().filter(|finding| finding.severity == Severity::Error) {
             finding.message = format!("{}; {consequence}", finding.message);
         }
         findings
+    }
+}
+
+impl Content {
+    fn cut_off_in(&self, new: &Self) -> Option<Cut> {
+        let text = |content: &Self| String::from_utf8_lossy(&content.bytes).into_owned();
+        half::cut((&text(self), &self.parsed), (&text(new), &new.parsed))
+    }
+}
+
+impl Held {
+    fn finding(&self, path: &Path) -> Finding {
+        let file = path.display().to_string();
+        let text = String::from_utf8_lossy(&self.content.bytes);
+        let line = u32::try_from(text.lines().count()).unwrap_or(u32::MAX).max(1);
+        let (until, fix) = match self.cut.patience() {
+            Some(span) => (
+                format!("; if nothing comes for {} s, it counts as it is", span.as_secs()),
+                "write the whole file; if this is the whole file, just wait",
+            ),
+            None => (String::new(), "write the whole file, or delete it to remove its objects"),
+        };
+        let message = format!(
+            "the file ends here, {}, and went on before, as if it were half written; what it said before stays in force{until}",
+            self.cut.place()
+        );
+        Finding::new(Code::ManifestUnreadable, Severity::Warning, file.as_str(), message).with_fix(fix).at(Location {
+            file,
+            line,
+            column: 1,
+        })
     }
 }
 

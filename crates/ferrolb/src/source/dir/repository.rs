@@ -19,12 +19,12 @@ use ferrolb_rules::reason::{Code, Finding, Location, Severity};
 
 use super::document::{self, Namespaces, Placed};
 use super::object::Object;
+use super::places;
 use super::read::{self, Bytes};
 use super::tree::{self, Node};
 use crate::source::Objects;
 
 mod gitops;
-mod places;
 mod remarks;
 #[cfg(test)]
 mod tests;
@@ -254,7 +254,7 @@ fn homeless(file: &str, node: &Node, namespace: &str) -> Option<Finding> {
 fn assemble(placed: &[(usize, Placed)]) -> (Objects, Vec<Finding>) {
     let mut findings = Vec::new();
     let mut chosen = BTreeMap::new();
-    for (_, Placed { object, location }) in placed {
+    for (_, Placed { object, location, .. }) in placed {
         if let Some((_, first)) = chosen.get(&object.key()) {
             if object.kind().is_ours() {
                 let message =
@@ -323,7 +323,7 @@ struct Index<'a> {
 impl<'a> Index<'a> {
     fn new(files: &'a [Written], documents: &'a [Document], placed: &[(usize, Placed)]) -> Self {
         let mut index = BTreeMap::new();
-        for (file, Placed { object, location }) in placed {
+        for (file, Placed { object, location, .. }) in placed {
             let at = |node: &Node| (node.place.line, node.place.column) == (location.line, location.column);
             let mut inside = documents.iter().filter(|document| document.file == *file);
             let node = inside.find_map(|document| places::find(&document.node, &at));

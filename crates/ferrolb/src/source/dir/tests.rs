@@ -8,6 +8,7 @@ use ferrolb_rules::reason::{Code, Finding, Severity};
 use super::{Loader, Parsed, parse};
 use crate::source::Loaded;
 
+mod half;
 mod hostile;
 mod loading;
 mod parsing;

@@ -112,7 +112,47 @@ impl de::Error for Fault {
     }
 
     fn invalid_value(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::new(format!("the {found} does not fit here; expected {expected}"))
+        Self::new(format!("the {} does not fit here; expected {}", found_words(&found), expected_words(expected)))
+    }
+
+    fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        Self::new(format!("expected {}, found the {}", expected_words(expected), found_words(&found)))
+    }
+}
+
+/// What a type calls itself, in words of somebody who writes manifests.
+fn expected_words(expected: &dyn de::Expected) -> String {
+    let name = expected.to_string();
+    match name.as_str() {
+        "i8" => "a whole number from -128 to 127".to_owned(),
+        "i16" => "a whole number from -32768 to 32767".to_owned(),
+        "i32" => "a whole number from -2147483648 to 2147483647".to_owned(),
+        "u8" => "a whole number from 0 to 255".to_owned(),
+        "u16" => "a whole number from 0 to 65535".to_owned(),
+        "u32" => "a whole number from 0 to 4294967295".to_owned(),
+        "i64" | "u64" | "usize" | "isize" | "integer" => "a smaller whole number".to_owned(),
+        "a string" | "string" | "str" => "text".to_owned(),
+        "a boolean" => "true or false".to_owned(),
+        "a sequence" => "a list".to_owned(),
+        "a map" => "a mapping".to_owned(),
+        "IntOrString" => "a whole number or text".to_owned(),
+        name if name.starts_with("struct ") || !name.contains(' ') => "a mapping with fields".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+/// What was found, likewise.
+fn found_words(found: &de::Unexpected<'_>) -> String {
+    match found {
+        de::Unexpected::Bool(value) => format!("boolean {value}"),
+        de::Unexpected::Unsigned(value) => format!("number {value}"),
+        de::Unexpected::Signed(value) => format!("number {value}"),
+        de::Unexpected::Float(value) => format!("number {value}"),
+        de::Unexpected::Str(text) => format!("text {:?}", super::tree::shorten(text)),
+        de::Unexpected::Unit => "nothing".to_owned(),
+        de::Unexpected::Seq => "list".to_owned(),
+        de::Unexpected::Map => "mapping".to_owned(),
+        other => other.to_string(),
     }
 }
 

@@ -34,7 +34,7 @@ const RESCAN_BLIND: Duration = Duration::from_secs(5);
 pub async fn watch(loader: Loader) -> channel::Receiver<Loaded> {
     let Some((lookout, loaded)) = off_thread(move || Lookout { eyes: Eyes::new(loader.root()), loader }.load()).await
     else {
-        return channel::channel(Loaded { objects: Arc::default(), findings: Vec::new() }).1;
+        return channel::channel(Loaded { objects: Arc::default(), findings: Vec::new(), places: Arc::default() }).1;
     };
     let (sender, receiver) = channel::channel(loaded);
     tokio::spawn(follow(lookout, sender));
@@ -45,7 +45,7 @@ async fn follow(mut lookout: Lookout, sender: channel::Sender<Loaded>) {
     loop {
         tokio::select! {
             () = sender.closed() => return,
-            () = lookout.eyes.next_change() => {}
+            () = lookout.eyes.next_change(lookout.loader.due()) => {}
         }
         let Some((back, loaded)) = off_thread(move || lookout.load()).await else { return };
         lookout = back;
@@ -114,9 +114,10 @@ impl Eyes {
         eyes
     }
 
-    /// Waits for a change and for quiet after it, or for the time to read anyhow.
-    async fn next_change(&self) {
+    /// Waits for a change and for quiet after it, or for the time to read anyhow: `due`, where something is.
+    async fn next_change(&self, due: Option<std::time::Instant>) {
         let rescan = if self.watcher.is_some() { RESCAN } else { RESCAN_BLIND };
+        let rescan = due.map_or(rescan, |due| rescan.min(due.saturating_duration_since(std::time::Instant::now())));
         if timeout(rescan, self.changed.notified()).await.is_err() {
             return;
         }

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use ferrolb_rules::reason::{Code, Severity};
+use ferrolb_rules::reason::{Code, Finding, Severity};
 
 use super::super::Loader;
 use super::{POOL, SERVICE, Scene, codes, link, pool, pools};
@@ -270,4 +270,20 @@ fn the_first_users_repository_loads_with_sensible_findings() {
     assert_eq!(count(Code::WrongNamespace, Severity::Warning), 2);
     assert_eq!(loaded.findings.len(), 4);
     assert!(!loaded.objects.pools.is_empty() && !loaded.objects.services.is_empty());
+}
+
+#[test]
+fn what_the_rules_say_of_an_object_is_pointed_at_in_its_file() {
+    let scene = Scene::new();
+    scene.write("a.yaml", format!("{SERVICE}---\n{POOL}"));
+    let loaded = scene.load();
+    let place = |object: &str, field: &str| {
+        let finding = Finding::new(Code::AddressRangeInvalid, Severity::Error, object, "it is wrong").at_field(field);
+        loaded.places.point(finding).location.map(|place| (place.line, place.column))
+    };
+    assert_eq!(place("IPAddressPool/metallb-system/pool", "spec.addresses[0]"), Some((13, 15)));
+    assert_eq!(place("IPAddressPool/metallb-system/pool", "spec.addresses[7]"), Some((13, 14)));
+    assert_eq!(place("IPAddressPool/metallb-system/pool", ""), Some((9, 1)));
+    assert_eq!(place("Service/default/web", "spec.ports"), Some((1, 1)));
+    assert_eq!(place("Service/default/gone", "spec"), None);
 }

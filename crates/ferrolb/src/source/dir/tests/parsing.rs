@@ -53,7 +53,12 @@ fn a_wrong_value_is_reported_at_its_own_line_and_column_with_its_field() {
         (format!("{head}spec:\n  addresses: []\n  autoAssign: often\n"), "spec.autoAssign", (6, 15), "true or false"),
         (second(&format!("{head}spec: {{addresses: {{}}}}\n")), "spec.addresses", (15, 19), "found a mapping"),
         (SERVICE.replace("port: 80", "port: x"), "spec.ports[0].port", (7, 12), "a whole number"),
-        (SERVICE.replace("port: 80", "port: 80000000000"), "spec.ports[0].port", (7, 12), "i32"),
+        (
+            SERVICE.replace("port: 80", "port: 80000000000"),
+            "spec.ports[0].port",
+            (7, 12),
+            "a whole number from -2147483648",
+        ),
         (
             SERVICE.replace("{name: web}", "{name: web, annotations: {a.b/c: 1}}"),
             "metadata.annotations[\"a.b/c\"]",
@@ -360,5 +365,56 @@ fn values_of_the_wrong_type_are_refused_as_an_api_server_refuses_them() {
         assert_eq!(codes(&parsed.findings), [(Code::ManifestInvalid, Severity::Error)], "{text}");
         assert_eq!(parsed.findings[0].field, field, "{}", parsed.findings[0]);
         assert!(parsed.findings[0].location.as_ref().unwrap().line >= 3, "{}", parsed.findings[0]);
+    }
+}
+
+#[test]
+fn a_fault_of_a_service_is_placed_at_its_own_field_in_every_style() {
+    let list = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Service\n  metadata: {name: web}\n  spec:\n    type: LoadBalancer\n    ports:\n    - port: 80\n    - port: 99999\n";
+    let json = "{\"apiVersion\": \"v1\", \"kind\": \"Service\", \"metadata\": {\"name\": \"web\"},\n \"spec\": {\"ports\": [{\"port\": 80},\n  {\"port\": 0}]}}";
+    for (text, field, place) in [
+        (format!("{POOL}---\n{}", SERVICE.replace("port: 80", "port: 0")), "spec.ports[0].port", (13, 12)),
+        (list.to_owned(), "spec.ports[1].port", (11, 13)),
+        (json.to_owned(), "spec.ports[1].port", (3, 12)),
+        (SERVICE.replace("LoadBalancer", "Loadbalancer"), "spec.type", (5, 9)),
+        (SERVICE.replace("  ports:\n  - {port: 80, targetPort: http}\n", ""), "spec.ports", (5, 3)),
+    ] {
+        let parsed = read(&text);
+        let finding = &parsed.findings[0];
+        assert_eq!((finding.code, finding.severity), (Code::ManifestInvalid, Severity::Error), "{text}");
+        assert_eq!(finding.field, field, "{text}");
+        let location = finding.location.as_ref().unwrap();
+        assert_eq!((location.line, location.column), place, "{finding}");
+    }
+}
+
+#[test]
+fn values_that_a_cluster_would_refuse_are_named_and_disturb_nothing() {
+    let slice = "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: s, labels: {kubernetes.io/service-name: web}}\naddressType: IPv4\nendpoints:\n- addresses: [10.0.0.1, nowhere]\n- addresses: ['fd00::1']\nports: [{port: 0}]\n";
+    let node = "apiVersion: v1\nkind: Node\nmetadata: {name: a}\nstatus:\n  addresses:\n  - {type: Hostname, address: a}\n  - {type: InternalIP, address: not.an.ip}\n";
+    for (text, expected) in [
+        (SERVICE.replace("targetPort: http", "targetPort: 99999999"), vec![("spec.ports[0].targetPort", 7)]),
+        (SERVICE.replace("targetPort: http", "targetPort: -1"), vec![("spec.ports[0].targetPort", 7)]),
+        (SERVICE.replace("targetPort: http", "targetPort: Not_A_Name"), vec![("spec.ports[0].targetPort", 7)]),
+        (SERVICE.replace("targetPort: http", "targetPort: \"80\""), vec![("spec.ports[0].targetPort", 7)]),
+        (SERVICE.replace("targetPort: http", "nodePort: 70000"), vec![("spec.ports[0].nodePort", 7)]),
+        (SERVICE.replace("spec:\n", "spec:\n  healthCheckNodePort: -5\n"), vec![("spec.healthCheckNodePort", 5)]),
+        (
+            SERVICE.replace("spec:\n", "spec:\n  loadBalancerSourceRanges: [x]\n"),
+            vec![("spec.loadBalancerSourceRanges[0]", 5)],
+        ),
+        (
+            slice.to_owned(),
+            vec![("endpoints[0].addresses[1]", 6), ("endpoints[1].addresses[0]", 7), ("ports[0].port", 8)],
+        ),
+        (node.to_owned(), vec![("status.addresses[1].address", 7)]),
+        (SERVICE.to_owned(), vec![]),
+    ] {
+        let parsed = read(&text);
+        assert_eq!(parsed.objects.len(), 1, "{text}");
+        assert!(parsed.findings.iter().all(|it| (it.code, it.severity) == (Code::ManifestInvalid, Severity::Warning)));
+        assert!(parsed.findings.iter().all(|it| !it.fix.is_empty()));
+        let found = parsed.findings.iter().map(|it| (it.field.as_str(), it.location.as_ref().unwrap().line));
+        assert_eq!(found.collect::<Vec<_>>(), expected, "{text}");
     }
 }

@@ -1,6 +1,6 @@
 //! From the name of a field, as findings have it, to its place in the file.
 
-use super::super::tree::{Node, Place, Value};
+use super::tree::{Node, Place, Value};
 
 /// The document itself, or an entry of a `List` in it.
 pub(super) fn find<'a>(node: &'a Node, wanted: &impl Fn(&Node) -> bool) -> Option<&'a Node> {
@@ -28,6 +28,21 @@ pub(super) fn of_field(root: &Node, field: &str) -> Place {
         (node, place) = (below, at);
     }
     place
+}
+
+/// The same, but of the value that the field has, as faults of a wrong type are placed.
+pub(super) fn of_value(root: &Node, field: &str) -> Place {
+    let mut node = root;
+    for part in parts(field) {
+        let next = match (&part, &node.value) {
+            (Part::Name(name), Value::Map(_)) => node.get(name),
+            (Part::Index(index), Value::List(nodes)) => nodes.get(*index),
+            _ => None,
+        };
+        let Some(below) = next else { return node.place };
+        node = below;
+    }
+    node.place
 }
 
 #[derive(Debug, PartialEq)]
