@@ -5,3 +5,5 @@ pub mod namespace;
 pub mod netlink;
 #[expect(unsafe_code, reason = "socket addresses of families that no crate wraps")]
 pub mod raw;
+#[expect(unsafe_code, reason = "socket options that no crate wraps")]
+pub mod tcp;

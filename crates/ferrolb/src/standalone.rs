@@ -23,11 +23,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::drive::answers;
+use crate::drive::bgp::Bgp;
 use crate::drive::l2::{L2, Wire};
 use crate::drive::membership::{self, addresses_of};
 use crate::source::{self, Loaded, Loader};
 use crate::state::{PeerState, State};
 
+mod bgp;
 mod bound;
 mod decide;
 mod group;
@@ -116,6 +118,7 @@ struct Host {
     socket: Option<socket::StatusSocket>,
     manifests: watch::Receiver<Loaded>,
     l2: L2,
+    bgp: Bgp,
     wire: watch::Receiver<Arc<Wire>>,
     health: HealthChecks,
     unhealthy: watch::Receiver<BTreeSet<ServiceKey>>,
@@ -173,6 +176,7 @@ impl Host {
             store,
             manifests,
             l2,
+            bgp: Bgp::default(),
             health,
             bound,
             start_finding,
@@ -194,6 +198,7 @@ impl Host {
             Ok(()) = self.wire.changed() => {}
             Ok(()) = self.unhealthy.changed() => {}
             () = self.group.changed() => {}
+            () = self.bgp.changed() => {}
             () = sleep => {}
         }
     }
@@ -283,6 +288,8 @@ impl Host {
         // Bound before it is announced, unbound after it is let go: traffic that comes finds the address.
         findings.extend(self.bound.set(decide::to_bind(decision), wire));
         self.l2.announce(answers::wanted(&decision.plan.announce));
+        let address = self.group.addresses().get(&self.own).copied();
+        self.bgp.set(bgp::wanted(decision, &self.own, address));
         self.health.set(&decide::checks(decision));
         findings.extend(interfaces::findings(&self.own, self.settings.interfaces.as_ref(), wire));
         let document = HostDocument {
@@ -322,6 +329,7 @@ impl Host {
             able: &self.able(wire),
             peers: self.peer_states(allocates, live),
             interfaces: wire.interfaces.clone(),
+            seen: &self.bgp.seen(),
             findings,
         });
         self.narrator.narrate(&self.own, decision, wire, &state);
@@ -348,6 +356,7 @@ impl Host {
 
     /// Lets everything go: answers stop, addresses bound are taken back, the others are told.
     async fn stop(self) {
+        self.bgp.leave().await;
         self.group.leave().await;
         drop(self.l2);
         self.bound.release();

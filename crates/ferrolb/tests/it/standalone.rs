@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::hosts::{Host, eventually};
 
+mod bgp;
 mod interfaces;
 
 const FERROLB: &str = env!("CARGO_BIN_EXE_ferrolb");
