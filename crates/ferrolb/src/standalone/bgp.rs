@@ -106,20 +106,21 @@ pub(super) fn findings(decision: &Decision, seen: &AllSeen) -> Vec<Finding> {
             let message = format!("no session with {}: {why}{hint}", peer.address);
             findings.push(Finding::new(Code::BgpSessionDown, Severity::Error, object.clone(), message));
         }
-        for one in &seen.unannounced {
-            let message = match one {
-                Unannounced::NotAgreed(family) => format!("the router does not speak IP{family:?} on this session"),
-                Unannounced::NoNextHop(family) => {
-                    format!("the interface to the router has no IP{family:?} address to be the next hop")
-                }
-                Unannounced::TooLarge(count) => {
-                    format!("the attributes of {count} prefixes are too large for a message")
-                }
-            };
-            findings.push(Finding::new(Code::BgpRouteUntold, Severity::Warning, object.clone(), message));
-        }
+        findings.extend(seen.unannounced.iter().map(|one| untold(&object, *one)));
     }
     findings
+}
+
+/// Why something does not go over an established session.
+fn untold(object: &str, why: Unannounced) -> Finding {
+    let message = match why {
+        Unannounced::NotAgreed(family) => format!("the router does not speak IP{family:?} on this session"),
+        Unannounced::NoNextHop(family) => {
+            format!("the interface to the router has no IP{family:?} address to be the next hop")
+        }
+        Unannounced::TooLarge(count) => format!("the attributes of {count} prefixes are too large for a message"),
+    };
+    Finding::new(Code::BgpRouteUntold, Severity::Warning, object, message)
 }
 
 /// The routers that were told everything that leads to these addresses of a Service.
@@ -128,4 +129,27 @@ pub(super) fn told(decision: &Decision, seen: &AllSeen, key: &ServiceKey) -> BTr
     let is_told =
         |name: &String, prefixes: &BTreeSet<_>| seen.get(name).is_some_and(|one| prefixes.is_subset(&one.told));
     part.peers.iter().filter(|(name, prefixes)| is_told(name, prefixes)).map(|(name, _)| name.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use ferrolb_proto::bgp::Family;
+
+    use super::*;
+
+    #[test]
+    fn what_a_session_cannot_carry_is_said_with_the_family() {
+        let finding = untold("BGPPeer/router", Unannounced::NotAgreed(Family::V6));
+        assert_eq!(finding.code, Code::BgpRouteUntold);
+        assert_eq!(finding.message, "the router does not speak IPV6 on this session");
+    }
+
+    #[test]
+    fn the_identifier_is_the_hosts_address_or_made_of_its_name() {
+        let own = NodeName::new("a");
+        let address = Ipv4Addr::new(192, 168, 1, 11);
+        assert_eq!(identifier(&own, Some(address.into())), address);
+        assert_eq!(identifier(&own, None), identifier(&own, None));
+        assert_ne!(identifier(&own, None), Ipv4Addr::UNSPECIFIED);
+    }
 }
