@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Namespace, Node};
+use k8s_openapi::api::core::v1::{Namespace, Node, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::api;
@@ -16,6 +16,7 @@ use crate::names::NodeName;
 use crate::range::AddressRange;
 use crate::reason::{Code, Finding, Severity};
 
+mod bgp;
 mod communities;
 mod l2;
 mod node_addresses;
@@ -26,6 +27,7 @@ mod selector;
 #[cfg(test)]
 mod tests;
 
+pub use bgp::{BgpAdvertisement, BgpPeer};
 pub use communities::CommunityValue;
 pub use peers::{check_bgp_advertisement, check_peer};
 
@@ -38,6 +40,12 @@ pub struct Resources {
     pub pools: Vec<Arc<api::IPAddressPool>>,
     /// Every L2Advertisement.
     pub l2_advertisements: Vec<Arc<api::L2Advertisement>>,
+    /// Every BGPAdvertisement, where something acts on them.
+    pub bgp_advertisements: Vec<Arc<api::BGPAdvertisement>>,
+    /// Every BGPPeer, where something acts on them.
+    pub bgp_peers: Vec<Arc<api::BGPPeer>>,
+    /// The Secrets with passwords of peers.
+    pub secrets: Vec<Arc<Secret>>,
     /// Every Community.
     pub communities: Vec<Arc<api::Community>>,
     /// Every Namespace known, for `namespaceSelectors`.
@@ -53,6 +61,8 @@ pub struct Resources {
 pub struct Config {
     /// Pools by name.
     pub pools: BTreeMap<String, Arc<Pool>>,
+    /// Routers to talk BGP to, by name; those that cannot be talked to yet are left out, with a finding.
+    pub bgp_peers: BTreeMap<String, Arc<BgpPeer>>,
     /// Community aliases by name, for BGP advertisements.
     pub communities: BTreeMap<String, CommunityValue>,
     /// What is worth telling although it is no error: soft conflicts, pools that nobody advertises, names of nothing.
@@ -79,6 +89,8 @@ pub struct Pool {
     pub service_allocation: Option<ServiceAllocation>,
     /// The layer-2 advertisements attached, in order of name.
     pub l2_advertisements: Vec<Arc<L2Advertisement>>,
+    /// The BGP advertisements attached, in order of name.
+    pub bgp_advertisements: Vec<Arc<BgpAdvertisement>>,
 }
 
 /// A part of a pool that an older pool has.
@@ -142,9 +154,14 @@ pub fn parse(resources: &Resources) -> Result<Config, Invalid> {
     overlap::check(&mut pools, &mut report);
     node_addresses::check(&resources.nodes, &mut pools, &mut report);
     let advertisements = l2::parse(&resources.l2_advertisements, &resources.nodes, &mut report);
+    let bgp_peers = bgp::parse_peers(&resources.bgp_peers, &resources.secrets, &resources.nodes, &mut report);
+    let (all, peers) = (&resources.bgp_advertisements, &resources.bgp_peers);
+    let by_bgp = bgp::parse_advertisements(all, peers, &resources.nodes, &communities, &mut report);
+    bgp::attach(&by_bgp, &mut pools, &mut report);
     l2::attach(&advertisements, &mut pools, &mut report);
     report.finish().map(|findings| Config {
         pools: pools.into_iter().map(|(name, parsed)| (name, Arc::new(parsed.pool))).collect(),
+        bgp_peers,
         communities,
         findings,
     })

@@ -19,6 +19,7 @@ use crate::l2;
 use crate::names::{NodeName, ServiceKey};
 use crate::reason::Code;
 
+pub mod bgp;
 mod ground;
 mod judge;
 mod outcome;

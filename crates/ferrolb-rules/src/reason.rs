@@ -12,6 +12,7 @@
 //! | LB10xx | a Service has no address | `reason/pending.rs`, from LB1008 `reason/refused.rs` |
 //! | LB11xx | an address is not announced | `reason/announce.rs`, from LB1111 `reason/wire.rs`, from LB1130 `reason/reporting.rs` |
 //! | LB12xx | what the wire says | `reason/wire.rs` |
+//! | LB13xx | a route is not with a router | `reason/bgp.rs` |
 //! | LB20xx | annotations on Services | `reason/annotations.rs` |
 //! | LB30xx | values of the chart | `reason/values.rs` |
 //! | LB40xx | pools | `reason/config.rs` |
@@ -30,6 +31,7 @@ use serde::{Deserialize, Serialize};
 mod advertise;
 mod annotations;
 mod announce;
+mod bgp;
 mod cluster;
 mod config;
 mod flags;
@@ -214,10 +216,17 @@ codes! {
     AddressInUse = 1118,
     /// The interface's kernel would answer for the bound address on its own.
     ArpIgnoreUnset = 1119,
+    /// No BGP peer that an advertisement is for has a session with this node.
+    NoBgpPeer = 1120,
     /// No speaker runs at all.
     NoSpeaker = 1130,
     /// A node is to announce the address and does not report that it does.
     AnnouncerSilent = 1131,
+
+    /// A BGP session is not established.
+    BgpSessionDown = 1301,
+    /// A route cannot be announced in an established session.
+    BgpRouteUntold = 1302,
 
     /// An annotation that looks like ours and is not.
     UnknownAnnotation = 2001,
@@ -263,6 +272,8 @@ codes! {
     CommunityInvalid = 4201,
     /// A community alias defined twice.
     CommunityDuplicate = 4202,
+    /// A BGP advertisement has a community that is neither a value nor a name.
+    CommunityUnknown = 4203,
     /// A peer's AS numbers are missing or contradict each other.
     PeerAsInvalid = 4301,
     /// A peer has no usable address, or a router ID that is none.
@@ -275,6 +286,12 @@ codes! {
     AggregationInvalid = 4305,
     /// A BFD profile is to be deleted that a peer names.
     ProfileInUse = 4306,
+    /// Two BGP advertisements say different local preferences about one prefix.
+    LocalPrefConflict = 4307,
+    /// The Secret with a peer's password cannot be used.
+    PeerSecretUnusable = 4308,
+    /// A BGP advertisement names a peer that does not exist.
+    AdvertisedPeerMissing = 4309,
 }
 
 /// What `ferrolb explain` prints for a code, and where every surface takes its words from.
@@ -303,6 +320,7 @@ const TABLES: &[&[Explanation]] = &[
     announce::TABLE,
     wire::TABLE,
     reporting::TABLE,
+    bgp::TABLE,
     annotations::TABLE,
     values::TABLE,
     config::TABLE,

@@ -7,3 +7,5 @@ pub mod netlink;
 pub mod priority;
 #[expect(unsafe_code, reason = "socket addresses of families that no crate wraps")]
 pub mod raw;
+#[expect(unsafe_code, reason = "socket options that no crate wraps")]
+pub mod tcp;

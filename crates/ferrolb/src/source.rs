@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use ferrolb_rules::api::{Community, IPAddressPool, L2Advertisement};
+use ferrolb_rules::api::{BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
 use ferrolb_rules::reason::Finding;
 use k8s_openapi::api::core::v1::{Namespace, Node, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -33,6 +33,10 @@ pub struct Objects {
     pub pools: Vec<Arc<IPAddressPool>>,
     /// L2Advertisements of the configured namespace.
     pub l2_advertisements: Vec<Arc<L2Advertisement>>,
+    /// BGPPeers of the configured namespace.
+    pub bgp_peers: Vec<Arc<BGPPeer>>,
+    /// BGPAdvertisements of the configured namespace.
+    pub bgp_advertisements: Vec<Arc<BGPAdvertisement>>,
     /// Communities of the configured namespace.
     pub communities: Vec<Arc<Community>>,
 }

@@ -23,12 +23,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::drive::answers;
+use crate::drive::bgp::Bgp;
 use crate::drive::l2::{L2, Wire};
 use crate::drive::membership::{self, addresses_of};
 use crate::drive::owners::{self, Failover, Owners};
 use crate::source::{self, Loaded, Loader};
 use crate::state::{PeerState, State};
 
+mod bgp;
 mod bound;
 mod decide;
 mod group;
@@ -122,6 +124,7 @@ struct Host {
     manifests: watch::Receiver<Loaded>,
     l2: L2,
     owners: Owners,
+    bgp: Bgp,
     wire: watch::Receiver<Arc<Wire>>,
     health: HealthChecks,
     unhealthy: watch::Receiver<BTreeSet<ServiceKey>>,
@@ -186,6 +189,7 @@ impl Host {
             manifests,
             l2,
             owners,
+            bgp: Bgp::default(),
             health,
             bound,
             start_finding,
@@ -208,6 +212,7 @@ impl Host {
             Ok(()) = self.unhealthy.changed() => {}
             () = self.owners.changed() => {}
             () = self.group.changed() => {}
+            () = self.bgp.changed() => {}
             () = sleep => {}
         }
     }
@@ -329,6 +334,8 @@ impl Host {
         if !self.owners.follow(settled.then_some(&decision.plan.candidates), self.group.addresses(), wire) {
             self.l2.announce(answers::wanted(&decision.plan.announce));
         }
+        let address = self.group.addresses().get(&self.own).copied();
+        self.bgp.set(bgp::wanted(decision, &self.own, address));
         self.health.set(&decide::checks(decision));
         findings.extend(interfaces::findings(&self.own, self.settings.interfaces.as_ref(), wire));
     }
@@ -366,6 +373,7 @@ impl Host {
             able: &self.able(wire),
             peers: self.peer_states(allocates, live),
             interfaces: wire.interfaces.clone(),
+            seen: &self.bgp.seen(),
             findings,
         });
         self.narrator.narrate(&self.own, decision, wire, &state);
@@ -394,7 +402,7 @@ impl Host {
     async fn stop(self) {
         // What is bound here is unbound below, and nobody could be served here any more: the addresses must go. Otherwise
         // this host goes on forwarding, and who comes back finds its addresses where they were (decision D18).
-        self.owners.end(self.bound.is_empty()).await;
+        tokio::join!(self.owners.end(self.bound.is_empty()), self.bgp.leave());
         self.group.leave().await;
         drop(self.l2);
         self.bound.release();

@@ -27,6 +27,9 @@ pub struct State {
     pub services: Vec<ServiceState>,
     /// The other hosts and this one, in order of name.
     pub peers: Vec<PeerState>,
+    /// The routers that this node talks BGP to, in order of name.
+    #[serde(default)]
+    pub routers: Vec<RouterState>,
     /// The interfaces that this node answers on.
     pub interfaces: Vec<InterfaceState>,
     /// What the configuration and the manifests have that does nothing, is wrong, or is worth knowing.
@@ -97,6 +100,9 @@ pub struct ServiceState {
     pub mac: Option<MacAddr>,
     /// The interfaces it is announced on.
     pub interfaces: Vec<String>,
+    /// The routers that this node has told everything that leads to it, by the names of their peers.
+    #[serde(default)]
+    pub routers: Vec<String>,
     /// What to try from another machine.
     #[serde(rename = "try")]
     pub try_urls: Vec<String>,
@@ -133,6 +139,25 @@ pub struct PeerState {
     pub allocator: bool,
 }
 
+/// A router that this node talks BGP to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouterState {
+    /// The name of its BGPPeer.
+    pub name: String,
+    /// Its address.
+    pub address: Option<IpAddr>,
+    /// Where the session stands, in the words of RFC 4271.
+    pub state: String,
+    /// Whether routes can go over it.
+    pub established: bool,
+    /// How many prefixes it is to be told.
+    pub prefixes: usize,
+    /// How many it has been told.
+    pub told: usize,
+    /// Why the session, or the last try, ended; none while it is established.
+    pub last_error: Option<String>,
+}
+
 /// One interface of this node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InterfaceState {
@@ -167,7 +192,10 @@ impl PoolState {
             total: sum(|count| count.total),
             assigned: sum(|count| count.assigned),
             available: sum(|count| count.available),
-            advertised_by: pool.l2_advertisements.iter().map(|advertisement| advertisement.name.clone()).collect(),
+            advertised_by: (pool.l2_advertisements.iter().map(|one| &one.name))
+                .chain(pool.bgp_advertisements.iter().map(|one| &one.name))
+                .cloned()
+                .collect(),
             families,
         }
     }

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Node;
 
 use super::pools::Parsed;
 use super::selector::{self, Selector};
-use super::{L2Advertisement, Report, object, refuse_duplicates};
+use super::{L2Advertisement, Pool, Report, object, refuse_duplicates};
 use crate::api;
 use crate::names::NodeName;
 use crate::reason::{Code, Finding, Severity};
@@ -136,7 +136,8 @@ pub(super) fn attach(advertisements: &[Wanted], pools: &mut BTreeMap<String, Par
             }
         }
     }
-    for parsed in pools.values().filter(|parsed| parsed.pool.l2_advertisements.is_empty()) {
+    let silent = |pool: &Pool| pool.l2_advertisements.is_empty() && pool.bgp_advertisements.is_empty();
+    for parsed in pools.values().filter(|parsed| silent(&parsed.pool)) {
         let message = format!(
             "no L2Advertisement selects this pool; Services with an address of {:?} will not be reachable",
             parsed.pool.name

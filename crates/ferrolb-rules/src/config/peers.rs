@@ -1,8 +1,9 @@
 //! What a BGP peer or a BGP advertisement can be wrong about by itself (spec §3.5, rules V1–V15, V29–V34, V37).
 //!
-//! Rules that need other objects (profiles, Secrets, pools, a second peer) are not here: they come with BGP itself.
+//! Rules that need other objects (Secrets, pools, a second advertisement) are in [`super::bgp`].
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::communities::CommunityValue;
 use super::{Report, object, refuse_duplicates, selector};
@@ -100,6 +101,11 @@ fn timers(spec: &api::BGPPeerSpec, object: &str, report: &mut Report) {
     {
         wrong("spec.keepaliveTime", "invalid keepaliveTime: it is longer than holdTime".to_owned());
     }
+}
+
+/// A Go duration as a span; a negative one is none.
+pub(super) fn span(text: &str) -> Option<Duration> {
+    duration(text).and_then(|nanoseconds| u64::try_from(nanoseconds).ok()).map(Duration::from_nanos)
 }
 
 /// A Go duration in nanoseconds: numbers with units, `1h2m3.5s`, or `0` without one.

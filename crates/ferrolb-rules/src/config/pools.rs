@@ -47,6 +47,7 @@ pub(super) fn parse(
                 auto_assign: pool.spec.auto_assign.unwrap_or(true),
                 service_allocation: allocation.map(|spec| service_allocation(spec, namespaces, &object, report)),
                 l2_advertisements: Vec::new(),
+                bgp_advertisements: Vec::new(),
             },
             labels: pool.metadata.labels.clone().unwrap_or_default(),
             created: pool.metadata.creation_timestamp.as_ref().map(|time| time.0),

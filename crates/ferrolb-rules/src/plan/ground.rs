@@ -124,11 +124,11 @@ impl Ground {
     }
 }
 
-fn network_unavailable(node: &Node) -> bool {
+pub(super) fn network_unavailable(node: &Node) -> bool {
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref()).into_iter().flatten();
     conditions.into_iter().any(|condition| condition.type_ == "NetworkUnavailable" && condition.status == "True")
 }
 
-fn excluded(node: &Node) -> bool {
+pub(super) fn excluded(node: &Node) -> bool {
     node.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(EXCLUDE))
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 
+use super::Options;
 use super::ground::Ground;
 use crate::annotations;
 use crate::config::{Config, L2Advertisement, Pool, Selector};
@@ -75,7 +76,7 @@ pub(super) fn judge(key: &ServiceKey, service: &Service, slices: &[Arc<EndpointS
     if matching.is_empty() {
         return Judgement { code: Some(Code::NoAdvertisement), ..known };
     }
-    let endpoints = Endpoints::of(service, slices, ground);
+    let endpoints = Endpoints::of(service, slices, &ground.options);
     if endpoints == Endpoints::None {
         return Judgement { code: Some(Code::NoReadyEndpoints), ..known };
     }
@@ -160,7 +161,7 @@ fn one_reason(nodes: &[Option<Code>], selected: impl Fn(usize) -> bool) -> Code 
 
 /// The pool that has all addresses: the recorded one if it does, else the one that hands them out, else any (upstream
 /// does not look at avoidBuggyIPs here, spec §5.4).
-fn pool_of<'a>(service: &Service, addresses: &[IpAddr], config: &'a Config) -> Option<&'a Arc<Pool>> {
+pub(super) fn pool_of<'a>(service: &Service, addresses: &[IpAddr], config: &'a Config) -> Option<&'a Arc<Pool>> {
     let has_all = |pool: &&Arc<Pool>| has_all(pool, addresses);
     let hands_out = |pool: &&Arc<Pool>| {
         !pool.conflicts.iter().any(|conflict| addresses.iter().any(|address| conflict.range.contains(*address)))
@@ -218,7 +219,7 @@ fn interfaces(matching: &[&Arc<L2Advertisement>], node: &NodeName) -> Option<BTr
 
 /// Where a Service's endpoints can serve.
 #[derive(PartialEq)]
-enum Endpoints {
+pub(super) enum Endpoints {
     None,
     Somewhere,
     /// Only these nodes may announce: `externalTrafficPolicy: Local`.
@@ -226,10 +227,10 @@ enum Endpoints {
 }
 
 impl Endpoints {
-    fn of(service: &Service, slices: &[Arc<EndpointSlice>], ground: &Ground) -> Self {
+    pub(super) fn of(service: &Service, slices: &[Arc<EndpointSlice>], options: &Options) -> Self {
         let spec = service.spec.as_ref();
         let selectorless = spec.and_then(|spec| spec.selector.as_ref()).is_none_or(BTreeMap::is_empty);
-        if ground.options.selectorless_is_ready && selectorless && slices.is_empty() {
+        if options.selectorless_is_ready && selectorless && slices.is_empty() {
             return Self::Somewhere;
         }
         let mut serving =

@@ -177,4 +177,39 @@ Right:
       - {name: backup, value: '64512:100'}
       - {name: backup-far, value: '64512:200'}",
     },
+    Explanation {
+        code: Code::CommunityUnknown,
+        summary: "A BGPAdvertisement has a community that is neither a value nor a name that is defined",
+        fix: "write A:B or large:A:B:C, or define the name in a Community object",
+        long: "\
+An entry of spec.communities is a value, or a name from a Community object. This one has no value's
+form, and no Community object defines it. Names that routers know by themselves, such as no-export,
+are not built in: define them (65535:65281).
+
+The whole configuration, pools included, is not loaded while it is there (LB0001).
+
+See it: `ferrolb status` gives the object and the entry;
+`kubectl get communities -n metallb-system -o yaml` lists the names that there are.
+
+What to do: correct the name, or define it.
+
+Wrong:
+    apiVersion: metallb.io/v1beta1
+    kind: BGPAdvertisement
+    metadata: {name: to-the-router, namespace: metallb-system}
+    spec: {communities: [no-export]}
+
+Right:
+    apiVersion: metallb.io/v1beta1
+    kind: Community
+    metadata: {name: communities, namespace: metallb-system}
+    spec:
+      communities:
+      - {name: no-export, value: '65535:65281'}
+    ---
+    apiVersion: metallb.io/v1beta1
+    kind: BGPAdvertisement
+    metadata: {name: to-the-router, namespace: metallb-system}
+    spec: {communities: [no-export]}",
+    },
 ];

@@ -166,4 +166,103 @@ Right:
     kubectl delete bgppeer router -n metallb-system
     kubectl delete bfdprofile fast -n metallb-system",
     },
+    Explanation {
+        code: Code::LocalPrefConflict,
+        summary: "Two BGP advertisements say different local preferences about the same prefix",
+        fix: "give both the same localPref, or let them differ in nodes, peers or aggregation length",
+        long: "\
+A route has one local preference. Two BGPAdvertisements are for one pool, from the same node to the
+same router with the same prefix length, and their localPref differs, so it cannot be said which is
+meant. Where serviceSelectors decide which of them is for a Service, only the Services that both
+select are not announced; otherwise the whole configuration, pools included, is not loaded (LB0001).
+
+See it: `ferrolb status` names both advertisements.
+
+What to do: give both the same localPref, or separate them by nodeSelectors, peers, or the length.
+
+Wrong:
+    apiVersion: v1
+    kind: Node
+    metadata: {name: node-1}
+    ---
+    apiVersion: metallb.io/v1beta1
+    kind: IPAddressPool
+    metadata: {name: pool, namespace: metallb-system}
+    spec: {addresses: [192.0.2.0/24]}
+    ---
+    apiVersion: metallb.io/v1beta1
+    kind: BGPAdvertisement
+    metadata: {name: high, namespace: metallb-system}
+    spec: {localPref: 200}
+    ---
+    apiVersion: metallb.io/v1beta1
+    kind: BGPAdvertisement
+    metadata: {name: low, namespace: metallb-system}
+    spec: {localPref: 100}
+
+Right:
+    apiVersion: metallb.io/v1beta1
+    kind: BGPAdvertisement
+    metadata: {name: high, namespace: metallb-system}
+    spec: {localPref: 200}",
+    },
+    Explanation {
+        code: Code::PeerSecretUnusable,
+        summary: "The Secret that a BGP peer has its password from cannot be used, so there is no session",
+        fix: "create a Secret of type kubernetes.io/basic-auth with the key password beside the BGPPeer",
+        long: "\
+spec.passwordSecret names a Secret in the namespace of the BGPPeer. It is not there, is not of type
+kubernetes.io/basic-auth, or has no key password. Without the password the router would not answer,
+so no session is opened. Other peers are not concerned, and as soon as the Secret is right the
+session is opened.
+
+See it: `kubectl get secrets -n metallb-system`; the message says what is wrong.
+
+What to do: create the Secret, or correct its type. The type cannot be changed: delete it first.
+
+Wrong:
+    apiVersion: metallb.io/v1beta2
+    kind: BGPPeer
+    metadata: {name: router, namespace: metallb-system}
+    spec:
+      myASN: 64512
+      peerASN: 64513
+      peerAddress: 192.168.1.1
+      passwordSecret: {name: router-password}    # and no such Secret
+
+Right:
+    kubectl create secret generic router-password -n metallb-system \\
+      --type=kubernetes.io/basic-auth --from-literal=password=SECRET",
+    },
+    Explanation {
+        code: Code::AdvertisedPeerMissing,
+        summary: "A BGPAdvertisement names a peer that does not exist",
+        fix: "correct the name in spec.peers, or create the BGPPeer: `kubectl get bgppeers -n metallb-system`",
+        long: "\
+spec.peers of the advertisement has a name that no BGPPeer has. For that name nothing happens, and
+that may be right while the peer is still to come. Where it was the only name, the advertisement is
+for nobody, and nothing is announced by it.
+
+See it: `kubectl get bgppeers -n metallb-system`. Names are those of the objects, not the addresses
+of the routers.
+
+What to do: correct the name, or create the peer.
+
+Wrong:
+    apiVersion: metallb.io/v1beta1
+    kind: BGPAdvertisement
+    metadata: {name: to-the-router, namespace: metallb-system}
+    spec: {peers: [ruoter]}
+
+Right:
+    apiVersion: metallb.io/v1beta2
+    kind: BGPPeer
+    metadata: {name: router, namespace: metallb-system}
+    spec: {myASN: 64512, peerASN: 64513, peerAddress: 192.168.1.1}
+    ---
+    apiVersion: metallb.io/v1beta1
+    kind: BGPAdvertisement
+    metadata: {name: to-the-router, namespace: metallb-system}
+    spec: {peers: [router]}",
+    },
 ];

@@ -23,6 +23,7 @@ const RANGES: &[(u16, u16, &[Explanation])] = &[
     (1111, 1129, wire::TABLE),
     (1130, 1199, reporting::TABLE),
     (1200, 1299, wire::TABLE),
+    (1301, 1399, super::bgp::TABLE),
     (2001, 2999, annotations::TABLE),
     (3001, 3999, super::values::TABLE),
     (4001, 4099, super::config::TABLE),
@@ -52,7 +53,7 @@ fn of_kind<T: DeserializeOwned>(objects: &[Value], kind: &str) -> Vec<Arc<T>> {
     wanted.map(|object| Arc::new(serde_json::from_value(object.clone()).unwrap())).collect()
 }
 
-/// What objects of BGP say about themselves; [`config::parse`] does not read them yet.
+/// What objects of BGP say about themselves, in words that do not need the other objects.
 fn alone(objects: &[Value]) -> Vec<Finding> {
     let peers = of_kind(objects, "BGPPeer");
     let advertisements = of_kind(objects, "BGPAdvertisement");
@@ -64,6 +65,8 @@ fn resources(objects: &[Value]) -> config::Resources {
     config::Resources {
         pools: of_kind(objects, "IPAddressPool"),
         l2_advertisements: of_kind(objects, "L2Advertisement"),
+        bgp_advertisements: of_kind(objects, "BGPAdvertisement"),
+        bgp_peers: of_kind(objects, "BGPPeer"),
         communities: of_kind(objects, "Community"),
         nodes: of_kind(objects, "Node"),
         ..config::Resources::default()

@@ -275,4 +275,36 @@ Right:
     net.ipv4.conf.all.arp_ignore = 1
     net.ipv4.conf.all.arp_announce = 2",
     },
+    Explanation {
+        code: Code::NoBgpPeer,
+        summary: "A BGP advertisement is for the Service, and no router that it is for has a session here",
+        fix: "create a BGPPeer, or correct spec.peers of the BGPAdvertisement and nodeSelectors of the BGPPeer",
+        long: "\
+A BGPAdvertisement selects the pool of the Service and this node. It is for the routers in its
+spec.peers, or for all where that is empty. None of them is a router of this node: there is no
+BGPPeer at all, its nodeSelectors leave this node out, spec.peers has a name that no BGPPeer has, or
+the BGPPeer cannot be used as it is written, which is then a finding of its own.
+
+See it: `kubectl get bgppeers -n metallb-system`; without Kubernetes `ferrolb status` has a row for
+each router of this node under ROUTER.
+
+What to do: create the BGPPeer, or correct names and selectors.
+
+Wrong:
+    apiVersion: metallb.io/v1beta1
+    kind: BGPAdvertisement
+    metadata: {name: to-the-router, namespace: metallb-system}
+    spec: {peers: [router]}    # and no BGPPeer is there
+
+Right:
+    apiVersion: metallb.io/v1beta2
+    kind: BGPPeer
+    metadata: {name: router, namespace: metallb-system}
+    spec: {myASN: 64512, peerASN: 64513, peerAddress: 192.168.1.1}
+    ---
+    apiVersion: metallb.io/v1beta1
+    kind: BGPAdvertisement
+    metadata: {name: to-the-router, namespace: metallb-system}
+    spec: {peers: [router]}",
+    },
 ];

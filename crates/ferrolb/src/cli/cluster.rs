@@ -89,6 +89,7 @@ pub(super) async fn read(client: Client, namespace: &str) -> anyhow::Result<Clus
         namespaces: list::<Namespace>(Api::all(client.clone()), said).await?,
         nodes: list::<Node>(Api::all(client.clone()), said).await?,
         malformed: Vec::new(),
+        ..Resources::default()
     };
     let reports = list::<ServiceL2Status>(Api::namespaced(client.clone(), own), said).await?;
     seen.states = list::<ConfigurationState>(Api::namespaced(client.clone(), own), said).await?;

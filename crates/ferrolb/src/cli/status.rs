@@ -87,6 +87,7 @@ pub fn screen(state: &State) -> String {
     let mut out = String::new();
     services(state, &mut out);
     pools(state, &mut out);
+    routers(state, &mut out);
     peers(state, &mut out);
     findings(state, &mut out);
     let _ = writeln!(out, "{}", verdict(state));
@@ -184,6 +185,23 @@ fn pools(state: &State, out: &mut String) {
                 first(join(pool.advertised_by.iter().cloned())),
             ]);
         }
+    }
+    push_table(out, &rows);
+}
+
+fn routers(state: &State, out: &mut String) {
+    if state.routers.is_empty() {
+        return;
+    }
+    let mut rows = table(&["ROUTER", "ADDRESS", "SESSION", "PREFIXES", "LAST ERROR"]);
+    for router in &state.routers {
+        rows.add_row(vec![
+            router.name.clone(),
+            router.address.map_or_else(|| "-".to_owned(), |address| address.to_string()),
+            router.state.clone(),
+            format!("{} of {}", router.told, router.prefixes),
+            router.last_error.clone().unwrap_or_else(|| "-".to_owned()),
+        ]);
     }
     push_table(out, &rows);
 }

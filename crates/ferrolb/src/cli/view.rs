@@ -168,6 +168,7 @@ fn of_service(
         node: (!by.is_empty()).then(|| by.iter().map(|one| one.node.to_string()).collect::<Vec<_>>().join(" and ")),
         mac: first.and_then(|one| one.mac),
         interfaces: first.map(|one| one.interfaces.clone()).unwrap_or_default(),
+        routers: Vec::new(),
         try_urls: if state == Progress::Announced { crate::state::urls(service, &addresses) } else { Vec::new() },
         reasons,
         addresses,

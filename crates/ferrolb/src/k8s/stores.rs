@@ -415,6 +415,7 @@ impl Configuration {
             namespaces: by_name(&self.namespaces),
             nodes: by_name(&self.nodes),
             malformed: self.malformed.findings(),
+            ..Resources::default()
         }
     }
 }

@@ -14,7 +14,8 @@ use ferrolb_rules::annotations;
 use ferrolb_rules::api;
 use ferrolb_rules::config::{self, Config};
 use ferrolb_rules::names::{NodeName, ServiceKey};
-use ferrolb_rules::plan::{Plan, Planner, Snapshot};
+use ferrolb_rules::plan::bgp::BgpPlan;
+use ferrolb_rules::plan::{self, Plan, Planner, Snapshot};
 use ferrolb_rules::reason::{Code, Finding, Severity};
 use ferrolb_rules::service::{self, Outcome, key_of};
 use ferrolb_rules::table::{Entry, Table};
@@ -57,6 +58,8 @@ pub(super) struct Decision {
     pub(super) services: BTreeMap<ServiceKey, Arc<Service>>,
     /// What this host announces, and why everything else is not announced.
     pub(super) plan: Plan,
+    /// What this host tells routers.
+    pub(super) bgp: BgpPlan,
     /// Why a Service has no address.
     pub(super) refusals: BTreeMap<ServiceKey, Finding>,
     /// Counts per pool, by the table in force.
@@ -143,11 +146,11 @@ impl Decider {
         for service in &inputs.objects.services {
             findings.extend(annotations::findings(service, None));
         }
-        let plan = self.plan(inputs, &config, &services);
+        let (plan, bgp) = self.plan(inputs, &config, &services);
         let table = changed.then(|| self.table.clone());
         let notes = outcomes.into_iter().filter(|(_, outcome)| !outcome.notes.is_empty());
         let notes = notes.map(|(key, outcome)| (key, outcome.notes)).collect();
-        Decision { config, table, services, plan, refusals, counters, findings, notes }
+        Decision { config, table, services, plan, bgp, refusals, counters, findings, notes }
     }
 
     /// When each pool without a creation time was first seen.
@@ -167,6 +170,9 @@ impl Decider {
             malformed: Vec::new(),
             pools: objects.pools.iter().map(|pool| aged(pool, ages)).collect(),
             l2_advertisements: objects.l2_advertisements.clone(),
+            bgp_advertisements: objects.bgp_advertisements.clone(),
+            bgp_peers: objects.bgp_peers.clone(),
+            secrets: objects.secrets.clone(),
             communities: objects.communities.clone(),
             namespaces: objects.namespaces.clone(),
             nodes: nodes(objects, &self.own),
@@ -318,7 +324,7 @@ impl Decider {
         inputs: &Inputs<'_>,
         config: &Arc<Config>,
         services: &BTreeMap<ServiceKey, Arc<Service>>,
-    ) -> Plan {
+    ) -> (Plan, BgpPlan) {
         let mut endpoints = BTreeMap::<ServiceKey, Vec<_>>::new();
         for slice in &inputs.objects.endpoint_slices {
             let labels = slice.metadata.labels.as_ref();
@@ -337,7 +343,7 @@ impl Decider {
             load_balancer_class: self.options.load_balancer_class.clone(),
             selectorless_is_ready: true,
         };
-        self.planner.plan(&Snapshot {
+        let snapshot = Snapshot {
             config: config.clone(),
             services: services.clone(),
             endpoints,
@@ -350,7 +356,8 @@ impl Decider {
             unhealthy: inputs.unhealthy.clone(),
             owners: inputs.owners.clone(),
             options,
-        })
+        };
+        (self.planner.plan(&snapshot), plan::bgp::plan(&snapshot))
     }
 }
 

@@ -9,6 +9,7 @@ use ferrolb_rules::plan::ServicePlan;
 use ferrolb_rules::reason::{Code, Finding, Severity};
 use k8s_openapi::api::core::v1::Service;
 
+use super::bgp::{self, AllSeen};
 use super::decide::Decision;
 use crate::state::{self, InterfaceState, PeerState, PoolState, Progress, ReasonState, ServiceState, State};
 
@@ -29,6 +30,8 @@ pub(super) struct Facts<'a> {
     pub(super) peers: Vec<PeerState>,
     /// This host's interfaces.
     pub(super) interfaces: Vec<InterfaceState>,
+    /// What routers were told.
+    pub(super) seen: &'a AllSeen,
     /// Findings from outside the pass: manifests, sockets, disks.
     pub(super) findings: Vec<Finding>,
 }
@@ -43,6 +46,7 @@ pub(super) fn report(facts: Facts<'_>) -> State {
         .map(|(key, service)| service_state(key, service, &facts))
         .collect();
     let mut findings = facts.findings.clone();
+    findings.extend(bgp::findings(decision, facts.seen));
     findings.extend(decision.findings.iter().cloned());
     // Services of another class have no row, and are not passed over in silence either.
     findings.extend(decision.refusals.values().filter(|refusal| refusal.code == Code::OtherClass).cloned());
@@ -61,6 +65,7 @@ pub(super) fn report(facts: Facts<'_>) -> State {
             .map(|pool| PoolState::of(pool, decision.counters.get(&pool.name).copied().unwrap_or_default()))
             .collect(),
         services,
+        routers: bgp::rows(decision, facts.seen),
         peers: facts.peers,
         interfaces: facts.interfaces,
         findings,
@@ -81,12 +86,15 @@ fn service_state(key: &ServiceKey, service: &Service, facts: &Facts<'_>) -> Serv
     let answer = addresses.iter().find_map(|address| answer(facts.announced.get(address)?, plan?.owner.as_ref()));
     let silent: Vec<IpAddr> =
         addresses.iter().filter(|address| !facts.announced.contains_key(*address)).copied().collect();
+    let routers = bgp::told(decision, facts.seen, key);
     let state = match (&answer, addresses.is_empty()) {
+        (_, false) if !routers.is_empty() => Progress::Announced,
         (Some(_), false) if silent.is_empty() => Progress::Announced,
         (_, true) => Progress::Pending,
         _ => Progress::Allocated,
     };
     let (node, links) = answer.map(|(node, links)| (Some(node.to_string()), links.clone())).unwrap_or_default();
+    let node = node.or_else(|| (!routers.is_empty()).then(|| facts.own.to_string()));
     ServiceState {
         namespace: key.namespace.to_string(),
         name: key.name.to_string(),
@@ -96,6 +104,7 @@ fn service_state(key: &ServiceKey, service: &Service, facts: &Facts<'_>) -> Serv
         mac: links.first().map(|(_, mac)| *mac),
         interfaces: links.into_iter().map(|(name, _)| name).collect(),
         try_urls: if state == Progress::Announced { state::urls(service, &addresses) } else { Vec::new() },
+        routers: routers.into_iter().collect(),
         reasons: reasons(key, state, &silent, facts),
         addresses,
     }
@@ -126,6 +135,16 @@ fn reasons(key: &ServiceKey, state: Progress, silent: &[IpAddr], facts: &Facts<'
     let Some(plan) = decision.plan.service(key) else { return reasons };
     if state == Progress::Announced {
         reasons.extend(plan.warnings().iter().chain(notes).map(|finding| of(finding, None)));
+        return reasons;
+    }
+    let by_bgp = decision.bgp.services.get(key).filter(|_| plan.code() == Some(Code::NoAdvertisement));
+    if let Some(part) = by_bgp {
+        let waits = || {
+            let routers: Vec<&str> = part.peers.keys().map(String::as_str).collect();
+            let message = format!("it is to be announced by BGP, and no router has been told: {}", routers.join(", "));
+            Finding::new(Code::BgpSessionDown, Severity::Error, format!("Service/{key}"), message)
+        };
+        reasons.push(of(&part.finding(key).unwrap_or_else(waits), None));
         return reasons;
     }
     let headline = plan.finding().unwrap_or_else(|| not_on_the_wire(key, plan, silent, facts));

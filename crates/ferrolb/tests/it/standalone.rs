@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use crate::hosts::{Host, eventually};
 use crate::l2::neighbour;
 
+mod bgp;
 mod differing;
 mod flaps;
 mod interfaces;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ferrolb_rules::api::{Community, IPAddressPool, L2Advertisement};
+use ferrolb_rules::api::{BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
 use k8s_openapi::api::core::v1::{Namespace, Node, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -112,6 +112,10 @@ kinds! {
     IPAddressPool = "metallb.io/v1beta1", pools, namespaced: true,
     /// How pools are announced.
     L2Advertisement = "metallb.io/v1beta1", l2_advertisements, namespaced: true,
+    /// Routers to talk BGP to.
+    BGPPeer = "metallb.io/v1beta2", bgp_peers, namespaced: true,
+    /// How pools are announced to routers.
+    BGPAdvertisement = "metallb.io/v1beta1", bgp_advertisements, namespaced: true,
     /// Names for BGP communities.
     Community = "metallb.io/v1beta1", communities, namespaced: true,
 }
@@ -124,12 +128,15 @@ impl Kind {
 
     /// Whether it is a kind of metallb.io, which counts in the configured namespace only.
     pub(super) const fn is_ours(self) -> bool {
-        matches!(self, Self::IPAddressPool | Self::L2Advertisement | Self::Community)
+        matches!(
+            self,
+            Self::IPAddressPool | Self::L2Advertisement | Self::BGPPeer | Self::BGPAdvertisement | Self::Community
+        )
     }
 
     /// Whether an object may leave out `spec`, as MetalLB's definitions of these kinds allow.
     pub(super) const fn spec_may_be_missing(self) -> bool {
-        matches!(self, Self::L2Advertisement | Self::Community)
+        matches!(self, Self::L2Advertisement | Self::BGPAdvertisement | Self::Community)
     }
 }
 

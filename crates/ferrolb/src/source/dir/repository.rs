@@ -68,6 +68,8 @@ impl Review {
                 nodes: objects.nodes.clone(),
                 // Named where they stand, with line and column.
                 malformed: Vec::new(),
+                // No cluster acts on BGP yet: said where they stand, not judged.
+                ..Resources::default()
             },
             services: objects.services.clone(),
             endpoints: objects.endpoint_slices.clone(),
@@ -155,6 +157,7 @@ fn review_here(files: &[Written], namespace: Option<&str>) -> Review {
     findings.extend(judge(&review, bgp).into_iter().map(|finding| index.place(finding)));
     findings.extend(remarks::on_values(files, &texts, &documents, &gitops));
     findings.extend(remarks::on_annotations(files, &texts, &documents));
+    findings.extend(remarks::on_bgp(&review).into_iter().map(|finding| index.place(finding)));
     findings.extend(remarks::on_namespace(&review).into_iter().map(|finding| index.place(finding)));
     findings.sort_by(|a, b| sort_key(a).cmp(&sort_key(b)));
     findings.dedup();

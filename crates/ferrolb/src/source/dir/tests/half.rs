@@ -93,7 +93,7 @@ fn the_less_somebody_can_have_meant_it_the_longer_it_is_waited_for_the_rest() {
     let text = SERVICE.replace("targetPort: http}", "targetPort: http}\n  - {port: 443}");
     let cases = [
         (text.replace("  - {port: 443}\n", ""), 5),
-        (format!("{}  - {{port: 443, protocol: U", SERVICE), 0),
+        (format!("{SERVICE}  - {{port: 443, protocol: U"), 0),
         (SERVICE.to_owned(), 5),
     ];
     for (part, seconds) in cases {

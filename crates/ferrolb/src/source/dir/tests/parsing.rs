@@ -13,6 +13,8 @@ fn every_kind_that_is_used_is_read() {
         ("v1", "Namespace", "{}", false),
         ("metallb.io/v1beta1", "IPAddressPool", "{addresses: [10.0.0.0/24]}", true),
         ("metallb.io/v1beta1", "L2Advertisement", "{ipAddressPools: [p]}", true),
+        ("metallb.io/v1beta2", "BGPPeer", "{myASN: 64512, peerASN: 64513, peerAddress: 10.0.0.1}", true),
+        ("metallb.io/v1beta1", "BGPAdvertisement", "{peers: [p]}", true),
         ("metallb.io/v1beta1", "Community", "{communities: [{name: a, value: '1:2'}]}", true),
     ];
     for (version, kind, spec, namespaced) in cases {
@@ -194,8 +196,7 @@ fn kinds_that_are_not_used_are_named_and_what_was_meant_is_said() {
         ("apps/v1", "Deployment", UnknownKind, Note, "Deployment of apps/v1"),
         ("argoproj.io/v1alpha1", "Application", UnknownKind, Note, "Application"),
         ("v1", "Pod", UnknownKind, Note, "Pod of v1"),
-        ("metallb.io/v1beta2", "BGPPeer", NotYet, Warning, "no BGP session"),
-        ("metallb.io/v1beta1", "BGPAdvertisement", NotYet, Warning, "nothing is announced by BGP"),
+        ("metallb.io/v1beta1", "BGPPeer", NotYet, Warning, "not read from files"),
         ("metallb.io/v1beta1", "BFDProfile", NotYet, Warning, "no BFD session"),
         ("metallb.io/v1alpha1", "AddressPool", UnknownKind, Warning, "no longer exists"),
         ("metallb.io/v1beta1", "Wonder", UnknownKind, Warning, "no kind Wonder"),

@@ -1,0 +1,375 @@
+//! BGP peers and BGP advertisements: typed, their nodes resolved, attached to pools (spec §3.5, §3.6, rules V1–V18, V29–V38).
+//!
+//! A peer that cannot be had as it is written (its Secret is missing, its field is for a later release) is left out with
+//! a finding, and the others are kept: a password that comes late must not stop what works (upstream refuses the whole
+//! configuration, spec §3.7 V16).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ferrolb_proto::bgp::session::Remote;
+use ferrolb_proto::bgp::session::config::{Password, Reach};
+use ferrolb_proto::bgp::{Asn, Attributes, Community, Families, LargeCommunity};
+use k8s_openapi::api::core::v1::{Node, Secret};
+
+use super::communities::CommunityValue;
+use super::pools::Parsed;
+use super::selector::{self, Selector};
+use super::{Report, object, peers};
+use crate::api::{self, DynamicAsn};
+use crate::names::NodeName;
+use crate::range::Family;
+use crate::reason::{Code, Finding, Severity};
+
+/// What FRR takes where a peer has no timers, and so what upstream's users have (spec §7.7).
+const HOLD: Duration = Duration::from_secs(180);
+
+/// The TTL of sessions over several hops, as FRR's `ebgp-multihop` has it.
+const MULTIHOP: u8 = 255;
+
+/// A router to talk BGP to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BgpPeer {
+    /// The object's name.
+    pub name: String,
+    /// Our AS as this router sees it: `localASN` where it is set.
+    pub local_asn: Asn,
+    /// The router's AS.
+    pub remote: Remote,
+    /// The router.
+    pub address: IpAddr,
+    /// Its port.
+    pub port: u16,
+    /// Our address, where it must be a certain one.
+    pub source: Option<IpAddr>,
+    /// Our BGP identifier, where it is given.
+    pub router_id: Option<Ipv4Addr>,
+    /// The hold time to propose.
+    pub hold_interval: Duration,
+    /// Between two KEEPALIVEs; `None`: a third of the hold time.
+    pub keepalive_interval: Option<Duration>,
+    /// The longest pause between two tries.
+    pub connect_interval: Option<Duration>,
+    /// For TCP-MD5.
+    pub password: Option<Password>,
+    /// How far away it may be.
+    pub reach: Reach,
+    /// Whether it is asked to keep our routes over a restart.
+    pub graceful_restart: bool,
+    /// What is announced to it.
+    pub families: Families,
+    /// The nodes that have a session with it.
+    pub nodes: BTreeSet<NodeName>,
+}
+
+/// A BGP advertisement, its node selectors and community aliases resolved.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BgpAdvertisement {
+    /// The object's name, for messages.
+    pub name: String,
+    /// The nodes that may announce.
+    pub nodes: BTreeSet<NodeName>,
+    /// The peers to announce to, by name; empty: all.
+    pub peers: BTreeSet<String>,
+    /// The length that IPv4 addresses are cut to.
+    pub length_v4: u8,
+    /// The length that IPv6 addresses are cut to.
+    pub length_v6: u8,
+    /// Any of these matches the Service's labels; empty: every Service of the pool.
+    pub service_selectors: Vec<Selector>,
+    /// What is said with each route.
+    pub attributes: Arc<Attributes>,
+}
+
+impl BgpAdvertisement {
+    /// Whether it is for a peer.
+    pub fn is_for(&self, peer: &str) -> bool {
+        self.peers.is_empty() || self.peers.contains(peer)
+    }
+
+    /// Whether it and another can both be for one address of these families: their local preferences do not contradict
+    /// each other (rule V36).
+    pub(crate) fn agrees_with(&self, other: &Self, families: Families) -> bool {
+        let preference = |one: &Self| one.attributes.local_pref.unwrap_or_default();
+        let (v4, v6) = (self.length_v4 != other.length_v4, self.length_v6 != other.length_v6);
+        let apart = (families.v4 || families.v6) && (!families.v4 || v4) && (!families.v6 || v6);
+        let both_named = !self.peers.is_empty() && !other.peers.is_empty();
+        preference(self) == preference(other)
+            || apart
+            || (both_named && self.peers.is_disjoint(&other.peers))
+            || self.nodes.is_disjoint(&other.nodes)
+    }
+}
+
+/// Parses every peer, by name.
+pub(super) fn parse_peers(
+    all: &[Arc<api::BGPPeer>],
+    secrets: &[Arc<Secret>],
+    nodes: &[Arc<Node>],
+    report: &mut Report,
+) -> BTreeMap<String, Arc<BgpPeer>> {
+    let mut parsed = BTreeMap::new();
+    for peer in all {
+        let errors = peers::check_peer(peer);
+        if errors.is_empty() {
+            if let Some(peer) = parse_peer(peer, secrets, nodes, report) {
+                parsed.insert(peer.name.clone(), Arc::new(peer));
+            }
+        } else {
+            report.errors.extend(errors);
+        }
+    }
+    parsed
+}
+
+fn parse_peer(
+    peer: &api::BGPPeer,
+    secrets: &[Arc<Secret>],
+    nodes: &[Arc<Node>],
+    report: &mut Report,
+) -> Option<BgpPeer> {
+    let object = object("BGPPeer", &peer.metadata);
+    let spec = &peer.spec;
+    not_yet(spec, &object, report);
+    let password = password(peer, secrets, &object, report)?;
+    let address: IpAddr = spec.peer_address.parse().ok().filter(|_| spec.vrf.is_empty())?;
+    let local_asn = Asn(spec.local_asn.unwrap_or(spec.my_asn));
+    let remote = match (spec.peer_asn, spec.dynamic_asn) {
+        (_, Some(DynamicAsn::Internal)) => Remote::Internal,
+        (_, Some(DynamicAsn::External)) => Remote::External,
+        (asn, None) => Remote::Number(Asn(asn.unwrap_or_default())),
+    };
+    let internal = remote == Remote::Internal || remote == Remote::Number(local_asn);
+    let reach = match (internal, spec.ebgp_multi_hop.unwrap_or(false)) {
+        (true, _) => Reach::Default,
+        (false, true) => Reach::Hops(MULTIHOP),
+        (false, false) => Reach::Direct,
+    };
+    let (hold_interval, keepalive_interval) = timers(spec);
+    let families = match (spec.dual_stack_address_family, address) {
+        (Some(true), _) => Families::BOTH,
+        (_, IpAddr::V4(_)) => Families::V4,
+        (_, IpAddr::V6(_)) => Families::V6,
+    };
+    let selectors = selector::parse_list(&spec.node_selectors, report, &object, "spec.nodeSelectors", "nodeSelectors");
+    Some(BgpPeer {
+        name: peer.metadata.name.clone().unwrap_or_default(),
+        local_asn,
+        remote,
+        address,
+        port: spec.peer_port.unwrap_or(179),
+        source: spec.source_address.parse().ok(),
+        router_id: spec.router_id.parse().ok(),
+        hold_interval,
+        keepalive_interval,
+        connect_interval: spec.connect_time.as_deref().and_then(peers::span),
+        password,
+        reach,
+        graceful_restart: spec.enable_graceful_restart.unwrap_or(false),
+        families,
+        nodes: selected(&selectors, nodes),
+    })
+}
+
+/// Fields that are understood and do nothing yet.
+fn not_yet(spec: &api::BGPPeerSpec, object: &str, report: &mut Report) {
+    let fields = [
+        ("spec.vrf", !spec.vrf.is_empty(), "sessions in a VRF are not opened by this release: no session is opened"),
+        (
+            "spec.interface",
+            !spec.interface.is_empty(),
+            "unnumbered sessions are not opened by this release: no session is opened",
+        ),
+        (
+            "spec.bfdProfile",
+            !spec.bfd_profile.is_empty(),
+            "this release opens no BFD session: a dead router is noticed by the hold time",
+        ),
+    ];
+    for (field, _, consequence) in fields.into_iter().filter(|(_, set, _)| *set) {
+        report.warn(Finding::new(Code::NotYet, Severity::Warning, object, consequence).at_field(field));
+    }
+}
+
+/// The password, if there is one; `None` if there ought to be and is not: then there is no session either.
+fn password(
+    peer: &api::BGPPeer,
+    secrets: &[Arc<Secret>],
+    object: &str,
+    report: &mut Report,
+) -> Option<Option<Password>> {
+    let Some(reference) = &peer.spec.password_secret else {
+        return Some((!peer.spec.password.is_empty()).then(|| Password(peer.spec.password.clone())));
+    };
+    // Looked up by name, in the namespace of the peer (spec §3.5).
+    let namespace = peer.metadata.namespace.as_deref();
+    let named = |secret: &&Arc<Secret>| {
+        secret.metadata.name.as_deref() == Some(&reference.name) && secret.metadata.namespace.as_deref() == namespace
+    };
+    let found = secrets.iter().find(named).ok_or("there is no such Secret".to_owned()).and_then(|secret| {
+        let kind = secret.type_.as_deref().unwrap_or("Opaque");
+        if kind != "kubernetes.io/basic-auth" {
+            return Err(format!("it is of type {kind}, not kubernetes.io/basic-auth"));
+        }
+        let written = secret.string_data.as_ref().and_then(|data| data.get("password")).map(String::as_bytes);
+        let stored = secret.data.as_ref().and_then(|data| data.get("password")).map(|bytes| bytes.0.as_slice());
+        let bytes = written.or(stored).ok_or("it has no key password")?;
+        String::from_utf8(bytes.to_vec()).map_err(|_| "its password is not text".to_owned())
+    });
+    match found {
+        Ok(text) => Some(Some(Password(text))),
+        Err(why) => {
+            let message = format!("Secret {:?}: {why}; no session is opened", reference.name);
+            let finding = Finding::new(Code::PeerSecretUnusable, Severity::Error, object, message);
+            report.warn(finding.at_field("spec.passwordSecret"));
+            None
+        }
+    }
+}
+
+/// Hold time, and keepalive time where it is given (spec §3.5).
+fn timers(spec: &api::BGPPeerSpec) -> (Duration, Option<Duration>) {
+    let read = |text: &Option<String>| text.as_deref().and_then(peers::span);
+    match (read(&spec.hold_time), read(&spec.keepalive_time)) {
+        (None, None) => (HOLD, None),
+        (Some(hold), keepalive) => (Duration::from_secs(hold.as_secs()), keepalive),
+        (None, Some(keepalive)) => (Duration::from_secs((keepalive * 3).as_secs()), Some(keepalive)),
+    }
+}
+
+fn selected(selectors: &[Selector], nodes: &[Arc<Node>]) -> BTreeSet<NodeName> {
+    let labels = |node: &Node| node.metadata.labels.clone().unwrap_or_default();
+    let selected = nodes.iter().filter(|node| Selector::any_matches(selectors, &labels(node)));
+    selected.filter_map(|node| node.metadata.name.clone().map(NodeName)).collect()
+}
+
+/// An advertisement and the pools it asks for.
+pub(super) struct Wanted {
+    advertisement: Arc<BgpAdvertisement>,
+    object: String,
+    names: Vec<String>,
+    selectors: Vec<Selector>,
+}
+
+/// Parses every advertisement, in order of name.
+pub(super) fn parse_advertisements(
+    all: &[Arc<api::BGPAdvertisement>],
+    peers: &[Arc<api::BGPPeer>],
+    nodes: &[Arc<Node>],
+    aliases: &BTreeMap<String, CommunityValue>,
+    report: &mut Report,
+) -> Vec<Wanted> {
+    let known: BTreeSet<&str> = peers.iter().filter_map(|peer| peer.metadata.name.as_deref()).collect();
+    let mut sorted: Vec<_> = all.iter().collect();
+    sorted.sort_by_key(|advertisement| advertisement.metadata.name.clone());
+    let mut wanted = Vec::new();
+    for advertisement in sorted {
+        let errors = peers::check_bgp_advertisement(advertisement);
+        if errors.is_empty() {
+            let one = parse_advertisement(advertisement, nodes, aliases, report);
+            for peer in one.advertisement.peers.iter().filter(|peer| !known.contains(peer.as_str())) {
+                let message = format!("it names peer {peer:?}, which does not exist");
+                let finding = Finding::new(Code::AdvertisedPeerMissing, Severity::Warning, &one.object, message);
+                report.warn(finding.at_field("spec.peers"));
+            }
+            wanted.push(one);
+        } else {
+            report.errors.extend(errors);
+        }
+    }
+    wanted
+}
+
+fn parse_advertisement(
+    advertisement: &api::BGPAdvertisement,
+    nodes: &[Arc<Node>],
+    aliases: &BTreeMap<String, CommunityValue>,
+    report: &mut Report,
+) -> Wanted {
+    let object = object("BGPAdvertisement", &advertisement.metadata);
+    let spec = &advertisement.spec;
+    let mut list = |field: &str, selectors: &[_]| {
+        selector::parse_list(selectors, report, &object, &format!("spec.{field}"), field)
+    };
+    let selectors = list("ipAddressPoolSelectors", &spec.ip_address_pool_selectors);
+    let node_selectors = list("nodeSelectors", &spec.node_selectors);
+    let service_selectors = list("serviceSelectors", &spec.service_selectors);
+    let mut attributes = Attributes {
+        local_pref: spec.local_pref.and_then(|preference| u32::try_from(preference).ok()),
+        ..Attributes::default()
+    };
+    for (index, text) in spec.communities.iter().enumerate() {
+        // Aliases first: one whose name looks like a value counts (spec §3.6).
+        match aliases.get(text).copied().map_or_else(|| CommunityValue::parse(text), Ok) {
+            Ok(value) => insert(&mut attributes, value),
+            Err(why) => {
+                let field = format!("spec.communities[{index}]");
+                report.error(Code::CommunityUnknown, &object, field, format!("{why}, and no Community names it"));
+            }
+        }
+    }
+    let length = |length: Option<i64>, longest| length.and_then(|length| u8::try_from(length).ok()).unwrap_or(longest);
+    let parsed = BgpAdvertisement {
+        name: advertisement.metadata.name.clone().unwrap_or_default(),
+        nodes: selected(&node_selectors, nodes),
+        peers: spec.peers.iter().cloned().collect(),
+        length_v4: length(spec.aggregation_length, 32),
+        length_v6: length(spec.aggregation_length_v6, 128),
+        service_selectors,
+        attributes: Arc::new(attributes),
+    };
+    Wanted { advertisement: Arc::new(parsed), object, names: spec.ip_address_pools.clone(), selectors }
+}
+
+fn insert(attributes: &mut Attributes, value: CommunityValue) {
+    match value {
+        CommunityValue::Standard(high, low) => {
+            attributes.communities.insert(Community(u32::from(high) << 16 | u32::from(low)));
+        }
+        CommunityValue::Large(global, first, second) => {
+            attributes.large_communities.insert(LargeCommunity { global, first, second });
+        }
+    }
+}
+
+/// Attaches advertisements to the pools they name or select; to all if they do neither.
+pub(super) fn attach(advertisements: &[Wanted], pools: &mut BTreeMap<String, Parsed>, report: &mut Report) {
+    for wanted in advertisements {
+        for name in wanted.names.iter().filter(|name| !pools.contains_key(*name)) {
+            let message = format!("it names pool {name:?}, which does not exist");
+            let finding = Finding::new(Code::AdvertisedPoolMissing, Severity::Warning, &wanted.object, message);
+            report.warn(finding.at_field("spec.ipAddressPools"));
+        }
+        let everything = wanted.names.is_empty() && wanted.selectors.is_empty();
+        for parsed in pools.values_mut() {
+            let named = wanted.names.contains(&parsed.pool.name);
+            let selected = wanted.selectors.iter().any(|selector| selector.matches(&parsed.labels));
+            if everything || named || selected {
+                refuse_contradiction(wanted, parsed, report);
+                parsed.pool.bgp_advertisements.push(wanted.advertisement.clone());
+            }
+        }
+    }
+}
+
+/// Rule V36, where no selector of Services leaves it open who is meant.
+fn refuse_contradiction(wanted: &Wanted, parsed: &Parsed, report: &mut Report) {
+    let new = &wanted.advertisement;
+    let has = |family| parsed.pool.ranges.iter().any(|range| range.family() == family);
+    let families = Families { v4: has(Family::V4), v6: has(Family::V6) };
+    let open = |one: &BgpAdvertisement| !one.service_selectors.is_empty();
+    let attached = parsed.pool.bgp_advertisements.iter();
+    let mut against = attached.filter(|old| !open(old) && !open(new) && !old.agrees_with(new, families));
+    if let Some(old) = against.next() {
+        let message = format!(
+            "invalid localpref: on pool {:?} it says {} and BGPAdvertisement {:?} says {}, about the same prefixes to the same peers",
+            parsed.pool.name,
+            new.attributes.local_pref.unwrap_or_default(),
+            old.name,
+            old.attributes.local_pref.unwrap_or_default(),
+        );
+        report.error(Code::LocalPrefConflict, &wanted.object, "spec.localPref", message);
+    }
+}

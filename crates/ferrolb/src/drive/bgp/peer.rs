@@ -1,0 +1,262 @@
+//! One router: its session, its connection, and the loop round them.
+
+use std::collections::BTreeSet;
+use std::future::pending;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ferrolb_proto::bgp::session::report::Unannounced;
+use ferrolb_proto::bgp::session::{ConnectionId, Endpoints, Input, Output, Session, State};
+use ferrolb_proto::bgp::wire::notification::Cease;
+use tokio::io::{AsyncWriteExt as _, Interest};
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, watch};
+
+use super::{Goal, Order, Seen, next_hops};
+use crate::net::tcp;
+
+/// How long a connection that ends may take to get rid of its last bytes.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+type Dialing = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
+
+struct Connection {
+    id: ConnectionId,
+    stream: TcpStream,
+    /// What the socket has not taken yet.
+    out: Vec<u8>,
+}
+
+struct Peer {
+    name: String,
+    session: Session,
+    dialing: Option<(ConnectionId, Dialing)>,
+    connection: Option<Connection>,
+    seen: watch::Sender<Seen>,
+    changed: Arc<Notify>,
+    order: Order,
+    unannounced: Vec<Unannounced>,
+}
+
+/// What the loop waits for.
+enum Event {
+    Ordered,
+    Dialed(ConnectionId, io::Result<TcpStream>),
+    Ready(io::Result<tokio::io::Ready>),
+    Due,
+}
+
+/// Runs a session until it is told to end.
+pub(super) async fn run(
+    name: String,
+    mut orders: watch::Receiver<Order>,
+    seen: watch::Sender<Seen>,
+    changed: Arc<Notify>,
+) {
+    let order = orders.borrow_and_update().clone();
+    let mut session = Session::new(order.wanted.config.clone(), rand::random(), Instant::now());
+    session.handle(Instant::now(), Input::Routes(order.wanted.routes.clone()));
+    session.handle(Instant::now(), Input::Start);
+    let mut peer =
+        Peer { name, session, dialing: None, connection: None, seen, changed, order, unannounced: Vec::new() };
+    loop {
+        peer.drain().await;
+        peer.tell();
+        if peer.order.goal != Goal::Run && peer.session.state() == State::Idle {
+            return;
+        }
+        match peer.wait(&mut orders).await {
+            Event::Ordered => peer.obey(orders.borrow_and_update().clone()),
+            Event::Dialed(id, result) => peer.dialed(id, result),
+            Event::Ready(ready) => peer.ready(ready),
+            Event::Due => peer.session.handle_timeout(Instant::now()),
+        }
+    }
+}
+
+impl Peer {
+    async fn wait(&mut self, orders: &mut watch::Receiver<Order>) -> Event {
+        let deadline = self.session.next_deadline();
+        let due = async {
+            match deadline {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => pending().await,
+            }
+        };
+        let dialing = &mut self.dialing;
+        let dialed = async {
+            match dialing {
+                Some((id, dial)) => (*id, dial.await),
+                None => pending().await,
+            }
+        };
+        let connection = &self.connection;
+        let ready = async {
+            match connection {
+                Some(one) if one.out.is_empty() => one.stream.ready(Interest::READABLE).await,
+                Some(one) => one.stream.ready(Interest::READABLE | Interest::WRITABLE).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            Ok(()) = orders.changed() => Event::Ordered,
+            (id, result) = dialed => Event::Dialed(id, result),
+            result = ready => Event::Ready(result),
+            () = due => Event::Due,
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        let now = Instant::now();
+        let before = std::mem::replace(&mut self.order, order);
+        if before.wanted.config != self.order.wanted.config {
+            self.session.handle(now, Input::Configure(self.order.wanted.config.clone()));
+        }
+        self.session.handle(now, Input::Routes(self.order.wanted.routes.clone()));
+        match self.order.goal {
+            Goal::Run => {}
+            Goal::Stop => self.session.handle(now, Input::Stop(Cease::PeerDeconfigured, "")),
+            Goal::Leave => self.session.handle(now, Input::Leave),
+        }
+    }
+
+    fn dialed(&mut self, id: ConnectionId, result: io::Result<TcpStream>) {
+        self.dialing = None;
+        let ends = result.and_then(|stream| Ok((stream.local_addr()?.ip(), stream.peer_addr()?.ip(), stream)));
+        match ends {
+            Ok((local, remote, stream)) => {
+                let (local, remote): (IpAddr, IpAddr) = (local.to_canonical(), remote.to_canonical());
+                let endpoints = Endpoints { local, remote, next_hops: next_hops::of(local, remote) };
+                self.connection = Some(Connection { id, stream, out: Vec::new() });
+                self.session.handle(Instant::now(), Input::Dialed(id, endpoints));
+            }
+            Err(error) => self.session.handle(Instant::now(), Input::DialFailed(id, &error.to_string())),
+        }
+    }
+
+    /// Reads once and writes once; whoever has more is asked again.
+    fn ready(&mut self, ready: io::Result<tokio::io::Ready>) {
+        let Some(connection) = &mut self.connection else { return };
+        let id = connection.id;
+        let written = connection.stream.try_write(&connection.out).unwrap_or_default();
+        connection.out.drain(..written);
+        let mut bytes = [0; 16 * 1024];
+        let read = match ready {
+            Ok(_) => connection.stream.try_read(&mut bytes),
+            Err(error) => Err(error),
+        };
+        if written > 0 {
+            self.session.handle(Instant::now(), Input::Sent(id, written));
+        }
+        match read {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(0) | Err(_) => {
+                self.connection = None;
+                self.session.handle(Instant::now(), Input::Closed(id));
+            }
+            Ok(count) => {
+                self.session.handle(Instant::now(), Input::Bytes(id, bytes.get(..count).unwrap_or_default()));
+            }
+        }
+    }
+
+    /// Does what the session wants.
+    async fn drain(&mut self) {
+        while let Some(output) = self.session.poll_output() {
+            match output {
+                Output::Dial(id) => {
+                    let transport = self.session.config().transport.clone();
+                    self.dialing = Some((id, Box::pin(tcp::connect(transport))));
+                }
+                Output::Send(id, bytes) => self.send(id, &bytes),
+                Output::Close(id) => self.close(id).await,
+                Output::Abort(id) => {
+                    self.connection.take_if(|connection| connection.id == id);
+                }
+                event => {
+                    match event {
+                        Output::Established(_) => self.unannounced.clear(),
+                        Output::Unannounced(one) if !self.unannounced.contains(&one) => self.unannounced.push(one),
+                        _ => {}
+                    }
+                    self.note(&event);
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, id: ConnectionId, bytes: &[u8]) {
+        let Some(connection) = self.connection.as_mut().filter(|connection| connection.id == id) else { return };
+        let written =
+            if connection.out.is_empty() { connection.stream.try_write(bytes).unwrap_or_default() } else { 0 };
+        connection.out.extend_from_slice(bytes.get(written..).unwrap_or_default());
+        if written > 0 {
+            self.session.handle(Instant::now(), Input::Sent(id, written));
+        }
+    }
+
+    async fn close(&mut self, id: ConnectionId) {
+        self.dialing.take_if(|(dialing, _)| *dialing == id);
+        if let Some(Connection { mut stream, out, .. }) = self.connection.take_if(|connection| connection.id == id) {
+            let last_words = async move {
+                let _ = stream.write_all(&out).await;
+                let _ = stream.shutdown().await;
+            };
+            let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
+        }
+    }
+
+    /// The log, with upstream's keys.
+    fn note(&self, event: &Output) {
+        let (peer, address) = (&self.name, self.session.config().transport.remote);
+        match event {
+            Output::Established(_) => {
+                tracing::info!(event = "sessionUp", peer, ?address, "BGP session established");
+            }
+            Output::Down { reason, established: true } => {
+                tracing::error!(event = "sessionDown", peer, ?address, %reason, "BGP session down");
+            }
+            Output::Down { reason, established: false } => {
+                tracing::debug!(event = "sessionFailed", peer, ?address, %reason, "no BGP session came about");
+            }
+            Output::Reset(field) => {
+                tracing::info!(event = "sessionReset", peer, ?address, field, "this change takes a new BGP session");
+            }
+            Output::Malformed(verdict) => {
+                tracing::warn!(
+                    event = "malformedUpdate",
+                    peer,
+                    ?address,
+                    ?verdict,
+                    "the router sends UPDATEs with faults"
+                );
+            }
+            _ => {}
+        }
+    }
+
+    /// Says what is so, where it is not as before.
+    fn tell(&self) {
+        let established = self.session.state() == State::Established;
+        let told = |prefix: &&ipnet::IpNet| established && self.session.adj_out().has_told(prefix);
+        let told: BTreeSet<_> = self.order.wanted.routes.keys().filter(told).copied().collect();
+        let seen = Seen {
+            state: self.session.state(),
+            last_down: self.session.last_down().map(ToString::to_string),
+            told: Arc::new(told),
+            unannounced: if established { self.unannounced.clone() } else { Vec::new() },
+            established: self.session.counters().established,
+        };
+        let different = self.seen.send_if_modified(|old| {
+            let different = *old != seen;
+            *old = seen;
+            different
+        });
+        if different {
+            self.changed.notify_one();
+        }
+    }
+}

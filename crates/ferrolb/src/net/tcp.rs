@@ -1,0 +1,97 @@
+//! TCP sockets as BGP wants them: with a password for the kernel to check (RFC 2385), a certain TTL, a certain source.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd as _;
+
+use ferrolb_proto::bgp::session::Transport;
+use ferrolb_proto::bgp::session::config::{Password, Reach};
+use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
+use tokio::net::{TcpSocket, TcpStream};
+
+/// The longest key that the kernel takes.
+const LONGEST_KEY: usize = 80;
+
+/// `struct tcp_md5sig` of linux/tcp.h.
+#[repr(C)]
+struct Md5Signature {
+    address: SockAddrStorage,
+    flags: u8,
+    prefix_length: u8,
+    key_length: u16,
+    interface: i32,
+    key: [u8; LONGEST_KEY],
+}
+
+const _: () = assert!(size_of::<Md5Signature>() == 216, "as the kernel has it");
+
+/// Connects to a router.
+///
+/// # Errors
+/// It cannot be reached, an option cannot be had, or the password is too long.
+pub async fn connect(transport: Transport) -> io::Result<TcpStream> {
+    let remote = transport.remote.ok_or_else(|| io::Error::other("the router's address is not known"))?;
+    let remote = SocketAddr::new(remote, transport.port);
+    let socket = Socket::new(Domain::for_address(remote), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    if let Some(device) = &transport.device {
+        socket.bind_device(Some(device.as_bytes()))?;
+    }
+    if let Some(source) = transport.source {
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+    }
+    if let Some(password) = &transport.password {
+        sign(&socket, remote, password)?;
+    }
+    set_reach(&socket, remote.ip(), transport.reach)?;
+    let stream = TcpSocket::from_std_stream(socket.into()).connect(remote).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+fn set_reach(socket: &Socket, remote: IpAddr, reach: Reach) -> io::Result<()> {
+    let ttl = match reach {
+        Reach::Default => return Ok(()),
+        Reach::Direct => 1,
+        Reach::Hops(hops) => u32::from(hops),
+        Reach::Gtsm(_) => 255,
+    };
+    if remote.is_ipv4() {
+        socket.set_ttl_v4(ttl)?;
+    } else {
+        socket.set_unicast_hops_v6(ttl)?;
+    }
+    let Reach::Gtsm(hops) = reach else { return Ok(()) };
+    let least = 256 - i32::from(hops.max(1));
+    if remote.is_ipv4() {
+        set_option(socket, libc::IPPROTO_IP, libc::IP_MINTTL, &least)
+    } else {
+        set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_MINHOPCOUNT, &least)
+    }
+}
+
+/// Packets to and from the router carry a signature from now on; others from there are thrown away by the kernel.
+fn sign(socket: &Socket, remote: SocketAddr, password: &Password) -> io::Result<()> {
+    let bytes = password.0.as_bytes();
+    let mut key = [0; LONGEST_KEY];
+    let Some(place) = key.get_mut(..bytes.len()) else {
+        return Err(io::Error::other("the password is longer than 80 bytes"));
+    };
+    place.copy_from_slice(bytes);
+    let signature = Md5Signature {
+        address: SockAddr::from(remote).as_storage(),
+        flags: 0,
+        prefix_length: 0,
+        key_length: u16::try_from(bytes.len()).unwrap_or_default(),
+        interface: 0,
+        key,
+    };
+    set_option(socket, libc::IPPROTO_TCP, libc::TCP_MD5SIG, &signature)
+}
+
+fn set_option<T>(socket: &Socket, level: i32, name: i32, value: &T) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
+    // SAFETY: the kernel reads `length` bytes from where a `T` of that size lives throughout the call.
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, std::ptr::from_ref(value).cast(), length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

@@ -1,0 +1,136 @@
+//! BGP of `ferrolb standalone` with a real router: BIRD on the client's host.
+
+use std::time::Instant;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use super::{Process, Site, service};
+use crate::hosts::eventually;
+
+const POOL: &str = "\
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: pool, namespace: metallb-system}
+spec: {addresses: [203.0.113.0/24]}
+---
+apiVersion: metallb.io/v1beta1
+kind: BGPAdvertisement
+metadata: {name: all, namespace: metallb-system}
+spec: {localPref: 150, communities: ['64512:7', 'large:64512:1:2']}
+";
+
+/// BIRD, killed by its number when dropped.
+struct Router<'a>(&'a Site);
+
+impl<'a> Router<'a> {
+    fn start(site: &'a Site, more: &str) -> Self {
+        let router = Self(site);
+        let config = format!(
+            "router id 192.168.1.50;\nprotocol device {{}}\nprotocol direct {{ ipv4; }}\n\
+             protocol bgp node {{ local 192.168.1.50 as 64512; neighbor 192.168.1.11 as 64512; hold time 9;\n\
+             error wait time 1, 2; {more} ipv4 {{ import all; export none; }}; }}\n"
+        );
+        std::fs::write(router.path("bird.conf"), config).unwrap();
+        router.sh(&format!("bird -c {0}/bird.conf -s {0}/bird.ctl -P {0}/bird.pid", router.path("")));
+        router
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.files.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn sh(&self, command: &str) -> String {
+        let (well, text) = self.0.client.sh(command);
+        assert!(well, "{command}: {text}");
+        text
+    }
+
+    fn birdc(&self, command: &str) -> String {
+        self.sh(&format!("birdc -s {} '{command}'", self.path("bird.ctl")))
+    }
+
+    fn has(&self, prefix: &str) -> bool {
+        self.birdc("show route").contains(prefix)
+    }
+}
+
+impl Drop for Router<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.client.sh(&format!("kill $(cat {})", self.path("bird.pid")));
+    }
+}
+
+fn site(peer: &str) -> Site {
+    let site = Site::new(1);
+    site.write("pool.yaml", POOL);
+    write_peer(&site, peer);
+    site.write("web.yaml", &service("web", ""));
+    site
+}
+
+fn write_peer(site: &Site, more: &str) {
+    let peer = format!(
+        "apiVersion: metallb.io/v1beta2\nkind: BGPPeer\nmetadata: {{name: router, namespace: metallb-system}}\n\
+         spec: {{myASN: 64512, peerASN: 64512, peerAddress: 192.168.1.50, holdTime: 9s, connectTime: 1s{more}}}\n"
+    );
+    site.write("peer.yaml", &peer);
+}
+
+fn router_row(process: &Process) -> Value {
+    process.state()["routers"][0].clone()
+}
+
+#[test]
+fn a_service_is_a_route_in_the_router_until_it_is_deleted() {
+    let site = site("");
+    let router = Router::start(&site, "");
+    let process = site.start(0);
+    assert_eq!(process.await_announced("web")["routers"][0], "router");
+    eventually("BIRD has the route", || router.has("203.0.113.0/32"));
+    let route = router.birdc("show route 203.0.113.0/32 all");
+    for part in ["via 192.168.1.11", "BGP.local_pref: 150", "(64512,7)", "(64512, 1, 2)"] {
+        assert!(route.contains(part), "no {part:?} in {route}");
+    }
+    assert_eq!(router_row(&process)["state"], "Established");
+    let changed_at = Instant::now();
+    site.write("late.yaml", &service("late", ""));
+    eventually("the second route is there", || router.has("203.0.113.1/32"));
+    println!("from the file to the router's table, as seen through birdc: {:?}", changed_at.elapsed());
+    std::fs::remove_file(site.manifests().join("web.yaml")).unwrap();
+    eventually("the first route is withdrawn", || !router.has("203.0.113.0/32"));
+    assert!(router.has("203.0.113.1/32"));
+    drop(router);
+    process.await_finding("LB1301");
+    let router = Router::start(&site, "");
+    eventually("the routes are back", || router.has("203.0.113.1/32"));
+}
+
+#[test]
+fn a_wrong_password_is_found_and_the_right_one_makes_the_session() {
+    let site = site(", password: wrong");
+    let router = Router::start(&site, "password \"right\";");
+    let process = site.start(0);
+    let finding = process.await_finding("LB1301");
+    assert!(finding["message"].as_str().unwrap().contains("password"), "{finding}");
+    assert!(!router.has("203.0.113.0/32"));
+    assert_eq!(process.service("web")["reasons"][0]["code"], "LB1301");
+    write_peer(&site, ", password: right");
+    process.await_announced("web");
+    eventually("BIRD has the route", || router.has("203.0.113.0/32"));
+}
+
+#[test]
+fn under_graceful_restart_the_router_keeps_the_routes_while_the_program_is_away() {
+    let site = site(", enableGracefulRestart: true");
+    let router = Router::start(&site, "");
+    let process = site.start(0);
+    process.await_announced("web");
+    eventually("BIRD has the route", || router.has("203.0.113.0/32"));
+    process.end(Signal::SIGTERM);
+    eventually("BIRD sees that we are gone", || !router.birdc("show protocols node").contains("Established"));
+    assert!(router.has("203.0.113.0/32"), "the route is gone while we restart");
+    let process = site.start(0);
+    process.await_announced("web");
+    assert!(router.has("203.0.113.0/32"));
+}
