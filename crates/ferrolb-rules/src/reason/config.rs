@@ -289,7 +289,11 @@ Wrong:
     kind: IPAddressPool
     metadata: {name: default-pool, namespace: metallb-system}
     spec: {addresses: [192.168.1.0/24]}
-    # and a node has 192.168.1.10
+    ---
+    apiVersion: v1
+    kind: Node
+    metadata: {name: node-a}
+    status: {addresses: [{type: InternalIP, address: 192.168.1.10}]}
 
 Right:
     apiVersion: metallb.io/v1beta1

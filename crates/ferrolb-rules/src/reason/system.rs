@@ -124,9 +124,9 @@ Right:
         long: "\
 The program found the file and cannot read it. Either the user it runs as lacks the permission, or
 the bytes are not UTF-8, or the file is larger than a manifest can sensibly be, or it is a symbolic
-link that leads nowhere or in a circle. What was read from it before stays in force. A warning of this
-code says that a file ends where it went on before, as if it were half written: for a while (a second
-between documents, a minute within a line) what it said before stays in force.
+link that leads nowhere or in a circle. What was read from it before stays in force. A warning of
+this code says that a file ends where it went on before, as if it were half written: for a while (a
+second between documents, a minute within a line) what it said before stays in force.
 
 See it: the message says which of these it is. `ls -lL FILE` follows links and shows permissions,
 `file FILE` shows the encoding.
@@ -434,9 +434,10 @@ All hosts are to have the same manifests. This one has lost objects that others 
 had them: a copy that broke off, a directory that is not mounted, a host that is updated later than
 the others. While files are on their way to all hosts this is normal, and over in a moment.
 
-What was there stays in force here as it was last, and the addresses stay where they are, so that one
-host's files cannot take an address off all of them. Only after a restart does this host not know any
-more what the objects said; then it leaves them to the others, and changes none of their addresses.
+What was there stays in force here as it was last, and the addresses stay where they are, so that
+one host's files cannot take an address off all of them. Only after a restart does this host not
+know any more what the objects said; then it leaves them to the others, and changes none of their
+addresses.
 
 See it: the message names the objects and the hosts that have them. Compare the directories:
 `find DIR -type f -exec sha256sum {} + | sort -k2` on two hosts.

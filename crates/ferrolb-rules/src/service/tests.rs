@@ -168,7 +168,7 @@ fn dual_stack_needs_two_cluster_ips_and_one_pool_with_both() {
     assert_eq!(refused(bench.gives(&service("a", DUAL, ""))).0, Code::NoFreeAddress);
     assert_eq!(bench.gives(&service("b", PREFER, "")), ok(&["10.0.0.0"]));
     let six_first = format!("{PREFER}, ipFamilies: [IPv6, IPv4]");
-    assert_eq!(bench.gives(&service("c", &six_first, "")), ok(&["fc00::"]));
+    assert_eq!(bench.gives(&service("c", &six_first, "")), ok(&["fc00::1"]));
     let single = "clusterIPs: [10.96.0.1, 'fd00:96::1'], ipFamilyPolicy: SingleStack";
     assert_eq!(refused(bench.gives(&service("d", single, ""))).0, Code::FamilyMismatch);
     assert_eq!(refused(bench.gives(&service("e", "", ""))).0, Code::ClusterIpsMissing);
@@ -183,10 +183,10 @@ fn a_pool_that_grows_a_family_extends_those_who_prefer_both_and_one_that_shrinks
     assert_eq!(outcome.notes[0].code, Code::SecondFamilyUnavailable);
     bench.pools(&[("p", "addresses: [10.0.0.0/24, 'fc00::/120']")]);
     let outcome = bench.run(&with_status(service("a", PREFER, ""), &["10.0.0.0"]));
-    assert_eq!(outcome.events[0].message, "Assigned additional IP \"fc00::\"");
+    assert_eq!(outcome.events[0].message, "Assigned additional IP \"fc00::1\"");
     assert_eq!(outcome.addresses.len(), 2);
     bench.pools(&[("p", "addresses: [10.0.1.0/24]")]);
-    let both = with_status(service("a", PREFER, ""), &["10.0.0.0", "fc00::"]);
+    let both = with_status(service("a", PREFER, ""), &["10.0.0.0", "fc00::1"]);
     assert_eq!(bench.gives(&both), ok(&["10.0.1.0"]));
 }
 
@@ -301,8 +301,8 @@ fn without_cluster_ips_a_manifest_says_its_families() {
     let mut bench = bench(&[("p", "addresses: [10.0.0.0/24, 'fc00::/120']")]);
     bench.options.assume_cluster_ips = true;
     assert_eq!(bench.gives(&service("a", "", "")), ok(&["10.0.0.0"]));
-    assert_eq!(bench.gives(&service("b", "ipFamilies: [IPv6]", "")), ok(&["fc00::"]));
-    assert_eq!(bench.gives(&service("c", "ipFamilyPolicy: PreferDualStack", "")), ok(&["10.0.0.1", "fc00::1"]));
+    assert_eq!(bench.gives(&service("b", "ipFamilies: [IPv6]", "")), ok(&["fc00::1"]));
+    assert_eq!(bench.gives(&service("c", "ipFamilyPolicy: PreferDualStack", "")), ok(&["10.0.0.1", "fc00::2"]));
     assert_eq!(bench.gives(&service("d", "", "metallb.io/loadBalancerIPs: 'fc00::9'")), ok(&["fc00::9"]));
 }
 

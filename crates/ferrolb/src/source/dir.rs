@@ -12,6 +12,7 @@ mod pointed;
 mod read;
 mod repository;
 mod service_rules;
+mod strangers;
 #[cfg(test)]
 mod tests;
 mod tree;
