@@ -81,7 +81,11 @@ fn is_sound(placed: &Placed, lines: &[usize]) {
     let namespace = metadata.namespace.as_deref().unwrap_or_default();
     match object {
         Object::Node(_) | Object::Namespace(_) => {}
-        Object::IPAddressPool(_) | Object::L2Advertisement(_) | Object::Community(_) => {
+        Object::IPAddressPool(_)
+        | Object::L2Advertisement(_)
+        | Object::Community(_)
+        | Object::BGPPeer(_)
+        | Object::BGPAdvertisement(_) => {
             assert_eq!(namespace, NAMESPACE, "{}", object.title());
         }
         Object::Service(_) | Object::EndpointSlice(_) | Object::Secret(_) => {
