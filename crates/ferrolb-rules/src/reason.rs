@@ -9,6 +9,7 @@
 //! | LB00xx | the program itself: manifests, state, configuration as a whole | `reason/system.rs`, from LB0020 `reason/cluster.rs`, from LB0023 `reason/speaker.rs`, from LB0031 `reason/flags.rs` |
 //! | LB004x | the webhooks | `reason/webhooks.rs` |
 //! | LB005x | the cluster around us | `reason/surroundings.rs` |
+//! | LB006x | what a start needs, and whom to ask | `reason/startup.rs` |
 //! | LB10xx | a Service has no address | `reason/pending.rs`, from LB1008 `reason/refused.rs` |
 //! | LB11xx | an address is not announced | `reason/announce.rs`, from LB1111 `reason/wire.rs`, from LB1130 `reason/reporting.rs` |
 //! | LB12xx | what the wire says | `reason/wire.rs` |
@@ -34,12 +35,15 @@ mod announce;
 mod bgp;
 mod cluster;
 mod config;
+mod finding;
 mod flags;
+mod hosts;
 mod peers;
 mod pending;
 mod refused;
 mod reporting;
 mod speaker;
+mod startup;
 mod surroundings;
 mod system;
 #[cfg(test)]
@@ -47,6 +51,8 @@ mod tests;
 mod values;
 mod webhooks;
 mod wire;
+
+pub use finding::{Finding, Location, Severity};
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $name:ident = $number:literal,)+) => {
@@ -142,6 +148,18 @@ codes! {
     NoFailover = 57,
     /// Kubernetes is older than what is supported (decision D23).
     KubernetesUntried = 58,
+    /// The local socket for `ferrolb status` cannot be made.
+    SocketUnusable = 61,
+    /// Nobody answers to `ferrolb status` and its like.
+    NoAnswer = 62,
+    /// The file with the shared secret is missing, unreadable or empty.
+    SecretUnusable = 63,
+    /// The shared secret is short, or everybody on the host may read it.
+    SecretWeak = 64,
+    /// The process may not open packet sockets.
+    PrivilegeMissing = 65,
+    /// Another process uses the state directory.
+    StateInUse = 66,
 
     /// No IPAddressPool is configured.
     NoPool = 1001,
@@ -315,6 +333,7 @@ const TABLES: &[&[Explanation]] = &[
     flags::TABLE,
     webhooks::TABLE,
     surroundings::TABLE,
+    startup::TABLE,
     pending::TABLE,
     refused::TABLE,
     announce::TABLE,
@@ -338,6 +357,12 @@ impl Code {
     pub fn explanation(self) -> &'static Explanation {
         let mut entries = TABLES.iter().flat_map(|table| table.iter());
         entries.find(|entry| entry.code == self).unwrap_or(&system::UNEXPLAINED)
+    }
+
+    /// What to do on a host without Kubernetes.
+    pub fn fix_on_hosts(self) -> &'static str {
+        let own = hosts::FIXES.iter().find(|(code, _)| *code == self).map(|(_, fix)| *fix);
+        own.unwrap_or_else(|| self.explanation().fix)
     }
 }
 
@@ -377,105 +402,5 @@ impl Serialize for Code {
 impl<'de> Deserialize<'de> for Code {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-/// How much a finding matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// Something does not work until it is fixed.
-    Error,
-    /// It works, but probably not as meant.
-    Warning,
-    /// Worth knowing once.
-    Note,
-}
-
-/// Where in a manifest something was found. Lines and columns count from 1.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Location {
-    /// The file, as it was found.
-    pub file: String,
-    /// The line, from 1.
-    pub line: u32,
-    /// The column, from 1.
-    pub column: u32,
-}
-
-impl fmt::Display for Location {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.file, self.line, self.column)
-    }
-}
-
-/// A code applied to an object: what was found, where, and what to do about it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Finding {
-    /// Which reason.
-    pub code: Code,
-    /// How much it matters.
-    pub severity: Severity,
-    /// `Kind/name` or `Kind/namespace/name`; a path where no object could be read.
-    pub object: String,
-    /// The field within the object, `spec.addresses[0]` style; empty when it is about the object as a whole.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub field: String,
-    /// What happened and why, in one line.
-    pub message: String,
-    /// What to do, in one line.
-    pub fix: String,
-    /// Where the object was read from, when known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub location: Option<Location>,
-}
-
-impl Finding {
-    /// A finding with the code's own fix. `message` says what happened to this object.
-    pub fn new(code: Code, severity: Severity, object: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            severity,
-            object: object.into(),
-            field: String::new(),
-            message: message.into(),
-            fix: code.explanation().fix.to_owned(),
-            location: None,
-        }
-    }
-
-    /// Names the field it is about.
-    #[must_use]
-    pub fn at_field(mut self, field: impl Into<String>) -> Self {
-        self.field = field.into();
-        self
-    }
-
-    /// Replaces the code's general fix by one for this case.
-    #[must_use]
-    pub fn with_fix(mut self, fix: impl Into<String>) -> Self {
-        self.fix = fix.into();
-        self
-    }
-
-    /// Says where the object was read from.
-    #[must_use]
-    pub fn at(mut self, location: Location) -> Self {
-        self.location = Some(location);
-        self
-    }
-}
-
-impl fmt::Display for Finding {
-    /// `LB4002 IPAddressPool/metallb-system/p spec.addresses[0]: message. Fix: fix`
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(location) = &self.location {
-            write!(f, "{location}: ")?;
-        }
-        write!(f, "{} {}", self.code, self.object)?;
-        if !self.field.is_empty() {
-            write!(f, " {}", self.field)?;
-        }
-        write!(f, ": {}. Fix: {}", self.message, self.fix)
     }
 }

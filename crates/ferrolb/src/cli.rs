@@ -8,7 +8,9 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
+use ferrolb_rules::reason::Code;
 
 mod bundle;
 mod check;
@@ -108,7 +110,11 @@ pub fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let result = match Cli::parse_from(args).verb {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => return answer(&error),
+    };
+    let result = match cli.verb {
         Verb::Controller(args) => controller::run(&args),
         Verb::Speaker(args) => speaker::run(&args),
         Verb::Standalone(args) => standalone::run(args),
@@ -138,6 +144,23 @@ pub fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// What clap has to say: help and version, or what is wrong with the command line and where to read more.
+fn answer(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    if !error.use_stderr() {
+        return ExitCode::SUCCESS;
+    }
+    if error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = writeln!(
+            io::stderr(),
+            "\n{} {}: `ferrolb explain {0}` says more",
+            Code::FlagInvalid,
+            Code::FlagInvalid.name()
+        );
+    }
+    ExitCode::from(2)
 }
 
 /// Says on standard error what went wrong.

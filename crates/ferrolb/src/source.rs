@@ -14,7 +14,9 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 mod dir;
 
-pub use dir::{Loader, Object, Parsed, Placed, Places, Review, Written, collect, parse, review, watch};
+pub use dir::{
+    Loader, Object, Parsed, Placed, Places, Review, Written, collect, parse, review, subdomain_fault, watch,
+};
 
 /// Every object in force, each kind in order of namespace and name.
 #[derive(Clone, Debug, Default, PartialEq)]

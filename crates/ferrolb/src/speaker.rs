@@ -26,7 +26,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::drive::answers;
 use crate::drive::l2::links::Choice;
-use crate::drive::l2::{Frames, L2, Wire};
+use crate::drive::l2::{self, Frames, L2, Wire};
 use crate::drive::membership::addresses_of;
 use crate::drive::owners::{self, Failover};
 use crate::k8s;
@@ -162,7 +162,7 @@ impl Speaker {
             (None, Some(excluded)) => Choice::AllBut(excluded),
             (None, None) => Choice::Fitting,
         };
-        let mut l2 = L2::start(choice)?;
+        let mut l2 = L2::start(choice).map_err(|error| l2::refused(&error))?;
         let client = k8s::connect(settings.kubeconfig.as_deref(), "metallb-speaker").await.context("the API server")?;
         let mut watches = Watches::default();
         let objects = Objects::follow(&mut watches, &client, &settings.namespace);

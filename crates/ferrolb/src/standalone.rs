@@ -12,7 +12,7 @@
 //! load leaves the last good one in force, a disk that refuses leaves the last saved table in force.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -24,8 +24,8 @@ use tokio::sync::watch;
 
 use crate::drive::answers;
 use crate::drive::bgp::Bgp;
-use crate::drive::l2::{L2, Wire};
-use crate::drive::membership::{self, addresses_of};
+use crate::drive::l2::{self, L2, Wire};
+use crate::drive::membership::addresses_of;
 use crate::drive::owners::{self, Failover, Owners};
 use crate::source::{self, Loaded, Loader};
 use crate::state::{PeerState, State};
@@ -41,6 +41,7 @@ mod narrate;
 mod peers;
 mod report;
 mod socket;
+mod startup;
 mod store;
 
 use bound::Bound;
@@ -136,27 +137,26 @@ struct Host {
     narrator: Narrator,
     state: watch::Sender<Arc<State>>,
     published: Option<HostDocument>,
-    start_finding: Option<Finding>,
+    start_findings: Vec<Finding>,
     retry_at: Option<Instant>,
 }
 
 impl Host {
     async fn start(settings: Settings) -> anyhow::Result<Self> {
         let own = NodeName::new(settings.node_name.clone());
-        let secret = settings.secret_file.as_deref().map(read_secret).transpose()?;
-        let store = Store::open(&settings.state_dir).map_err(|error| unusable(&error))?;
-        let (table, start_finding) = match store.table() {
-            Ok(table) => (table, None),
+        let (secret, mut start_findings) = startup::secret(&settings)?;
+        let store = startup::store(&settings)?;
+        let table = match store.table() {
+            Ok(table) => table,
             Err(error @ StoreError::Damaged { .. }) => {
-                let finding = Finding::new(Code::StateUnusable, Severity::Warning, "state", error.to_string());
-                (ferrolb_rules::table::Table::default(), Some(finding))
+                start_findings.push(Finding::new(Code::StateUnusable, Severity::Warning, "state", error.to_string()));
+                ferrolb_rules::table::Table::default()
             }
-            Err(error) => return Err(unusable(&error)),
+            Err(error) => return Err(startup::unusable(&error)),
         };
         let bound = Bound::start(store.bound_path());
-        let socket = socket::StatusSocket::bind(&settings.socket)
-            .with_context(|| format!("--socket {}", settings.socket.display()))?;
-        let mut l2 = L2::start(settings.interfaces.clone())?;
+        let socket = startup::socket(&settings)?;
+        let mut l2 = L2::start(settings.interfaces.clone()).map_err(|error| l2::refused(&error))?;
         let owners = match &secret {
             Some(secret) => Owners::start(claims(&settings, &own, &l2), secret).context("claiming addresses")?,
             None => Owners::elected(own.clone()),
@@ -192,7 +192,7 @@ impl Host {
             bgp: Bgp::default(),
             health,
             bound,
-            start_finding,
+            start_findings,
         })
     }
 
@@ -224,16 +224,21 @@ impl Host {
         let wire = self.wire.borrow_and_update().clone();
         let unhealthy = self.unhealthy.borrow_and_update().clone();
         let mut findings = loaded.findings.clone();
-        findings.extend(self.start_finding.clone());
+        findings.extend(self.start_findings.iter().cloned());
         let Looked { objects, names, elsewhere, findings: missing } = self.keep(&loaded);
         loaded.objects = objects;
         findings.extend(missing);
         self.meet(&loaded, &mut findings);
-        let (allocates, live) = self.roles();
+        let (allocates, live) = self.roles(&findings);
+        let hindrance = match &allocates {
+            Allocates::Other(host) => self.peers.hindrance(host),
+            _ => None,
+        };
         let inputs = Inputs {
             objects: &loaded.objects,
             live: live.clone(),
             allocates: allocates.clone(),
+            hindrance,
             unhealthy: self.sick(&unhealthy),
             interfaces: self.able(&wire),
             elsewhere,
@@ -242,14 +247,17 @@ impl Host {
         };
         let before = self.decider.table().clone();
         let mut decision = self.decider.decide(&inputs);
+        let mut hindrance = None;
         if let Some(table) = &decision.table
             && let Err(error) = self.store.save(table)
         {
             // Nobody may hear of what a crash would forget: back to what is saved, and try again soon.
-            findings.push(Finding::new(Code::StateUnusable, Severity::Error, "state", error.to_string()));
+            let finding = Finding::new(Code::StateUnusable, Severity::Error, "state", error.to_string());
+            findings.push(finding.clone());
             self.retry_at = Some(Instant::now() + RETRY_INTERVAL);
             self.decider.restore(before);
-            decision = self.decider.decide(&Inputs { allocates: Allocates::Listening, ..inputs });
+            hindrance = Some(format!("{} {}", finding.code, finding.message));
+            decision = self.decider.decide(&Inputs { allocates: Allocates::Hindered(Box::new(finding)), ..inputs });
         }
         decision.findings = decision.findings.into_iter().map(|finding| loaded.places.point(finding)).collect();
         let document = HostDocument {
@@ -259,6 +267,7 @@ impl Host {
             interfaces: Some(wire.interfaces.clone()),
             stand_ins: wire.stand_ins.clone(),
             objects: names,
+            hindrance,
         };
         self.act(&decision, &wire, live.is_some(), &mut findings);
         if self.published.as_ref() != Some(&document) {
@@ -302,9 +311,11 @@ impl Host {
     }
 
     /// Who allocates, and who is alive as far as can be told.
-    fn roles(&self) -> (Allocates, Option<BTreeSet<NodeName>>) {
+    fn roles(&self, findings: &[Finding]) -> (Allocates, Option<BTreeSet<NodeName>>) {
         if self.group.is_hindered() {
-            return (Allocates::Listening, None);
+            let alone = |finding: &&Finding| matches!(finding.code, Code::NodeUnknown | Code::MembershipDeaf);
+            let why = findings.iter().find(alone).cloned();
+            return (why.map_or(Allocates::Listening, |why| Allocates::Hindered(Box::new(why))), None);
         }
         let now = Instant::now();
         (self.peers.allocates(now), self.peers.live(now))
@@ -371,6 +382,7 @@ impl Host {
             decision,
             announced: &announced,
             able: &self.able(wire),
+            settled: live.is_some() && self.settings.secret_file.is_some(),
             peers: self.peer_states(allocates, live),
             interfaces: wire.interfaces.clone(),
             seen: &self.bgp.seen(),
@@ -383,7 +395,7 @@ impl Host {
     fn peer_states(&self, allocates: &Allocates, live: Option<&BTreeSet<NodeName>>) -> Vec<PeerState> {
         let addresses = self.group.addresses();
         let names: BTreeSet<&NodeName> =
-            addresses.keys().chain(live.into_iter().flatten()).chain([&self.own]).collect();
+            self.group.hosts().chain(live.into_iter().flatten()).chain([&self.own]).collect();
         let state = |name: &NodeName| PeerState {
             name: name.to_string(),
             address: addresses.get(name).copied(),
@@ -392,7 +404,7 @@ impl Host {
             allocator: match allocates {
                 Allocates::Own => *name == self.own,
                 Allocates::Other(other) => other == name,
-                Allocates::Listening => false,
+                Allocates::Listening | Allocates::Hindered(_) => false,
             },
         };
         names.into_iter().map(state).collect()
@@ -418,17 +430,6 @@ fn claims(settings: &Settings, own: &NodeName, l2: &L2) -> owners::Config {
         state_dir: Some(settings.state_dir.clone()),
         answers: l2.orderer(),
     }
-}
-
-fn read_secret(path: &Path) -> anyhow::Result<Vec<u8>> {
-    membership::read_secret(path).with_context(|| {
-        format!("--secret-file {}; write one for example by: openssl rand -base64 32 > {0}", path.display())
-    })
-}
-
-/// The error of a program that does not start without its state.
-fn unusable(error: &StoreError) -> anyhow::Error {
-    anyhow::anyhow!("--state-dir: {}", Finding::new(Code::StateUnusable, Severity::Error, "state", error.to_string()))
 }
 
 fn unix_seconds() -> i64 {

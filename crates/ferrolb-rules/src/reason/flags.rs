@@ -8,7 +8,7 @@ pub(super) const TABLE: &[Explanation] = &[
     Explanation {
         code: Code::FlagInvalid,
         summary: "A flag or an environment variable is unknown or has a value that makes no sense",
-        fix: "correct it as the message says; `ferrolb controller --help` and `ferrolb speaker --help` list all",
+        fix: "correct it as the message says; `ferrolb VERB --help` lists what a verb takes",
         long: "\
 The program does not start with a command line that it does not understand: guessing might announce
 the wrong addresses. Controller and speaker take the flags and variables of MetalLB, with one dash
@@ -16,11 +16,14 @@ or two, as `--flag=value` or `--flag value`. A switch stands alone or has `=true
 behind it; a word after a blank is not its value.
 
 It comes about by a typo, by a flag of the other of the two programs, or by a value such as a port
-above 65535. The pod then restarts over and over (CrashLoopBackOff); nothing else is disturbed.
+above 65535, or a --node-name that no Node can have. A pod then restarts over and over
+(CrashLoopBackOff); nothing else is disturbed.
 
-See it: `kubectl logs` of the pod; the message names the flag, and the nearest one that exists.
+See it: the message names the flag, and the nearest one that exists. In a cluster it is in
+`kubectl logs` of the pod, without one on standard error, which systemd keeps for `journalctl -u`.
 
-What to do: correct the arguments of the container, or the value in the chart that they come from.
+What to do: correct the arguments of the container or of the systemd unit, or the value in the chart
+that they come from.
 
 Wrong:
     args: [\"--port=9120\", \"--webhook-http2\", \"false\"]

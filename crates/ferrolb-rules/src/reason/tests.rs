@@ -16,7 +16,8 @@ const RANGES: &[(u16, u16, &[Explanation])] = &[
     (23, 30, speaker::TABLE),
     (31, 39, flags::TABLE),
     (40, 49, webhooks::TABLE),
-    (51, 69, surroundings::TABLE),
+    (51, 60, surroundings::TABLE),
+    (61, 69, startup::TABLE),
     (1001, 1007, pending::TABLE),
     (1008, 1099, refused::TABLE),
     (1101, 1110, announce::TABLE),
@@ -274,4 +275,34 @@ fn a_finding_has_the_fix_of_its_code_unless_it_is_told_another() {
     let finding = Finding::new(Code::NoPool, Severity::Error, "Service/default/web", "no");
     assert_eq!(finding.fix, Code::NoPool.explanation().fix);
     assert_eq!(finding.with_fix("other").fix, "other");
+}
+
+/// Codes that only a cluster can say: their fix may be a command of kubectl's.
+const CLUSTER_ONLY: [Code; 16] = [
+    Code::ForeignOutputAnnotation,
+    Code::KindMissing,
+    Code::ApiServerAway,
+    Code::MembershipKeyMissing,
+    Code::SavedPlanInForce,
+    Code::ObjectMalformed,
+    Code::WebhookCertificateMissing,
+    Code::PodSecurityForbids,
+    Code::ControllerAway,
+    Code::SpeakerIncomplete,
+    Code::StrictArpOff,
+    Code::WebhookLeftover,
+    Code::ProfileInUse,
+    Code::NoSpeaker,
+    Code::NoFailover,
+    Code::RivalLoadBalancer,
+];
+
+#[test]
+fn a_host_without_kubernetes_is_told_nothing_that_only_a_cluster_has() {
+    for code in Code::ALL {
+        let on_hosts = code.fix_on_hosts();
+        let foreign = ["kubectl", "DaemonSet", "Helm"].iter().any(|word| on_hosts.contains(word));
+        assert!(!foreign || CLUSTER_ONLY.contains(code), "{code}: {on_hosts}");
+        assert!(on_hosts.len() <= 110, "{code}: {} characters", on_hosts.len());
+    }
 }

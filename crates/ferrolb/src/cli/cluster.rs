@@ -61,10 +61,11 @@ pub(super) async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) ->
         (None, Some(context)) => {
             Config::from_kubeconfig(&options).await.with_context(|| format!("--context {context}"))?
         }
-        (None, None) => Config::infer().await.context(
-            "nobody to ask: no local process has a socket here, and there is no kubeconfig; \
-             give --socket, --kubeconfig or --manifests",
-        )?,
+        (None, None) => Config::infer().await.map_err(|error| {
+            let message = format!("no local process has a socket here, and there is no kubeconfig: {error}");
+            let fix = "give --socket PATH, --kubeconfig FILE or --manifests DIR";
+            anyhow::anyhow!("{}", Finding::new(Code::NoAnswer, Severity::Error, "nobody to ask", message).with_fix(fix))
+        })?,
     };
     config.connect_timeout = Some(TIMEOUT);
     config.read_timeout = Some(TIMEOUT);

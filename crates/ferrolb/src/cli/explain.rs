@@ -23,7 +23,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
 
 fn page(code: Code) -> String {
     let texts = code.explanation();
-    format!("{code} {}: {}\n\n{}\n\nFix: {}\n", code.name(), texts.summary, texts.long.trim(), texts.fix)
+    let hosts = Some(code.fix_on_hosts()).filter(|fix| *fix != texts.fix);
+    let hosts = hosts.map(|fix| format!("Without Kubernetes: {fix}\n")).unwrap_or_default();
+    format!("{code} {}: {}\n\n{}\n\nFix: {}\n{hosts}", code.name(), texts.summary, texts.long.trim(), texts.fix)
 }
 
 fn list() -> String {

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use super::Verdict;
 use crate::http::{self, Health};
 use crate::metrics::Metrics;
-use crate::{k8s, logs, tls};
+use crate::{k8s, logs, source, tls};
 
 /// Where a pod finds the namespace it runs in.
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
@@ -121,6 +121,22 @@ pub(super) fn given(value: &str) -> Option<String> {
 /// The same for a path.
 pub(super) fn given_path(value: &str) -> Option<PathBuf> {
     given(value).map(PathBuf::from)
+}
+
+/// The name of a node, as a flag gives it.
+///
+/// # Errors
+/// It is one that no Node can have.
+pub(super) fn node_name(text: &str) -> anyhow::Result<String> {
+    let Some(name) = given(text) else {
+        return Err(wrong_flag(&"no node name: set --node-name to the metadata.name of this host's Node"));
+    };
+    match source::subdomain_fault(&name) {
+        None => Ok(name),
+        Some(fault) => Err(wrong_flag(&format!(
+            "--node-name {name:?} is a name that no Node can have: {fault}; use the metadata.name of this host's Node"
+        ))),
+    }
 }
 
 /// The error for a flag whose value makes no sense, with its code.

@@ -103,9 +103,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
 
 pub(super) fn settings(args: &Args) -> anyhow::Result<Settings> {
     let shared = &args.shared;
-    let Some(node_name) = given(&args.node_name) else {
+    if given(&args.node_name).is_none() {
         return Err(wrong_flag(&"no node name: set --node-name, or METALLB_NODE_NAME from spec.nodeName"));
-    };
+    }
+    let node_name = process::node_name(&args.node_name)?;
     let ml_bind_port = match given(&args.ml_bindport) {
         None => ML_PORT,
         Some(text) => match text.parse::<u16>() {
@@ -202,6 +203,7 @@ mod tests {
     fn values_that_make_no_sense_are_refused_by_name() {
         for (line, start) in [
             (&["--node-name="][..], "no node name: set --node-name"),
+            (&["--node-name=Bad Name"], "--node-name \"Bad Name\" is a name that no Node can have: 'B' is not allowed"),
             (&["--node-name=n", "--ml-bindport=x"], "--ml-bindport=x: use a port"),
             (&["--node-name=n", "--ml-bindport=0"], "--ml-bindport=0: use a port"),
             (&["--node-name=n", "--ml-bindaddr=x"], "--ml-bindaddr=x: use an IP address"),

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
 use super::Verdict;
+use super::process::{node_name, wrong_flag};
 use super::status::DEFAULT_SOCKET;
 use crate::drive::owners::Failover;
 use crate::standalone::{self, Settings};
@@ -62,11 +62,12 @@ enum LogFormat {
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<Verdict> {
+    let node_name = node_name(&args.node_name)?;
     log_to_stderr(&args.log_level, args.log_format)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let settings = Settings {
         manifests: args.manifests,
-        node_name: args.node_name,
+        node_name,
         state_dir: args.state_dir,
         socket: args.socket,
         secret_file: args.secret_file,
@@ -82,8 +83,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<Verdict> {
 }
 
 fn log_to_stderr(level: &str, format: LogFormat) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(level)
-        .with_context(|| format!("--log-level {level:?}: use error, warn, info, debug or trace"))?;
+    let filter = EnvFilter::try_new(level).map_err(|error| {
+        wrong_flag(&format!("--log-level {level:?}: use error, warn, info, debug or trace ({error})"))
+    })?;
     // A line that cannot be written (its reader is gone) is lost; to complain about it would panic.
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);

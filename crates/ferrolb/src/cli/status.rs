@@ -3,14 +3,13 @@
 //! The server writes one JSON document ([`State`]) and closes; there is no request.
 
 use std::fmt::Write as _;
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use comfy_table::{Table, presets};
-use ferrolb_rules::reason::Severity;
+use ferrolb_rules::reason::{Code, Finding, Severity};
 
 use super::Verdict;
 use super::output::{Format, show};
@@ -65,17 +64,25 @@ pub(super) fn peers_only(args: &PeersArgs) -> anyhow::Result<Verdict> {
 /// # Errors
 /// Nobody listens there, the answer took too long, or it makes no sense.
 pub fn ask(socket: &Path) -> anyhow::Result<State> {
-    let mut stream = UnixStream::connect(socket).with_context(|| {
-        format!(
-            "nobody answers on {}: is `ferrolb standalone` running, with the same --socket, and may you read it?",
-            socket.display()
-        )
+    let object = format!("--socket {}", socket.display());
+    let none = |message: String| {
+        anyhow::anyhow!("{}", Finding::new(Code::NoAnswer, Severity::Error, object.as_str(), message))
+    };
+    let mut stream = UnixStream::connect(socket).map_err(|error| {
+        none(match error.kind() {
+            ErrorKind::PermissionDenied => "you may not open it; ask as the user that the process runs as".to_owned(),
+            ErrorKind::NotFound => "there is none: `ferrolb standalone` does not run here, or has another".to_owned(),
+            ErrorKind::ConnectionRefused => "nobody listens there any more: the process has ended".to_owned(),
+            _ => error.to_string(),
+        })
     })?;
     stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
     let mut text = String::new();
-    stream.read_to_string(&mut text).with_context(|| format!("{} did not answer in time", socket.display()))?;
+    stream
+        .read_to_string(&mut text)
+        .map_err(|error| none(format!("the process did not answer within {} s: {error}", ANSWER_TIMEOUT.as_secs())))?;
     serde_json::from_str(&text)
-        .with_context(|| format!("the answer on {} is not a status document; another version?", socket.display()))
+        .map_err(|error| none(format!("what answers is another program, or another release of this one: {error}")))
 }
 
 fn names(state: &State) -> String {

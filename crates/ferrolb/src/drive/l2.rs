@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use ferrolb_proto::ethernet::MacAddr;
+use ferrolb_rules::reason::{Code, Finding, Severity};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::{mpsc, watch};
 
@@ -114,6 +115,15 @@ impl Orderer {
     pub fn tell(&self, again: impl IntoIterator<Item = (u32, IpAddr)>) {
         self.0.order(|orders| orders.tell.extend(again));
     }
+}
+
+/// Why there is no answering on the network, as the error that ends a start.
+pub fn refused(error: &io::Error) -> anyhow::Error {
+    if error.kind() != io::ErrorKind::PermissionDenied {
+        return anyhow::anyhow!("answering on the network cannot begin: {error}");
+    }
+    let finding = Finding::new(Code::PrivilegeMissing, Severity::Error, "CAP_NET_RAW", error.to_string());
+    anyhow::anyhow!("{finding}")
 }
 
 impl L2 {

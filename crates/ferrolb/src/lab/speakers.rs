@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use super::isolate::SCRATCH;
 use super::network::{NODES, Network};
 use crate::cli::status;
+use crate::durable::{self, Readers};
 use crate::state::{Progress, ServiceState, State};
 
 /// How often a process is asked. The answer comes from memory.
@@ -34,7 +35,7 @@ impl Speakers {
     pub(super) fn start(network: &Network, program: &Path, manifests: &Path) -> anyhow::Result<Self> {
         let scratch = Path::new(SCRATCH);
         let secret = scratch.join("secret");
-        fs::write(&secret, format!("{:032x}\n", rand::random::<u128>()))?;
+        durable::replace(&secret, format!("{:032x}\n", rand::random::<u128>()).as_bytes(), Readers::Owner)?;
         let mut processes = BTreeMap::new();
         for node in NODES {
             let log = File::create(log_of(node)).with_context(|| format!("cannot write {node}'s log"))?;

@@ -21,6 +21,7 @@ mod watch;
 
 pub use document::{Parsed, Placed, parse};
 pub use loader::Loader;
+pub use names::subdomain_fault;
 pub use object::Object;
 pub use pointed::Places;
 pub use repository::{Review, Written, collect, review};

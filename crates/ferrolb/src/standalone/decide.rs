@@ -36,6 +36,8 @@ pub(super) struct Inputs<'a> {
     pub(super) live: Option<BTreeSet<NodeName>>,
     /// Who allocates.
     pub(super) allocates: Allocates,
+    /// Why the other host that allocates cannot, as it says.
+    pub(super) hindrance: Option<String>,
     /// Per host, the Services whose health check fails there.
     pub(super) unhealthy: BTreeMap<NodeName, BTreeSet<ServiceKey>>,
     /// The interfaces that can announce, of every live host that tells.
@@ -141,7 +143,7 @@ impl Decider {
         self.follow_table(&recorded, &retained);
         let counters = config.pools.keys().filter_map(|pool| Some((pool.clone(), self.allocator.counters(pool)?)));
         let counters = counters.collect();
-        let refusals = self.refusals(&outcomes, &inputs.allocates);
+        let refusals = self.refusals(&outcomes, inputs);
         let services = if changed { self.dress(inputs.objects) } else { recorded };
         for service in &inputs.objects.services {
             findings.extend(annotations::findings(service, None));
@@ -278,13 +280,20 @@ impl Decider {
         self.table.record(&self.own, &assignments, first_seen)
     }
 
-    /// Why Services have no address: the allocator's word, or that nobody has allocated yet.
-    fn refusals(&self, outcomes: &[(ServiceKey, Outcome)], allocates: &Allocates) -> BTreeMap<ServiceKey, Finding> {
+    /// Why Services have no address: the allocator's word, what keeps this host or the one that allocates from it, or
+    /// that nobody has allocated yet.
+    fn refusals(&self, outcomes: &[(ServiceKey, Outcome)], inputs: &Inputs<'_>) -> BTreeMap<ServiceKey, Finding> {
         let waiting = |key: &ServiceKey| {
-            let whom = match allocates {
-                Allocates::Own => return None,
-                Allocates::Other(host) => format!("host {host} allocates and has not told its choice yet"),
-                Allocates::Listening => "this host has just started and still listens for the others".to_owned(),
+            let whom = match (&inputs.allocates, &inputs.hindrance) {
+                (Allocates::Own, _) => return None,
+                (Allocates::Hindered(why), _) => {
+                    let object = format!("Service/{key}");
+                    let finding = Finding::new(why.code, Severity::Error, object, why.message.as_str());
+                    return Some(finding.with_fix(why.fix.as_str()));
+                }
+                (Allocates::Other(host), Some(why)) => format!("host {host} allocates, and cannot: {why}"),
+                (Allocates::Other(host), None) => format!("host {host} allocates and has not told its choice yet"),
+                (Allocates::Listening, _) => "this host has just started and still listens for the others".to_owned(),
             };
             let fix = "wait ten seconds; if it stays, read the log of the host that has the ROLE in `ferrolb status`";
             Some(Finding::new(Code::NoAllocator, Severity::Note, format!("Service/{key}"), whom).with_fix(fix))

@@ -38,6 +38,11 @@ impl Group {
         self.membership.as_ref().is_some_and(Membership::wants_retry)
     }
 
+    /// The hosts that the manifests name.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = &NodeName> {
+        self.nodes.keys()
+    }
+
     /// The addresses of the hosts.
     pub(super) fn addresses(&self) -> BTreeMap<NodeName, IpAddr> {
         self.nodes.iter().filter_map(|(name, address)| Some((name.clone(), (*address)?))).collect()

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use ferrolb_proto::ethernet::MacAddr;
 use ferrolb_rules::names::{NodeName, ServiceKey};
+use ferrolb_rules::reason::Finding;
 use ferrolb_rules::table::Table;
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +39,9 @@ pub struct HostDocument {
     /// The objects that its files have: `Kind/namespace/name`.
     #[serde(default)]
     pub objects: BTreeSet<String>,
+    /// Why it cannot allocate, if it cannot: code and message.
+    #[serde(default)]
+    pub hindrance: Option<String>,
 }
 
 impl HostDocument {
@@ -64,6 +68,9 @@ pub(super) enum Allocates {
     Other(NodeName),
     /// Not known yet: this host has just started and is still listening.
     Listening,
+    /// Nobody, as far as this host is concerned: something keeps it from meeting the others, or from remembering what it
+    /// would assign.
+    Hindered(Box<Finding>),
 }
 
 /// Who is alive and what they said, since this host started.
@@ -111,6 +118,11 @@ impl Peers {
     /// The document of a host that is alive.
     pub(super) fn document(&self, host: &NodeName) -> Option<&HostDocument> {
         self.documents.get(host).filter(|_| self.alive.contains(host))
+    }
+
+    /// Why a live host cannot allocate, as it says itself.
+    pub(super) fn hindrance(&self, host: &NodeName) -> Option<String> {
+        self.document(host)?.hindrance.clone()
     }
 
     /// Every document, of the dead too: their tables are still worth knowing.

@@ -26,6 +26,8 @@ pub(super) struct Facts<'a> {
     pub(super) announced: &'a Announced,
     /// Per live host that tells, the interfaces that can announce there.
     pub(super) able: &'a BTreeMap<NodeName, BTreeSet<String>>,
+    /// Whether this host has listened long enough to know who is alive.
+    pub(super) settled: bool,
     /// The hosts.
     pub(super) peers: Vec<PeerState>,
     /// This host's interfaces.
@@ -47,9 +49,13 @@ pub(super) fn report(facts: Facts<'_>) -> State {
         .collect();
     let mut findings = facts.findings.clone();
     findings.extend(bgp::findings(decision, facts.seen));
+    findings.extend(facts.peers.iter().filter(|peer| facts.settled && !peer.alive).map(gone));
     findings.extend(decision.findings.iter().cloned());
     // Services of another class have no row, and are not passed over in silence either.
     findings.extend(decision.refusals.values().filter(|refusal| refusal.code == Code::OtherClass).cloned());
+    for finding in &mut findings {
+        on_hosts(finding.code, &mut finding.fix);
+    }
     findings.sort();
     findings.dedup();
     let served = services.iter().all(|service| service.state == Progress::Announced);
@@ -69,6 +75,28 @@ pub(super) fn report(facts: Facts<'_>) -> State {
         peers: facts.peers,
         interfaces: facts.interfaces,
         findings,
+    }
+}
+
+/// A host that ought to be there and is not: everything is served, and one failure less is survived.
+fn gone(peer: &PeerState) -> Finding {
+    let (message, fix) = match peer.address {
+        Some(address) => (
+            format!("no word from host {} ({address}); what it announced is with the other hosts", peer.name),
+            format!("look at that host and its ferrolb; if it is gone for good, remove Node {}", peer.name),
+        ),
+        None => (
+            format!("host {} cannot be met: its Node has no InternalIP", peer.name),
+            format!("write status.addresses into Node {}, or remove it if it runs no ferrolb", peer.name),
+        ),
+    };
+    Finding::new(Code::NodeNotAlive, Severity::Warning, format!("Node/{}", peer.name), message).with_fix(fix)
+}
+
+/// Says what to do without a cluster, where nobody has said anything better than the code's general advice.
+fn on_hosts(code: Code, fix: &mut String) {
+    if fix == code.explanation().fix {
+        code.fix_on_hosts().clone_into(fix);
     }
 }
 
@@ -105,7 +133,7 @@ fn service_state(key: &ServiceKey, service: &Service, facts: &Facts<'_>) -> Serv
         interfaces: links.into_iter().map(|(name, _)| name).collect(),
         try_urls: if state == Progress::Announced { state::urls(service, &addresses) } else { Vec::new() },
         routers: routers.into_iter().collect(),
-        reasons: reasons(key, state, &silent, facts),
+        reasons: reasons(key, state, &silent, facts).into_iter().map(in_words_for_hosts).collect(),
         addresses,
     }
 }
@@ -116,6 +144,11 @@ fn answer<'a>(
     owner: Option<&NodeName>,
 ) -> Option<(&'a NodeName, &'a Vec<(String, MacAddr)>)> {
     owner.and_then(|owner| hosts.get_key_value(owner)).or_else(|| hosts.iter().next())
+}
+
+fn in_words_for_hosts(mut reason: ReasonState) -> ReasonState {
+    on_hosts(reason.code, &mut reason.fix);
+    reason
 }
 
 fn reasons(key: &ServiceKey, state: Progress, silent: &[IpAddr], facts: &Facts<'_>) -> Vec<ReasonState> {

@@ -1,6 +1,7 @@
 //! The local socket that `ferrolb status` reads: connect, read one JSON document to the end.
 
 use std::io;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,9 @@ use crate::state::State;
 /// How long one reader may take. A reader that stops reading holds only its own connection.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Bytes that the path of a socket may have: `sun_path` of unix(7) less its end.
+const LONGEST_PATH: usize = 107;
+
 /// A bound socket; dropping it removes the file.
 pub(super) struct StatusSocket {
     listener: UnixListener,
@@ -24,20 +28,31 @@ impl StatusSocket {
     /// Binds the socket, replacing one that a dead process left behind.
     ///
     /// # Errors
-    /// Another process listens there, or the directory cannot be written.
+    /// Another process listens there, something else than a socket is there, the path is too long, or the directory
+    /// cannot be made or written.
     pub(super) fn bind(path: &Path) -> io::Result<Self> {
-        if let Some(directory) = path.parent() {
+        let length = path.as_os_str().len();
+        if length > LONGEST_PATH {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("the path has {length} bytes, and a socket's may have {LONGEST_PATH}"),
+            ));
+        }
+        if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
             std::fs::create_dir_all(directory)?;
         }
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
-            return Err(io::Error::new(
-                io::ErrorKind::AddrInUse,
-                "another process answers there; give each its own --socket",
-            ));
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process answers there already"));
         }
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+        match std::fs::symlink_metadata(path) {
+            // Left behind by a process that died.
+            Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path)?,
+            Ok(_) => {
+                let message = "something is there that is no socket, and it is left alone";
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
         Ok(Self { listener: UnixListener::bind(path)?, path: path.to_owned() })
     }

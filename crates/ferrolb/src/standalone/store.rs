@@ -2,9 +2,10 @@
 //!
 //! One JSON file in the state directory, replaced by writing beside it, syncing and renaming: after a crash there is the
 //! old file or the new one, never half of one. A file that cannot be read is set aside, not overwritten: it may be the
-//! only record of who had which address.
+//! only record of who had which address. The directory belongs to one process at a time: a lock that ends with the
+//! process keeps a second one from undoing what the first assigned.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,8 @@ use crate::durable;
 #[derive(Debug)]
 pub(super) struct Store {
     directory: PathBuf,
+    /// Held for as long as the store is.
+    _lock: File,
 }
 
 /// The state cannot be used.
@@ -28,6 +31,12 @@ pub(super) enum StoreError {
         path: PathBuf,
         /// Why it failed.
         source: io::Error,
+    },
+    /// Another process has the directory.
+    #[error("another process uses {path}", path = path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
     },
     /// The table is there and is not one.
     #[error("{path} is not a table of assignments ({source}); it was set aside as {aside}", path = path.display(), aside = aside.display())]
@@ -42,17 +51,21 @@ pub(super) enum StoreError {
 }
 
 impl Store {
-    /// Opens the directory, creating it where it is missing.
+    /// Opens the directory, creating it where it is missing, and keeps it for this process.
     ///
     /// # Errors
-    /// It cannot be created or written.
+    /// It cannot be created or written, or another process has it.
     pub(super) fn open(directory: &Path) -> Result<Self, StoreError> {
-        fs::create_dir_all(directory).map_err(|source| StoreError::Io { path: directory.to_owned(), source })?;
+        let failed = |source| StoreError::Io { path: directory.to_owned(), source };
+        fs::create_dir_all(directory).map_err(failed)?;
         let probe = directory.join(".writable");
-        fs::write(&probe, b"")
-            .and_then(|()| fs::remove_file(&probe))
-            .map_err(|source| StoreError::Io { path: directory.to_owned(), source })?;
-        Ok(Self { directory: directory.to_owned() })
+        fs::write(&probe, b"").and_then(|()| fs::remove_file(&probe)).map_err(failed)?;
+        let lock = File::options().create(true).append(true).open(directory.join("lock")).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { directory: directory.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: directory.to_owned() }),
+            Err(TryLockError::Error(source)) => Err(failed(source)),
+        }
     }
 
     /// The saved table; a blank one where none was ever saved.
@@ -124,6 +137,16 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         Store::open(directory.path()).unwrap().save(&table()).unwrap();
         assert_eq!(Store::open(directory.path()).unwrap().table().unwrap(), table());
+    }
+
+    #[test]
+    fn the_directory_belongs_to_one_process_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = Store::open(directory.path()).unwrap();
+        let error = Store::open(directory.path()).unwrap_err();
+        assert!(matches!(&error, StoreError::InUse { path } if path == directory.path()), "{error}");
+        drop(first);
+        Store::open(directory.path()).unwrap();
     }
 
     #[test]

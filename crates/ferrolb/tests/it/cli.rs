@@ -243,5 +243,5 @@ fn nobody_to_ask_is_two_and_says_which_flags_there_are() {
     assert!(error.starts_with("ferrolb: --context none: "), "{error}");
     let output = run(&["status", "--socket", "/nonexistent/socket"]);
     assert_eq!(code(&output), Some(2));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("nobody answers on /nonexistent/socket"));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("LB0062 --socket /nonexistent/socket: there is none"));
 }

@@ -2,6 +2,7 @@
 //! and `ferrolb status`.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -16,7 +17,9 @@ use crate::l2::neighbour;
 mod bgp;
 mod differing;
 mod flaps;
+mod hindered;
 mod interfaces;
+mod starting;
 
 const FERROLB: &str = env!("CARGO_BIN_EXE_ferrolb");
 
@@ -36,6 +39,12 @@ fn service(name: &str, annotations: &str) -> String {
         "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, annotations: {{{annotations}}}}}\n\
          spec: {{type: LoadBalancer, ports: [{{port: 80}}]}}\n"
     )
+}
+
+/// Writes a file that its owner alone may read.
+fn private(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 /// Hosts `a`, `b`, … and a client on one switch, with one directory of manifests for all.
@@ -72,7 +81,7 @@ impl Site {
         };
         site.write("nodes.yaml", &(0..size).map(node).collect::<String>());
         site.write("pool.yaml", POOL);
-        fs::write(site.files.path().join("secret"), "a secret that all share").unwrap();
+        private(&site.files.path().join("secret"), "a secret that all share");
         site
     }
 
@@ -340,7 +349,7 @@ fn an_address_bound_to_lo_is_there_while_owned_and_taken_back_after_a_crash() {
 fn hosts_with_different_secrets_do_not_hear_each_other_and_say_so() {
     let site = Site::new(2);
     let other = site.files.path().join("other");
-    fs::write(&other, "not the same secret").unwrap();
+    private(&other, "not the same secret");
     let (a, b) = (site.start(0), site.start_with_secret(1, &other));
     for (process, other) in [(&a, "Node/b"), (&b, "Node/a")] {
         assert_eq!(process.await_finding("LB0014")["object"], other);
@@ -396,7 +405,7 @@ fn status_comes_in_every_format_and_its_exit_code_tells() {
     process.end(Signal::SIGTERM);
     let nobody = Command::new(FERROLB).args(["status", "--socket"]).arg(socket).output().unwrap();
     assert_eq!(nobody.status.code(), Some(2));
-    assert!(String::from_utf8(nobody.stderr).unwrap().contains("is `ferrolb standalone` running"));
+    assert!(String::from_utf8(nobody.stderr).unwrap().contains("`ferrolb standalone` does not run here"));
 }
 
 #[test]

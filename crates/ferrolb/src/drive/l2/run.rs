@@ -56,8 +56,7 @@ impl Run {
     ) -> io::Result<Self> {
         // On no interface at all: only to see early whether we may.
         PacketSocket::open(0, arp::ETHERTYPE, &arp::filter::arp_requests(&BTreeSet::new())).map_err(|error| {
-            let hint = "answering ARP needs CAP_NET_RAW: run as root, or give the program that capability";
-            io::Error::new(error.kind(), format!("{hint} ({error})"))
+            io::Error::new(error.kind(), format!("no packet socket can be opened, which answering ARP takes: {error}"))
         })?;
         let monitor = Monitor::open()?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;

@@ -1,7 +1,7 @@
 //! What Kubernetes accepts as a name (RFC 1123), and which known word somebody may have meant.
 
 /// Why a text is no name of an object (RFC 1123 subdomain), if it is none.
-pub(super) fn subdomain_fault(name: &str) -> Option<String> {
+pub fn subdomain_fault(name: &str) -> Option<String> {
     if name.len() > 253 {
         return Some(format!("it has {} characters and may have 253", name.len()));
     }
