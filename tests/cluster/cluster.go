@@ -32,6 +32,8 @@ type Options struct {
 	Nodes int
 	// Pods asks for the node level.
 	Pods bool
+	// ProxyMode is kube-proxy's, at the node level: nftables if empty, or iptables, which takes the program of that name.
+	ProxyMode string
 	// NodeLifecycle lets the API level judge nodes by their heartbeat; tests must then send it.
 	NodeLifecycle bool
 	// APIServerFlags are further flags of the API server.

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -110,6 +111,8 @@ func (c *Cluster) startNodes(ctx context.Context) error {
 	return c.onNodes(func(node *Machine) error { return c.waitNode(ctx, node) })
 }
 
+func (c *Cluster) proxyMode() string { return cmp.Or(c.Options.ProxyMode, "nftables") }
+
 // routes lead to the pods of the other nodes, and to Services at all: without a route a packet is not even offered to kube-proxy's rules.
 func (c *Cluster) routes(ctx context.Context) error {
 	for _, from := range append([]*Machine{c.controlPlane}, c.nodes...) {
@@ -172,7 +175,7 @@ func (c *Cluster) startKubelet(node *Machine) error {
 
 func (c *Cluster) startProxy(m *Machine, as string) error {
 	m.Proxy = m.process(c.file("logs", m.Name+"-kube-proxy.log"), nil, c.Assets["kube-proxy"],
-		"--kubeconfig="+c.authority.file("system:kube-proxy.kubeconfig"), "--proxy-mode=nftables", "--conntrack-max-per-core=0",
+		"--kubeconfig="+c.authority.file("system:kube-proxy.kubeconfig"), "--proxy-mode="+m.cluster.proxyMode(), "--conntrack-max-per-core=0",
 		"--cluster-cidr="+podRange4+","+podRange6, "--hostname-override="+as)
 	return m.Proxy.launch()
 }
