@@ -148,6 +148,8 @@ codes! {
     NoFailover = 57,
     /// Kubernetes is older than what is supported (decision D23).
     KubernetesUntried = 58,
+    /// Objects of frr-k8s are in the cluster; nothing here reads or writes them.
+    FrrK8sPresent = 59,
     /// The local socket for `ferrolb status` cannot be made.
     SocketUnusable = 61,
     /// Nobody answers to `ferrolb status` and its like.

@@ -37,6 +37,8 @@ pub struct Surroundings {
     pub kube_proxy: Option<String>,
     /// Every DaemonSet by namespace and name.
     pub daemon_sets: Vec<(String, String)>,
+    /// Every FRRConfiguration, as `namespace/name`.
+    pub frr_configurations: Vec<String>,
     /// Webhooks of metallb.io that must answer, and whether the Service behind them exists.
     pub strict_webhooks: Vec<(String, bool)>,
     /// Pools and advertisements.
@@ -247,7 +249,21 @@ fn rivals(seen: &Surroundings) -> Vec<Check> {
         let text = format!("{namespace}/{name} may serve the same Services");
         checks.push(found("rivals", Mark::Note, Code::RivalLoadBalancer, text));
     }
+    checks.extend(frr_k8s(seen));
     checks
+}
+
+/// What MetalLB's mode frr-k8s leaves behind, or still has.
+fn frr_k8s(seen: &Surroundings) -> Option<Check> {
+    let program = seen.daemon_sets.iter().find(|(_, name)| name.contains("frr-k8s"));
+    let program = program.map(|(namespace, name)| format!("frr-k8s runs ({namespace}/{name})"));
+    let objects = (!seen.frr_configurations.is_empty()).then(|| {
+        let (shown, rest) = seen.frr_configurations.split_at(seen.frr_configurations.len().min(3));
+        let rest = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+        format!("FRRConfiguration {}{rest}", shown.join(", "))
+    });
+    let text = [program, objects].into_iter().flatten().collect::<Vec<_>>().join(", ");
+    (!text.is_empty()).then(|| found("frr-k8s", Mark::Note, Code::FrrK8sPresent, text))
 }
 
 fn webhooks(seen: &Surroundings) -> Vec<Check> {

@@ -237,6 +237,22 @@ func (s *system) troublesAround(t *testing.T) {
 		s.Kubectl(t, "delete", "-n", "kube-system", "daemonset/svclb-traefik", "configmap/kube-proxy")
 		s.Kubectl(t, "label", "--overwrite", "namespace", namespace, "pod-security.kubernetes.io/enforce=privileged")
 	})
+	t.Run("what frr-k8s has, or has left behind, is named", func(t *testing.T) {
+		s.says(t, 0, []string{"k3s servicelb is not present"}, "check", "--pre")
+		s.Apply(t, `apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: frrconfigurations.frrk8s.metallb.io}
+spec:
+  group: frrk8s.metallb.io
+  scope: Namespaced
+  names: {kind: FRRConfiguration, plural: frrconfigurations, singular: frrconfiguration, listKind: FRRConfigurationList}
+  versions: [{name: v1beta1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]
+`)
+		s.Kubectl(t, "wait", "--for=condition=Established", "customresourcedefinition/frrconfigurations.frrk8s.metallb.io", "--timeout=30s")
+		s.Apply(t, "apiVersion: frrk8s.metallb.io/v1beta1\nkind: FRRConfiguration\nmetadata: {name: metallb-node-a, namespace: metallb-system}\nspec: {}\n")
+		s.says(t, 0, []string{"LB0059", "FRRConfiguration metallb-system/metallb-node-a", "BGPAdvertisements"}, "check", "--pre")
+		s.Kubectl(t, "delete", "customresourcedefinition", "frrconfigurations.frrk8s.metallb.io")
+	})
 	t.Run("plan tells what a change of the pool would do", func(t *testing.T) {
 		pool, err := filepath.Abs("testdata/moved-pool.yaml")
 		if err != nil {

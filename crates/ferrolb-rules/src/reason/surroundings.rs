@@ -205,4 +205,35 @@ Wrong:
 Right:
     Server Version: v1.32.3",
     },
+    Explanation {
+        code: Code::FrrK8sPresent,
+        summary: "Objects of frr-k8s are in the cluster, and FerroLB neither reads nor writes them",
+        fix: "say what they say in BGPPeers and BGPAdvertisements; remove frr-k8s when nothing else uses it",
+        long: "\
+MetalLB in its mode frr-k8s writes an FRRConfiguration for every node, and frr-k8s, a program of its
+own, makes FRR follow it. FerroLB speaks BGP in its own speaker: no FRR, no FRRConfiguration. Those
+that MetalLB wrote stay behind when MetalLB goes, and as long as frr-k8s runs, its FRR goes on
+announcing what they say: routes to addresses that may have moved. Those that people wrote by hand
+(neighbours of other programs, prefixes to receive) do not concern FerroLB and go on as before.
+
+It comes about after moving from MetalLB in that mode, and where frr-k8s serves other purposes too.
+
+See it: `kubectl get frrconfigurations -A`; those that MetalLB wrote are called metallb-NODE. A BGP
+router that has two sessions with one node has one from each.
+
+What to do: check that each neighbour of a metallb-NODE object has a BGPPeer, and each prefix a pool
+with a BGPAdvertisement; then delete those objects, and frr-k8s itself if nothing else needs it.
+
+Wrong:
+    apiVersion: frrk8s.metallb.io/v1beta1
+    kind: FRRConfiguration
+    metadata: {name: metallb-node-a, namespace: metallb-system}
+    spec: {bgp: {routers: [{asn: 64512, neighbors: [{address: 192.168.1.1, asn: 64513}]}]}}
+
+Right:
+    apiVersion: metallb.io/v1beta2
+    kind: BGPPeer
+    metadata: {name: router, namespace: metallb-system}
+    spec: {myASN: 64512, peerASN: 64513, peerAddress: 192.168.1.1}",
+    },
 ];

@@ -65,6 +65,10 @@ fn each_trouble_of_the_surroundings_has_its_code() {
     assert_eq!(codes(|seen| seen.kube_proxy = Some(strict.to_owned())), []);
     let svclb = ("kube-system".to_owned(), "svclb-traefik-1234".to_owned());
     assert_eq!(codes(|seen| seen.daemon_sets = vec![svclb]), [(Mark::Wrong, Code::RivalLoadBalancer)]);
+    let frr = ("metallb-system".to_owned(), "metallb-frr-k8s".to_owned());
+    assert_eq!(codes(|seen| seen.daemon_sets = vec![frr]), [(Mark::Note, Code::FrrK8sPresent)]);
+    let left = |number| format!("metallb-system/metallb-node-{number}");
+    assert_eq!(codes(|seen| seen.frr_configurations = (0..5).map(left).collect()), [(Mark::Note, Code::FrrK8sPresent)]);
     let leftover = ("metallb-webhook-configuration".to_owned(), false);
     assert_eq!(codes(|seen| seen.strict_webhooks = vec![leftover]), [(Mark::Wrong, Code::WebhookLeftover)]);
     assert_eq!(codes(|seen| seen.version = "v1.27.4+k3s1".to_owned()), [(Mark::Wrong, Code::KubernetesUntried)]);

@@ -12,6 +12,8 @@ use ferrolb_rules::surroundings::{self, Check, Mark, Surroundings, verdict};
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Service};
+use kube::api::ListParams;
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind, PartialObjectMeta};
 use kube::{Api, Client};
 
 use super::cluster;
@@ -83,6 +85,7 @@ pub(super) async fn look(client: Client, namespace: &str, before: bool) -> anyho
             }
         }
     }
+    let frr_configurations = frr_configurations(client.clone()).await;
     strict_webhooks.sort();
     strict_webhooks.dedup();
     let proxies = Api::<ConfigMap>::namespaced(client.clone(), "kube-system");
@@ -97,6 +100,7 @@ pub(super) async fn look(client: Client, namespace: &str, before: bool) -> anyho
         namespace_object: namespace_object.map(Into::into),
         kube_proxy: proxy.and_then(|map| map.data?.get("config.conf").cloned()),
         daemon_sets: sets.iter().map(|set| names(&set.metadata)).collect(),
+        frr_configurations,
         strict_webhooks,
         objects: seen.known.resources.pools.len() + seen.known.resources.l2_advertisements.len(),
         unreadable: unreadable
@@ -106,6 +110,15 @@ pub(super) async fn look(client: Client, namespace: &str, before: bool) -> anyho
         pods: seen.pods,
         before,
     })
+}
+
+/// The FRRConfigurations, where there are such things and they may be seen.
+async fn frr_configurations(client: Client) -> Vec<String> {
+    let kind = GroupVersionKind::gvk("frrk8s.metallb.io", "v1beta1", "FRRConfiguration");
+    let api = Api::<DynamicObject>::all_with(client, &ApiResource::from_gvk(&kind));
+    let objects = api.list_metadata(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
+    let name = |object: &PartialObjectMeta<DynamicObject>| names(&object.metadata);
+    objects.iter().map(name).map(|(namespace, name)| format!("{namespace}/{name}")).collect()
 }
 
 fn names(metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> (String, String) {
