@@ -36,10 +36,15 @@ impl Host {
 
     /// Runs something in the namespace and returns what it returns.
     pub(crate) fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
+        self.start(job).recv().expect("the job panicked")
+    }
+
+    /// Begins to run something in the namespace; what it returns can be received.
+    pub(crate) fn start<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> mpsc::Receiver<T> {
         let (tell, told) = mpsc::channel();
         let job: Job = Box::new(move || drop(tell.send(job())));
         self.jobs.as_ref().unwrap().send(job).unwrap();
-        told.recv().expect("the job panicked")
+        told
     }
 
     /// Runs a command in the namespace; returns whether it went well and what it printed.
