@@ -5,7 +5,6 @@
 //! somebody has; then each converges; then those that were refused try again, as long as it helps somebody. What is
 //! left out on purpose: writing anything.
 
-use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -83,7 +82,9 @@ pub fn status_ips(service: &Service) -> impl Iterator<Item = &str> {
     ingress.filter_map(|entry| entry.ip.as_deref()).filter(|ip| !ip.is_empty())
 }
 
-/// Lets every Service converge, those that have addresses first, then the older ones (spec §4.2, decision D17).
+/// Lets every Service converge: those that have addresses first, then those that ask for particular ones, for a pool, for
+/// any; among these the older ones (spec §4.2, decision D17). Whoever takes any address can do without the one that
+/// another asks for.
 pub fn converge_all<'a>(
     services: impl Iterator<Item = &'a Service>,
     allocator: &mut Allocator,
@@ -93,7 +94,7 @@ pub fn converge_all<'a>(
     let mut ordered: Vec<&Service> = services.collect();
     ordered.sort_by_cached_key(|service| {
         let created = service.metadata.creation_timestamp.as_ref().map(|time| time.0);
-        (Reverse(status_ips(service).count().min(1)), created.is_none(), created, key_of(service))
+        (rank(service), created.is_none(), created, key_of(service))
     });
     for service in ordered.iter().filter(|service| is_load_balancer(service) && options.handles(service)) {
         adopt(service, allocator, options);
@@ -113,6 +114,19 @@ pub fn converge_all<'a>(
         }
     }
     outcomes
+}
+
+/// Which Services are served first.
+fn rank(service: &Service) -> u8 {
+    if status_ips(service).next().is_some() {
+        0
+    } else if !matches!(request::addresses(service), Ok(None)) {
+        1
+    } else if annotations::address_pool(service).is_some() {
+        2
+    } else {
+        3
+    }
 }
 
 /// Takes what is recorded, if it can be had as it is; says nothing.

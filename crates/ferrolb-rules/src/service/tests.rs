@@ -286,6 +286,24 @@ fn after_a_restart_recorded_addresses_come_before_new_services_and_the_older_ser
 }
 
 #[test]
+fn at_a_start_particular_wishes_come_before_wishes_for_anything() {
+    let mut bench = bench(&[("p", "addresses: [10.0.0.0/31]"), ("q", "addresses: [10.0.1.0/31]")]);
+    let asks = |name, ip: &str| service(name, &format!("clusterIPs: [10.96.0.1], loadBalancerIP: {ip}"), "");
+    let services = [
+        service("a", V4, ""),
+        service("b", V4, "metallb.io/address-pool: p"),
+        asks("c", "10.0.0.0"),
+        service("d", V4, ""),
+    ];
+    let outcomes = converge_all(services.iter(), &mut bench.allocator, Some(&bench.config), &bench.options);
+    let mut given: Vec<(String, String)> =
+        outcomes.iter().map(|(key, outcome)| (key.name.to_string(), outcome.addresses[0].to_string())).collect();
+    given.sort();
+    let wanted = [("a", "10.0.1.0"), ("b", "10.0.0.1"), ("c", "10.0.0.0"), ("d", "10.0.1.1")];
+    assert_eq!(given, wanted.map(|(name, address)| (name.to_owned(), address.to_owned())));
+}
+
+#[test]
 fn two_services_can_swap_their_addresses() {
     let mut bench = bench(&[("p", "addresses: [10.0.0.0/31]")]);
     let asks = |name, ip: &str| service(name, &format!("clusterIPs: [10.96.0.1], loadBalancerIP: {ip}"), "");
