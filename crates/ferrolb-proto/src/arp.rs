@@ -160,6 +160,19 @@ impl Frame {
     }
 }
 
+/// "Has anybody this address?", asked by somebody who has none (RFC 5227 §2.1.1).
+pub const fn probe(own: MacAddr, address: Ipv4Addr) -> Frame {
+    Frame {
+        destination: MacAddr::BROADCAST,
+        source: own,
+        operation: Operation::Request,
+        sender_mac: own,
+        sender_ip: Ipv4Addr::UNSPECIFIED,
+        target_mac: MacAddr::ZERO,
+        target_ip: address,
+    }
+}
+
 /// "The address is at this MAC address", in the request form and in the reply form, broadcast. Both are forms that Linux
 /// accepts at once, however fresh its entry is: the target hardware address of the reply form is the sender's own. With
 /// the broadcast address there, as upstream writes it, Linux ignores it for a second after the last change.

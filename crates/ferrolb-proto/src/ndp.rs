@@ -12,8 +12,11 @@ use std::net::Ipv6Addr;
 use crate::ethernet::MacAddr;
 
 pub mod groups;
+mod sighting;
 #[cfg(test)]
 mod tests;
+
+pub use sighting::{Advertisement, parse_advertisement, probe};
 
 /// The EtherType of IPv6.
 pub const ETHERTYPE: u16 = 0x86dd;
@@ -59,7 +62,7 @@ pub enum ParseError {
     #[error("too short for a neighbour solicitation")]
     TooShort,
     /// Not IPv6, not ICMPv6 right after the header, or another ICMPv6 type.
-    #[error("not a neighbour solicitation")]
+    #[error("not the kind of neighbour message that is looked for")]
     NotSolicitation,
     /// It has passed a router.
     #[error("hop limit {0} instead of 255: it comes from another link")]
@@ -81,28 +84,9 @@ fn octets<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], ParseError
 /// # Errors
 /// Says why it is not a valid solicitation.
 pub fn parse(frame: &[u8]) -> Result<Solicitation, ParseError> {
-    if u16::from_be_bytes(octets(frame, 12)?) != ETHERTYPE {
-        return Err(ParseError::NotSolicitation);
-    }
-    let header: [u8; 40] = octets(frame, 14)?;
-    if header[0] >> 4 != 6 || header[6] != ICMPV6 {
-        return Err(ParseError::NotSolicitation);
-    }
-    let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
-    let message = frame.get(54..54 + length).ok_or(ParseError::TooShort)?;
-    if *message.first().ok_or(ParseError::TooShort)? != SOLICITATION {
-        return Err(ParseError::NotSolicitation);
-    }
-    if header[7] != HOP_LIMIT {
-        return Err(ParseError::HopLimit(header[7]));
-    }
-    let source = Ipv6Addr::from(octets::<16>(&header, 8)?);
-    let destination = Ipv6Addr::from(octets::<16>(&header, 24)?);
-    if checksum(source, destination, message) != 0 {
-        return Err(ParseError::Checksum);
-    }
+    let Envelope { source, destination, message } = envelope(frame, SOLICITATION)?;
     let target = Ipv6Addr::from(octets::<16>(message, 8)?);
-    let link_layer = options(message.get(24..).ok_or(ParseError::TooShort)?)?;
+    let link_layer = options(message.get(24..).ok_or(ParseError::TooShort)?, SOURCE_LINK_LAYER)?;
     let group = solicited_node(target);
     let probe_is_wrong = source.is_unspecified() && (destination != group || link_layer.is_some());
     if message.get(1) != Some(&0) || target.is_multicast() || probe_is_wrong || source.is_multicast() {
@@ -118,8 +102,40 @@ pub fn parse(frame: &[u8]) -> Result<Solicitation, ParseError> {
     })
 }
 
-/// Walks over the options; returns the source link-layer address. Unknown options are passed over.
-fn options(mut bytes: &[u8]) -> Result<Option<MacAddr>, ParseError> {
+/// A neighbour message, and whose packet it came in.
+struct Envelope<'a> {
+    source: Ipv6Addr,
+    destination: Ipv6Addr,
+    message: &'a [u8],
+}
+
+/// What every neighbour message has in common (RFC 4861 §7.1).
+fn envelope(frame: &[u8], kind: u8) -> Result<Envelope<'_>, ParseError> {
+    if u16::from_be_bytes(octets(frame, 12)?) != ETHERTYPE {
+        return Err(ParseError::NotSolicitation);
+    }
+    let header: [u8; 40] = octets(frame, 14)?;
+    if header[0] >> 4 != 6 || header[6] != ICMPV6 {
+        return Err(ParseError::NotSolicitation);
+    }
+    let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
+    let message = frame.get(54..54 + length).ok_or(ParseError::TooShort)?;
+    if *message.first().ok_or(ParseError::TooShort)? != kind {
+        return Err(ParseError::NotSolicitation);
+    }
+    if header[7] != HOP_LIMIT {
+        return Err(ParseError::HopLimit(header[7]));
+    }
+    let source = Ipv6Addr::from(octets::<16>(&header, 8)?);
+    let destination = Ipv6Addr::from(octets::<16>(&header, 24)?);
+    if checksum(source, destination, message) != 0 {
+        return Err(ParseError::Checksum);
+    }
+    Ok(Envelope { source, destination, message })
+}
+
+/// Walks over the options; returns the link-layer address of the kind looked for. Others are passed over.
+fn options(mut bytes: &[u8], wanted: u8) -> Result<Option<MacAddr>, ParseError> {
     let mut link_layer = None;
     while let [kind, length, ..] = *bytes {
         let length = usize::from(length) * 8;
@@ -127,7 +143,7 @@ fn options(mut bytes: &[u8]) -> Result<Option<MacAddr>, ParseError> {
             return Err(ParseError::Malformed);
         }
         let option = bytes.get(..length).ok_or(ParseError::TooShort)?;
-        if kind == SOURCE_LINK_LAYER {
+        if kind == wanted {
             link_layer = Some(MacAddr(octets(option, 2)?));
         }
         bytes = bytes.get(length..).unwrap_or_default();

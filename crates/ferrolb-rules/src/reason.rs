@@ -12,7 +12,7 @@
 //! | LB006x | what a start needs, and whom to ask | `reason/startup.rs` |
 //! | LB10xx | a Service has no address | `reason/pending.rs`, from LB1008 `reason/refused.rs` |
 //! | LB11xx | an address is not announced | `reason/announce.rs`, from LB1111 `reason/wire.rs`, from LB1130 `reason/reporting.rs` |
-//! | LB12xx | what the wire says | `reason/wire.rs` |
+//! | LB12xx | what the wire says | `reason/sightings.rs` |
 //! | LB13xx | a route is not with a router | `reason/bgp.rs` |
 //! | LB20xx | annotations on Services | `reason/annotations.rs` |
 //! | LB30xx | values of the chart | `reason/values.rs` |
@@ -42,6 +42,7 @@ mod peers;
 mod pending;
 mod refused;
 mod reporting;
+mod sightings;
 mod speaker;
 mod startup;
 mod surroundings;
@@ -243,6 +244,9 @@ codes! {
     /// A node is to announce the address and does not report that it does.
     AnnouncerSilent = 1131,
 
+    /// An address that is announced is used by another device, too.
+    ForeignClaim = 1213,
+
     /// A BGP session is not established.
     BgpSessionDown = 1301,
     /// A route cannot be announced in an established session.
@@ -341,6 +345,7 @@ const TABLES: &[&[Explanation]] = &[
     announce::TABLE,
     wire::TABLE,
     reporting::TABLE,
+    sightings::TABLE,
     bgp::TABLE,
     annotations::TABLE,
     values::TABLE,

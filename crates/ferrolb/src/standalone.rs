@@ -43,6 +43,7 @@ mod report;
 mod socket;
 mod startup;
 mod store;
+mod strangers;
 
 use bound::Bound;
 use decide::{Decider, Decision, Inputs};
@@ -266,6 +267,7 @@ impl Host {
             unhealthy,
             interfaces: Some(wire.interfaces.clone()),
             stand_ins: wire.stand_ins.clone(),
+            strangers: wire.strangers.clone(),
             objects: names,
             hindrance,
         };
@@ -377,7 +379,10 @@ impl Host {
                 announced.entry(*address).or_default().entry(owner.clone()).or_insert_with(|| links.clone());
             }
         }
+        let documents = self.peers.documents().filter(|(host, _)| self.peers.document(host).is_some());
+        let strangers = strangers::seen(&self.own, wire, documents);
         let state = report::report(report::Facts {
+            strangers: &strangers,
             own: &self.own,
             decision,
             announced: &announced,

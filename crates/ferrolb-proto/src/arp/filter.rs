@@ -51,6 +51,14 @@ pub fn arp_requests(targets: &BTreeSet<u32>) -> Vec<Instruction> {
     program
 }
 
+/// Accepts ARP packets of any operation whose sender says that it has one of these addresses, and nothing else.
+pub fn arp_senders(addresses: &BTreeSet<u32>) -> Vec<Instruction> {
+    // Sender protocol address at 28.
+    let mut program = vec![plain(LOAD_WORD, 28)];
+    program.extend(tree(&ranges(addresses)));
+    program
+}
+
 /// Accepts ARP replies, and nothing else.
 pub fn arp_replies() -> Vec<Instruction> {
     vec![plain(LOAD_HALF, 20), test(JUMP_EQUAL, 2, 1, 0), plain(RETURN, 0), plain(RETURN, ACCEPT)]
@@ -64,13 +72,22 @@ pub fn everything() -> Vec<Instruction> {
 /// Accepts neighbour solicitations without extension headers whose target ends in one of these 32 bits, and nothing
 /// else.
 pub fn solicitations(targets: &BTreeSet<u32>) -> Vec<Instruction> {
+    neighbours(135, targets)
+}
+
+/// The same for neighbour advertisements.
+pub fn advertisements(targets: &BTreeSet<u32>) -> Vec<Instruction> {
+    neighbours(136, targets)
+}
+
+fn neighbours(kind: u32, targets: &BTreeSet<u32>) -> Vec<Instruction> {
     // Next header at 14 + 6, ICMPv6 type at 14 + 40, the last four bytes of the target at 14 + 40 + 8 + 12.
     let mut program = vec![
         plain(LOAD_BYTE, 20),
         test(JUMP_EQUAL, 58, 1, 0),
         plain(RETURN, 0),
         plain(LOAD_BYTE, 54),
-        test(JUMP_EQUAL, 135, 1, 0),
+        test(JUMP_EQUAL, kind, 1, 0),
         plain(RETURN, 0),
         plain(LOAD_WORD, 74),
     ];
@@ -210,6 +227,24 @@ mod tests {
         assert!(!run(&program, &solicitation(58, 136, 7)));
         assert!(!run(&program, &solicitation(17, 135, 7)));
         assert!(!run(&program, &solicitation(58, 135, 8)));
+    }
+
+    #[test]
+    fn only_what_says_that_it_has_an_address_of_ours_passes() {
+        let ours = BTreeSet::from([7]);
+        let said = |operation, sender: u32| {
+            let mut frame = arp(operation, 99);
+            frame[28..32].copy_from_slice(&sender.to_be_bytes());
+            frame
+        };
+        for operation in [1, 2] {
+            assert!(run(&arp_senders(&ours), &said(operation, 7)));
+            assert!(!run(&arp_senders(&ours), &said(operation, 8)));
+        }
+        assert!(!run(&arp_senders(&ours), &arp(1, 7)), "it only asks");
+        assert!(run(&advertisements(&ours), &solicitation(58, 136, 7)));
+        assert!(!run(&advertisements(&ours), &solicitation(58, 135, 7)));
+        assert!(!run(&advertisements(&ours), &solicitation(58, 136, 8)));
     }
 
     #[test]

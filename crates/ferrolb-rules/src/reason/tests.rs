@@ -23,7 +23,7 @@ const RANGES: &[(u16, u16, &[Explanation])] = &[
     (1101, 1110, announce::TABLE),
     (1111, 1129, wire::TABLE),
     (1130, 1199, reporting::TABLE),
-    (1200, 1299, wire::TABLE),
+    (1200, 1299, sightings::TABLE),
     (1301, 1399, super::bgp::TABLE),
     (2001, 2999, annotations::TABLE),
     (3001, 3999, super::values::TABLE),

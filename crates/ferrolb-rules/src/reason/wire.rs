@@ -1,4 +1,4 @@
-//! Texts for LB1111–LB1119 and LB12xx: an address is not announced because of the address, of the Service, or of what
+//! Texts for LB1111–LB1120: an address is not announced because of the address, of the Service, or of what
 //! is on the wire.
 
 use super::{Code, Explanation};

@@ -18,6 +18,7 @@ use std::thread;
 use ferrolb_proto::ethernet::MacAddr;
 use ferrolb_rules::reason::{Code, Finding, Severity};
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
 use crate::metrics::Layer2Frames;
@@ -27,6 +28,7 @@ mod counts;
 pub mod links;
 mod responder;
 mod run;
+mod strangers;
 
 /// What to announce: per address the interfaces, `None` meaning all.
 pub type Wanted = BTreeMap<IpAddr, Option<BTreeSet<String>>>;
@@ -36,12 +38,27 @@ pub type Wanted = BTreeMap<IpAddr, Option<BTreeSet<String>>>;
 pub struct Answers {
     /// In our own name: announced as well.
     pub own: BTreeSet<IpAddr>,
+    /// Those of `own` that none of us is known to have announced before: first it is asked whether a stranger has them.
+    pub unchecked: BTreeSet<IpAddr>,
+    /// The MAC addresses of the other nodes on this LAN: they are no strangers.
+    pub nodes: BTreeSet<MacAddr>,
     /// In the name of others, with their MAC addresses: answered when asked, and never announced.
     pub stand_ins: BTreeMap<IpAddr, MacAddr>,
 }
 
 /// The same for every interface, by the kernel's number for it: a change of its name is no reason to be silent.
 pub type AnswersByInterface = BTreeMap<u32, Answers>;
+
+/// Somebody on the LAN who is none of us and says that an address of ours is its own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Stranger {
+    /// Where it was seen.
+    pub interface: String,
+    /// Its MAC address.
+    pub mac: MacAddr,
+    /// It had the address first, so we do not announce it.
+    pub blocks: bool,
+}
 
 /// What is really on the wire.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -52,6 +69,8 @@ pub struct Wire {
     pub announced: BTreeMap<IpAddr, Vec<(String, MacAddr)>>,
     /// Per address that is answered for in another's name, the interface and the MAC address that is told.
     pub stand_ins: BTreeMap<IpAddr, Vec<(String, MacAddr)>>,
+    /// Strangers, by the address of ours that they use.
+    pub strangers: BTreeMap<IpAddr, Vec<Stranger>>,
     /// The other interfaces that there are, but for `lo`, and why they are not used.
     pub unfit: BTreeMap<String, links::Unfit>,
     /// Interfaces that ought to answer and cannot, and why.

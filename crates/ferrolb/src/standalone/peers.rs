@@ -14,6 +14,7 @@ use ferrolb_rules::reason::Finding;
 use ferrolb_rules::table::Table;
 use serde::{Deserialize, Serialize};
 
+use crate::drive::l2::Stranger;
 use crate::state::InterfaceState;
 
 /// How long a starting host listens for others before it believes to be alone: two rounds of joining and a bit.
@@ -36,6 +37,9 @@ pub struct HostDocument {
     /// What it answers for in another host's name, with the interface and the MAC address that it tells.
     #[serde(default)]
     pub stand_ins: BTreeMap<IpAddr, Vec<(String, MacAddr)>>,
+    /// Strangers that it has seen, by the address of ours that they use.
+    #[serde(default)]
+    pub strangers: BTreeMap<IpAddr, Vec<Stranger>>,
     /// The objects that its files have: `Kind/namespace/name`.
     #[serde(default)]
     pub objects: BTreeSet<String>,

@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::Service;
 
 use super::bgp::{self, AllSeen};
 use super::decide::Decision;
+use super::strangers::{self, Seen};
 use crate::state::{self, InterfaceState, PeerState, PoolState, Progress, ReasonState, ServiceState, State};
 
 /// Who really answers for an address: host, then interface and MAC address of each answer.
@@ -24,6 +25,8 @@ pub(super) struct Facts<'a> {
     pub(super) decision: &'a Decision,
     /// What is on the wire, as the hosts say.
     pub(super) announced: &'a Announced,
+    /// Devices that use addresses of ours and are none of us.
+    pub(super) strangers: &'a Seen,
     /// Per live host that tells, the interfaces that can announce there.
     pub(super) able: &'a BTreeMap<NodeName, BTreeSet<String>>,
     /// Whether this host has listened long enough to know who is alive.
@@ -49,6 +52,10 @@ pub(super) fn report(facts: Facts<'_>) -> State {
         .collect();
     let mut findings = facts.findings.clone();
     findings.extend(bgp::findings(decision, facts.seen));
+    findings.extend(services.iter().flat_map(|service| {
+        let key = ServiceKey::new(&service.namespace, &service.name);
+        strangers::conflicts(&key, &service.addresses, facts.strangers)
+    }));
     findings.extend(facts.peers.iter().filter(|peer| facts.settled && !peer.alive).map(gone));
     findings.extend(decision.findings.iter().cloned());
     // Services of another class have no row, and are not passed over in silence either.
@@ -180,7 +187,8 @@ fn reasons(key: &ServiceKey, state: Progress, silent: &[IpAddr], facts: &Facts<'
         reasons.push(of(&part.finding(key).unwrap_or_else(waits), None));
         return reasons;
     }
-    let headline = plan.finding().unwrap_or_else(|| not_on_the_wire(key, plan, silent, facts));
+    let headline = plan.finding().or_else(|| strangers::block(key, silent, facts.strangers));
+    let headline = headline.unwrap_or_else(|| not_on_the_wire(key, plan, silent, facts));
     reasons.push(of(&headline, None));
     reasons.extend(plan.node_findings().map(|(node, finding)| of(&finding, Some(node.to_string()))));
     reasons

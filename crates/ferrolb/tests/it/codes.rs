@@ -33,7 +33,7 @@ fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// Codes whose rule is not built yet: conflicts on the LAN, and annotations that another manager holds.
-const AWAITED: [Code; 2] = [Code::AddressInUse, Code::ForeignOutputAnnotation];
+const AWAITED: [Code; 1] = [Code::ForeignOutputAnnotation];
 
 /// The product's sources without tests and without the table itself.
 fn product() -> String {

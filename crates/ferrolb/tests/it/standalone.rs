@@ -20,6 +20,7 @@ mod flaps;
 mod hindered;
 mod interfaces;
 mod starting;
+mod strangers;
 
 const FERROLB: &str = env!("CARGO_BIN_EXE_ferrolb");
 

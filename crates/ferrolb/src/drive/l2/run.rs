@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use super::counts::Counts;
 use super::links::{Choice, Links, Unfit, Usable};
 use super::responder::Responder;
+use super::strangers::Strangers;
 use super::{Answers, AnswersByInterface, Frames, Orders, Shared, Wanted, Wire};
 use crate::net::netlink::{self, Change, Monitor};
 use crate::net::raw::PacketSocket;
@@ -23,6 +24,8 @@ use crate::state::InterfaceState;
 /// Tokens of epoll: the bell and netlink; else the interface's index, doubled, plus one for solicitations.
 const BELL: u64 = u64::MAX;
 const NETLINK: u64 = u64::MAX - 1;
+/// Added for the sockets that strangers are seen by.
+const STRANGERS: u64 = 1 << 40;
 
 /// Frames read from one socket before the others get their turn.
 const TURN: usize = 64;
@@ -39,6 +42,7 @@ pub(super) struct Run {
     /// Instead of what is wanted, where somebody says it by interface.
     answers: Option<AnswersByInterface>,
     responders: BTreeMap<u32, Responder>,
+    strangers: BTreeMap<u32, Strangers>,
     /// Per interface, what it is to answer for.
     assigned: AnswersByInterface,
     announcements: Announcements,
@@ -71,6 +75,7 @@ impl Run {
             wanted: Wanted::new(),
             answers: None,
             responders: BTreeMap::new(),
+            strangers: BTreeMap::new(),
             assigned: BTreeMap::new(),
             announcements: Announcements::new(Instant::now()),
             counts: Counts::new(frames),
@@ -111,10 +116,12 @@ impl Run {
                         changed |= self.obey(orders);
                     }
                     NETLINK => changed |= self.netlink(),
+                    token if token >= STRANGERS => self.sighted(token - STRANGERS),
                     token => self.serve(token, turn),
                 }
             }
             now = Instant::now();
+            changed |= self.strangers(now);
             self.announce(now);
             self.counts.handle_timeout(now);
             if changed {
@@ -146,7 +153,8 @@ impl Run {
     /// Frames before announcements: a pending announcement shortens the wait, and is sent after what is ready.
     fn timeout(&self, now: Instant) -> EpollTimeout {
         let deadlines = [self.announcements.next_deadline(), self.counts.next_deadline()];
-        let Some(at) = deadlines.into_iter().flatten().min() else { return EpollTimeout::NONE };
+        let strangers = self.strangers.values().filter_map(Strangers::next_deadline);
+        let Some(at) = deadlines.into_iter().flatten().chain(strangers).min() else { return EpollTimeout::NONE };
         let wait = at.saturating_duration_since(now);
         // Whole milliseconds, rounded up: waking too early would only spin.
         let millis = wait.as_micros().div_ceil(1000);
@@ -164,6 +172,28 @@ impl Run {
         } else {
             responder.serve_ndp(turn, &mut self.counts);
         }
+    }
+
+    fn sighted(&mut self, token: u64) {
+        if let Some(strangers) = u32::try_from(token / 2).ok().and_then(|index| self.strangers.get_mut(&index)) {
+            strangers.read(Instant::now());
+        }
+    }
+
+    /// What came of looking for strangers. Returns whether anything is to be told.
+    fn strangers(&mut self, now: Instant) -> bool {
+        let mut changed = false;
+        for (index, strangers) in &mut self.strangers {
+            let (different, defend) = strangers.turn(now);
+            changed |= different;
+            if let Some(responder) = self.responders.get(index) {
+                defend.into_iter().for_each(|address| responder.announce(address, &mut self.counts));
+            }
+        }
+        if changed {
+            self.assign();
+        }
+        changed
     }
 
     fn announce(&mut self, now: Instant) {
@@ -207,6 +237,7 @@ impl Run {
         self.unfit = unfit;
         for index in gone {
             self.responders.remove(&index);
+            self.strangers.remove(&index);
             for address in self.assigned.remove(&index).unwrap_or_default().own {
                 self.announcements.handle(Instant::now(), Input::Stop((index, address)));
             }
@@ -214,7 +245,7 @@ impl Run {
         let failed_before = std::mem::take(&mut self.failures);
         for (index, usable) in usable {
             let name = usable.name.clone();
-            match self.follow_one(index, usable) {
+            match self.look_out(&usable).and_then(|()| self.follow_one(index, usable)) {
                 Ok(different) => changed |= different,
                 Err(error) => {
                     self.responders.remove(&index);
@@ -271,6 +302,20 @@ impl Run {
         Ok(true)
     }
 
+    /// Opens an interface's sockets for strangers, once it is known and whenever it has become another one.
+    fn look_out(&mut self, usable: &Usable) -> io::Result<()> {
+        if self.strangers.get(&usable.index).is_some_and(|strangers| strangers.fits(usable)) {
+            return Ok(());
+        }
+        let strangers = Strangers::open(usable)?;
+        let token = STRANGERS + u64::from(usable.index) * 2;
+        for socket in strangers.arp.iter().chain(&strangers.ndp) {
+            self.epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
+        }
+        self.strangers.insert(usable.index, strangers);
+        Ok(())
+    }
+
     fn watch(&self, responder: &Responder) -> io::Result<()> {
         let token = u64::from(responder.usable.index) * 2;
         if let Some(socket) = &responder.arp {
@@ -289,7 +334,11 @@ impl Run {
             let name = responder.usable.name.clone();
             let answers = match &self.answers {
                 Some(answers) => answers.get(index).cloned().unwrap_or_default(),
-                None => Answers { own: wanted_on(&self.wanted, &name), stand_ins: BTreeMap::new() },
+                None => Answers { own: wanted_on(&self.wanted, &name), ..Answers::default() },
+            };
+            let answers = match self.strangers.get_mut(index) {
+                Some(strangers) => strangers.judge(now, &answers, &name),
+                None => answers,
             };
             let before = self.assigned.entry(*index).or_default();
             if *before == answers {
@@ -330,6 +379,9 @@ impl Run {
             for (address, mac) in assigned.stand_ins.iter().filter(|_| usable.running) {
                 wire.stand_ins.entry(*address).or_default().push((usable.name.clone(), *mac));
             }
+        }
+        for (address, stranger) in self.strangers.values().flat_map(Strangers::seen) {
+            wire.strangers.entry(*address).or_default().push(stranger.clone());
         }
         wire.interfaces.sort_by(|a, b| a.name.cmp(&b.name));
         self.wire.send_if_modified(|old| {

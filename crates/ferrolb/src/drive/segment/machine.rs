@@ -13,6 +13,7 @@ use ferrolb_rules::names::NodeName;
 use nix::ifaddrs::getifaddrs;
 
 use super::{Candidacy, Claims, Link};
+use crate::drive::l2::Answers;
 use crate::net::raw::PacketSocket;
 
 /// Longer than any frame of ours.
@@ -36,9 +37,13 @@ pub(super) struct Machine {
     own_ip: Option<Ipv4Addr>,
     /// Where the frames of the other nodes come from.
     macs: BTreeMap<NodeId, MacAddr>,
+    /// Addresses that one of us has had before: by what was saved, or because another node claimed them.
+    known: BTreeSet<IpAddr>,
     /// What is done about addresses; none for nothing.
     pub(super) roles: BTreeMap<IpAddr, Role>,
     pub(super) learned: bool,
+    /// A node's MAC address is another one than before.
+    pub(super) relearned: bool,
     /// It has said its goodbye.
     pub(super) done: bool,
     plan: Option<segment::Plan>,
@@ -66,6 +71,7 @@ impl Machine {
             saved: saved.get(&link.name).cloned().unwrap_or_default(),
         };
         Ok(Self {
+            known: config.saved.keys().copied().collect(),
             segment: Segment::new(config, now).map_err(io::Error::other)?,
             lan: PacketSocket::open(index, frame::ETHERTYPE, &filter::everything())?,
             arp: PacketSocket::open(index, arp::ETHERTYPE, &filter::arp_replies())?,
@@ -76,6 +82,7 @@ impl Machine {
             macs: BTreeMap::new(),
             roles: BTreeMap::new(),
             learned: false,
+            relearned: false,
             done: false,
             plan: None,
             members: BTreeSet::new(),
@@ -137,7 +144,7 @@ impl Machine {
             }
             self.segment.handle(now, Input::Datagram { path: Path::Lan, bytes });
             if let Some(node) = self.segment.take_heard() {
-                self.macs.insert(node, from);
+                self.relearned |= self.macs.insert(node, from) != Some(from);
             }
         }
     }
@@ -156,6 +163,30 @@ impl Machine {
         let frame = frame::emit_lan(known.unwrap_or(MacAddr::BROADCAST), self.link.mac, bytes);
         // What is not sent is lost, as on any network.
         let _ = self.lan.send(&frame);
+    }
+
+    /// Takes note of what others claim: that they have had it.
+    pub(super) fn note_claims(&mut self, own: NodeId) {
+        let others = self.segment.claims().into_iter().filter(|(_, claim)| claim.owner != own);
+        self.known.extend(others.map(|(address, _)| address));
+    }
+
+    /// What to answer for.
+    pub(super) fn answers(&self) -> Answers {
+        let mut answers = Answers { nodes: self.macs.values().copied().collect(), ..Answers::default() };
+        for (address, role) in &self.roles {
+            match role {
+                Role::Owner => {
+                    answers.own.insert(*address);
+                    if !self.known.contains(address) {
+                        answers.unchecked.insert(*address);
+                    }
+                }
+                Role::StandIn { mac, .. } => drop(answers.stand_ins.insert(*address, *mac)),
+                Role::Silent => {}
+            }
+        }
+        answers
     }
 
     /// Asks the kernel of a node by ARP.

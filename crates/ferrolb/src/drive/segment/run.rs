@@ -137,6 +137,7 @@ impl Run {
             }
             self.follow(index);
         }
+        self.note_claims();
         if std::mem::take(&mut self.changed) {
             self.answer();
         }
@@ -144,6 +145,16 @@ impl Run {
             self.answers.tell(std::mem::take(&mut self.tell));
         }
         self.publish();
+    }
+
+    /// What others have had is known before we answer for it.
+    fn note_claims(&mut self) {
+        for (index, machine) in &mut self.machines {
+            if self.published.get(index).is_none_or(|(revision, _)| *revision != machine.segment.revision()) {
+                machine.note_claims(self.common.own);
+            }
+            self.changed |= std::mem::take(&mut machine.relearned);
+        }
     }
 
     fn timeout(&self) -> EpollTimeout {
@@ -307,17 +318,7 @@ impl Run {
 
     /// Tells layer 2 what to answer for.
     fn answer(&self) {
-        let mut all = AnswersByInterface::new();
-        for (index, machine) in &self.machines {
-            let answers = all.entry(*index).or_default();
-            for (address, role) in &machine.roles {
-                match role {
-                    Role::Owner => drop(answers.own.insert(*address)),
-                    Role::StandIn { mac, .. } => drop(answers.stand_ins.insert(*address, *mac)),
-                    Role::Silent => {}
-                }
-            }
-        }
+        let all: AnswersByInterface = self.machines.iter().map(|(index, one)| (*index, one.answers())).collect();
         self.answers.answer(all);
     }
 

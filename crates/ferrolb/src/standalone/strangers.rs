@@ -1,0 +1,59 @@
+//! What is said about devices that use an address of ours and are none of us (decision D4).
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ferrolb_rules::names::{NodeName, ServiceKey};
+use ferrolb_rules::reason::{Code, Finding, Severity};
+
+use super::peers::HostDocument;
+use crate::drive::l2::{Stranger, Wire};
+
+/// Strangers that hosts have seen, by address.
+pub(super) type Seen = BTreeMap<IpAddr, BTreeMap<NodeName, Vec<Stranger>>>;
+
+/// What this host sees, and what the live others say that they see.
+pub(super) fn seen<'a>(
+    own: &NodeName,
+    wire: &Wire,
+    others: impl Iterator<Item = (&'a NodeName, &'a HostDocument)>,
+) -> Seen {
+    let mut seen = Seen::new();
+    let own = [(own, &wire.strangers)];
+    for (host, strangers) in own.into_iter().chain(others.map(|(host, document)| (host, &document.strangers))) {
+        for (address, list) in strangers {
+            seen.entry(*address).or_default().insert(host.clone(), list.clone());
+        }
+    }
+    seen
+}
+
+/// Why an address of a Service is not announced, if it is because a stranger has it.
+pub(super) fn block(key: &ServiceKey, addresses: &[IpAddr], seen: &Seen) -> Option<Finding> {
+    let address = addresses.iter().find(|address| strangers(seen, address).any(|(_, one)| one.blocks))?;
+    let message = format!("{address} is answered by {}", list(seen, *address, true));
+    Some(Finding::new(Code::AddressInUse, Severity::Error, format!("Service/{key}"), message))
+}
+
+/// Strangers that use addresses which are announced all the same.
+pub(super) fn conflicts(key: &ServiceKey, addresses: &[IpAddr], seen: &Seen) -> Vec<Finding> {
+    let used = addresses.iter().filter(|address| strangers(seen, address).any(|(_, one)| !one.blocks));
+    let finding = |address: &IpAddr| {
+        let message = format!("{address} is announced, and claimed by {}", list(seen, *address, false));
+        Finding::new(Code::ForeignClaim, Severity::Warning, format!("Service/{key}"), message)
+    };
+    used.map(finding).collect()
+}
+
+fn strangers<'a>(seen: &'a Seen, address: &IpAddr) -> impl Iterator<Item = (&'a NodeName, &'a Stranger)> {
+    seen.get(address).into_iter().flatten().flat_map(|(host, list)| list.iter().map(move |one| (host, one)))
+}
+
+/// `06:a0:33:c7:da:85, which is no host of ours (seen by a on eth0)`
+fn list(seen: &Seen, address: IpAddr, blocks: bool) -> String {
+    let all = strangers(seen, &address).filter(|(_, one)| one.blocks == blocks);
+    let all: Vec<String> = all
+        .map(|(host, one)| format!("{}, which is no host of ours (seen by {host} on {})", one.mac, one.interface))
+        .collect();
+    all.join(" and ")
+}
