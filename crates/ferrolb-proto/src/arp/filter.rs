@@ -51,10 +51,11 @@ pub fn arp_requests(targets: &BTreeSet<u32>) -> Vec<Instruction> {
     program
 }
 
-/// Accepts ARP packets of any operation whose sender says that it has one of these addresses, and nothing else.
+/// Accepts ARP packets of any operation whose sender says that it has one of these addresses, and probes of those who
+/// want one of them (sender 0.0.0.0); nothing else.
 pub fn arp_senders(addresses: &BTreeSet<u32>) -> Vec<Instruction> {
-    // Sender protocol address at 28.
-    let mut program = vec![plain(LOAD_WORD, 28)];
+    // Sender protocol address at 28; where it is zero, target protocol address at 38 instead.
+    let mut program = vec![plain(LOAD_WORD, 28), test(JUMP_EQUAL, 0, 0, 1), plain(LOAD_WORD, 38)];
     program.extend(tree(&ranges(addresses)));
     program
 }
@@ -241,7 +242,11 @@ mod tests {
             assert!(run(&arp_senders(&ours), &said(operation, 7)));
             assert!(!run(&arp_senders(&ours), &said(operation, 8)));
         }
-        assert!(!run(&arp_senders(&ours), &arp(1, 7)), "it only asks");
+        assert!(run(&arp_senders(&ours), &arp(1, 7)), "a probe");
+        assert!(!run(&arp_senders(&ours), &arp(1, 8)), "a probe for another one");
+        let mut asks = said(1, 8);
+        asks[38..42].copy_from_slice(&7u32.to_be_bytes());
+        assert!(!run(&arp_senders(&ours), &asks), "it only asks");
         assert!(run(&advertisements(&ours), &solicitation(58, 136, 7)));
         assert!(!run(&advertisements(&ours), &solicitation(58, 135, 7)));
         assert!(!run(&advertisements(&ours), &solicitation(58, 136, 8)));

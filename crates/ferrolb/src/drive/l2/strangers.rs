@@ -70,6 +70,7 @@ impl Strangers {
         if self.nodes != wanted.nodes {
             self.nodes.clone_from(&wanted.nodes);
             self.machine.set_nodes(wanted.nodes.iter().copied());
+            self.forget_nodes(now);
         }
         for address in self.asked.difference(&wanted.own) {
             self.machine.handle(now, Input::Forget(*address));
@@ -89,6 +90,17 @@ impl Strangers {
             self.set_filters();
         }
         Answers { own: self.free.clone(), stand_ins: wanted.stand_ins.clone(), ..Answers::default() }
+    }
+
+    /// Who was taken for a stranger may have been a node that was not known yet.
+    fn forget_nodes(&mut self, now: Instant) {
+        let ours = self.seen.iter().filter(|(_, stranger)| self.nodes.contains(&stranger.mac));
+        for address in ours.map(|(address, _)| *address).collect::<Vec<_>>() {
+            self.seen.remove(&address);
+            self.machine.handle(now, Input::Forget(address));
+            let again = if self.free.contains(&address) { Input::Watch(address) } else { Input::Check(address) };
+            self.machine.handle(now, again);
+        }
     }
 
     fn set_filters(&self) {
@@ -112,7 +124,9 @@ impl Strangers {
         for _ in 0..TURN {
             let Some(Ok(Some(length))) = self.arp.as_ref().map(|socket| socket.receive(&mut buffer)) else { break };
             let Ok(frame) = arp::parse(buffer.get(..length).unwrap_or_default()) else { continue };
-            let sighting = Input::Sighting { address: frame.sender_ip.into(), mac: frame.sender_mac, probe: false };
+            let probe = frame.sender_ip.is_unspecified();
+            let address = if probe { frame.target_ip } else { frame.sender_ip };
+            let sighting = Input::Sighting { address: address.into(), mac: frame.sender_mac, probe };
             self.machine.handle(now, sighting);
         }
         for _ in 0..TURN {

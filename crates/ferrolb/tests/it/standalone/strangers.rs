@@ -108,3 +108,37 @@ fn nobody_of_us_is_a_stranger() {
         assert!(!state.contains("LB1213") && !state.contains("LB1118"), "{state}");
     }
 }
+
+#[test]
+fn a_host_with_another_secret_takes_nothing_that_is_announced() {
+    let site = Site::new(2);
+    let other = site.files.path().join("other");
+    super::private(&other, "not the same secret, and long enough");
+    site.write("web.yaml", &service("web", ""));
+    let a = site.start(0);
+    a.await_announced("web");
+    let b = site.start_with_secret(1, &other);
+    assert_eq!(b.await_finding("LB0014")["object"], "Node/a");
+    blocked(&[&b], &site.hosts[0].mac("eth0"));
+    for _ in 0..10 {
+        assert_eq!(site.client.arping("192.168.1.200"), [site.hosts[0].mac("eth0")], "one of the two answers");
+    }
+    assert_eq!(a.service("web")["state"], "announced");
+}
+
+#[test]
+fn of_two_hosts_that_cannot_hear_each_other_one_announces_in_the_end() {
+    let site = Site::new(2);
+    let other = site.files.path().join("other");
+    super::private(&other, "not the same secret, and long enough");
+    site.write("web.yaml", &service("web", ""));
+    let (a, b) = (site.start(0), site.start_with_secret(1, &other));
+    let announce = || [&a, &b].iter().filter(|one| one.service("web")["state"] == "announced").count();
+    let begin = std::time::Instant::now();
+    while announce() != 1 {
+        assert!(begin.elapsed() < Duration::from_secs(90), "{} {}", a.service("web"), b.service("web"));
+        sleep(Duration::from_millis(200));
+    }
+    sleep(Duration::from_secs(2));
+    assert_eq!(announce(), 1);
+}
