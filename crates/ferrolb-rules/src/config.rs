@@ -93,6 +93,19 @@ pub struct Pool {
     pub bgp_advertisements: Vec<Arc<BgpAdvertisement>>,
 }
 
+impl Config {
+    /// Hands these addresses out last, in every pool that has them.
+    pub fn hand_out_last(&mut self, addresses: &BTreeSet<IpAddr>) {
+        for pool in self.pools.values_mut() {
+            let has = |address: &&IpAddr| pool.ranges.iter().any(|range| range.contains(**address));
+            let here: Vec<IpAddr> = addresses.iter().filter(has).copied().collect();
+            if !here.is_empty() {
+                Arc::make_mut(pool).last_resort.extend(here);
+            }
+        }
+    }
+}
+
 /// A part of a pool that an older pool has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolConflict {

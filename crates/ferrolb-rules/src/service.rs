@@ -116,11 +116,16 @@ pub fn converge_all<'a>(
     outcomes
 }
 
+/// Whether a Service names the addresses that it wants, be it in a way that cannot be understood.
+pub fn asks_for_addresses(service: &Service) -> bool {
+    !matches!(request::addresses(service), Ok(None))
+}
+
 /// Which Services are served first.
 fn rank(service: &Service) -> u8 {
     if status_ips(service).next().is_some() {
         0
-    } else if !matches!(request::addresses(service), Ok(None)) {
+    } else if asks_for_addresses(service) {
         1
     } else if annotations::address_pool(service).is_some() {
         2

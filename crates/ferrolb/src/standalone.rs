@@ -12,6 +12,7 @@
 //! load leaves the last good one in force, a disk that refuses leaves the last saved table in force.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -57,6 +58,9 @@ use store::{Store, StoreError};
 
 /// How long to wait before trying again what the machine refused: saving, binding a port.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Addresses that a stranger was seen to have are handed out last for so long.
+const SQUATTED_INTERVAL: Duration = Duration::from_secs(600);
 
 /// What the command line says.
 #[derive(Clone, Debug)]
@@ -139,6 +143,8 @@ struct Host {
     state: watch::Sender<Arc<State>>,
     published: Option<HostDocument>,
     start_findings: Vec<Finding>,
+    /// Addresses that a stranger had, and when it was seen last.
+    squatted: BTreeMap<IpAddr, Instant>,
     retry_at: Option<Instant>,
 }
 
@@ -194,6 +200,7 @@ impl Host {
             health,
             bound,
             start_findings,
+            squatted: BTreeMap::new(),
         })
     }
 
@@ -240,6 +247,8 @@ impl Host {
             live: live.clone(),
             allocates: allocates.clone(),
             hindrance,
+            blocked: strangers::squatted(&self.strangers(&wire)),
+            squatted: self.squatted(&wire),
             unhealthy: self.sick(&unhealthy),
             interfaces: self.able(&wire),
             elsewhere,
@@ -340,6 +349,21 @@ impl Host {
         told.chain([own]).map(|(host, list)| (host, interfaces::able(list))).collect()
     }
 
+    /// Who uses addresses of ours and is none of us, as the live hosts see it.
+    fn strangers(&self, wire: &Wire) -> strangers::Seen {
+        let documents = self.peers.documents().filter(|(host, _)| self.peers.document(host).is_some());
+        strangers::seen(&self.own, wire, documents)
+    }
+
+    /// Addresses that a stranger had before us, now or not long ago: one that was given up for it is not looked at any more.
+    fn squatted(&mut self, wire: &Wire) -> BTreeSet<IpAddr> {
+        let now = Instant::now();
+        let seen = strangers::squatted(&self.strangers(wire));
+        self.squatted.extend(seen.into_iter().map(|address| (address, now)));
+        self.squatted.retain(|_, at| now.saturating_duration_since(*at) < SQUATTED_INTERVAL);
+        self.squatted.keys().copied().collect()
+    }
+
     /// Does what was decided.
     fn act(&mut self, decision: &Decision, wire: &Wire, settled: bool, findings: &mut Vec<Finding>) {
         // Bound before it is announced, unbound after it is let go: traffic that comes finds the address.
@@ -379,8 +403,7 @@ impl Host {
                 announced.entry(*address).or_default().entry(owner.clone()).or_insert_with(|| links.clone());
             }
         }
-        let documents = self.peers.documents().filter(|(host, _)| self.peers.document(host).is_some());
-        let strangers = strangers::seen(&self.own, wire, documents);
+        let strangers = self.strangers(wire);
         let state = report::report(report::Facts {
             strangers: &strangers,
             own: &self.own,

@@ -38,6 +38,10 @@ pub(super) struct Inputs<'a> {
     pub(super) allocates: Allocates,
     /// Why the other host that allocates cannot, as it says.
     pub(super) hindrance: Option<String>,
+    /// Addresses that are not announced, because a stranger on the LAN has them.
+    pub(super) blocked: BTreeSet<IpAddr>,
+    /// Those, and those of which that was so not long ago.
+    pub(super) squatted: BTreeSet<IpAddr>,
     /// Per host, the Services whose health check fails there.
     pub(super) unhealthy: BTreeMap<NodeName, BTreeSet<ServiceKey>>,
     /// The interfaces that can announce, of every live host that tells.
@@ -135,16 +139,18 @@ impl Decider {
     /// One pass.
     pub(super) fn decide(&mut self, inputs: &Inputs<'_>) -> Decision {
         let first_seen = self.ages(inputs.objects, inputs.unix_seconds);
-        let (config, mut findings) = self.configure(inputs.objects, &first_seen);
-        let recorded = self.dress(inputs.objects);
+        let (config, mut findings) = self.configure(inputs.objects, &first_seen, &inputs.squatted);
+        let anew = self.picked_anew(inputs);
+        let recorded = self.dress(inputs.objects, &anew);
         let retained = self.retained(&recorded, &config, &inputs.elsewhere);
-        let outcomes = self.allocate(&recorded, &config, &retained);
+        let outcomes = self.allocate(&recorded, &config, &retained, &anew);
         let changed = inputs.allocates == Allocates::Own && self.record(&outcomes, &retained, &first_seen);
-        self.follow_table(&recorded, &retained);
+        self.follow_table(&recorded, &retained, &BTreeSet::new());
         let counters = config.pools.keys().filter_map(|pool| Some((pool.clone(), self.allocator.counters(pool)?)));
         let counters = counters.collect();
         let refusals = self.refusals(&outcomes, inputs);
-        let services = if changed { self.dress(inputs.objects) } else { recorded };
+        let dressed_anew = changed || !anew.is_empty();
+        let services = if dressed_anew { self.dress(inputs.objects, &BTreeSet::new()) } else { recorded };
         for service in &inputs.objects.services {
             findings.extend(annotations::findings(service, None));
         }
@@ -153,6 +159,20 @@ impl Decider {
         let notes = outcomes.into_iter().filter(|(_, outcome)| !outcome.notes.is_empty());
         let notes = notes.map(|(key, outcome)| (key, outcome.notes)).collect();
         Decision { config, table, services, plan, bgp, refusals, counters, findings, notes }
+    }
+
+    /// The Services to which this host gave an address that turned out to be a stranger's: they get another one, if there
+    /// is one. Those that asked for it wait for it (decision D4).
+    fn picked_anew(&self, inputs: &Inputs<'_>) -> BTreeSet<ServiceKey> {
+        if inputs.allocates != Allocates::Own || inputs.blocked.is_empty() {
+            return BTreeSet::new();
+        }
+        let blocked = |key: &ServiceKey| {
+            let entry = self.table.entry(key);
+            entry.is_some_and(|entry| entry.addresses.iter().any(|address| inputs.blocked.contains(address)))
+        };
+        let unasked = inputs.objects.services.iter().filter(|service| !service::asks_for_addresses(service));
+        unasked.map(|service| key_of(service)).filter(blocked).collect()
     }
 
     /// When each pool without a creation time was first seen.
@@ -167,7 +187,12 @@ impl Decider {
     }
 
     /// Parses the configuration; one that does not load leaves the last good one in force.
-    fn configure(&mut self, objects: &Objects, ages: &BTreeMap<String, i64>) -> (Arc<Config>, Vec<Finding>) {
+    fn configure(
+        &mut self,
+        objects: &Objects,
+        ages: &BTreeMap<String, i64>,
+        squatted: &BTreeSet<IpAddr>,
+    ) -> (Arc<Config>, Vec<Finding>) {
         let resources = config::Resources {
             malformed: Vec::new(),
             pools: objects.pools.iter().map(|pool| aged(pool, ages)).collect(),
@@ -180,7 +205,8 @@ impl Decider {
             nodes: nodes(objects, &self.own),
         };
         match config::parse(&resources) {
-            Ok(config) => {
+            Ok(mut config) => {
+                config.hand_out_last(squatted);
                 let findings = config.findings.clone();
                 let config = match &self.config {
                     Some(old) if **old == config => old.clone(),
@@ -216,11 +242,12 @@ impl Decider {
         recorded: &BTreeMap<ServiceKey, Arc<Service>>,
         config: &Arc<Config>,
         retained: &Retained,
+        anew: &BTreeSet<ServiceKey>,
     ) -> Vec<(ServiceKey, Outcome)> {
         if self.config.is_none() {
             return Vec::new();
         }
-        self.follow_table(recorded, retained);
+        self.follow_table(recorded, retained, anew);
         for (key, (addresses, pool)) in retained.iter().filter(|(key, _)| !recorded.contains_key(*key)) {
             self.allocator.hold(key, addresses, pool);
         }
@@ -234,11 +261,18 @@ impl Decider {
 
     /// Makes the allocator forget what the table does not say: picks that were not ours to make, what another host
     /// decided otherwise, Services that are gone.
-    fn follow_table(&mut self, services: &BTreeMap<ServiceKey, Arc<Service>>, retained: &Retained) {
+    fn follow_table(
+        &mut self,
+        services: &BTreeMap<ServiceKey, Arc<Service>>,
+        retained: &Retained,
+        anew: &BTreeSet<ServiceKey>,
+    ) {
         let table = &self.table;
         let stray = self.allocator.allocations().filter(|(key, assigned)| {
             let entry = table.entry(key).map(|entry| &entry.addresses);
-            entry != Some(&assigned.addresses) || !services.contains_key(*key) && !retained.contains_key(*key)
+            entry != Some(&assigned.addresses)
+                || anew.contains(*key)
+                || !services.contains_key(*key) && !retained.contains_key(*key)
         });
         let stray: Vec<ServiceKey> = stray.map(|(key, _)| key.clone()).collect();
         for key in stray {
@@ -314,11 +348,11 @@ impl Decider {
 
     /// The Services with the addresses that the table says. A status that came with a manifest is dropped: files are
     /// what people want, the table is what is.
-    fn dress(&mut self, objects: &Objects) -> BTreeMap<ServiceKey, Arc<Service>> {
+    fn dress(&mut self, objects: &Objects, anew: &BTreeSet<ServiceKey>) -> BTreeMap<ServiceKey, Arc<Service>> {
         let mut before = std::mem::take(&mut self.dressed);
         for raw in &objects.services {
             let key = key_of(raw);
-            let entry = self.table.entry(&key);
+            let entry = self.table.entry(&key).filter(|_| !anew.contains(&key));
             let dressed = match before.remove(&key) {
                 Some(old) if old.entry.as_ref() == entry && (Arc::ptr_eq(&old.raw, raw) || *old.raw == **raw) => old,
                 _ => Dressed { raw: raw.clone(), entry: entry.cloned(), service: Arc::new(with_entry(raw, entry)) },

@@ -1,6 +1,6 @@
 //! What is said about devices that use an address of ours and are none of us (decision D4).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ferrolb_rules::names::{NodeName, ServiceKey};
@@ -26,6 +26,11 @@ pub(super) fn seen<'a>(
         }
     }
     seen
+}
+
+/// The addresses that strangers had before us.
+pub(super) fn squatted(seen: &Seen) -> BTreeSet<IpAddr> {
+    seen.keys().filter(|address| strangers(seen, address).any(|(_, one)| one.blocks)).copied().collect()
 }
 
 /// Why an address of a Service is not announced, if it is because a stranger has it.

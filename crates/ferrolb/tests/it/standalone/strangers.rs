@@ -114,7 +114,7 @@ fn a_host_with_another_secret_takes_nothing_that_is_announced() {
     let site = Site::new(2);
     let other = site.files.path().join("other");
     super::private(&other, "not the same secret, and long enough");
-    site.write("web.yaml", &service("web", ""));
+    site.write("web.yaml", &service("web", "metallb.io/loadBalancerIPs: 192.168.1.200"));
     let a = site.start(0);
     a.await_announced("web");
     let b = site.start_with_secret(1, &other);
@@ -131,7 +131,7 @@ fn of_two_hosts_that_cannot_hear_each_other_one_announces_in_the_end() {
     let site = Site::new(2);
     let other = site.files.path().join("other");
     super::private(&other, "not the same secret, and long enough");
-    site.write("web.yaml", &service("web", ""));
+    site.write("web.yaml", &service("web", "metallb.io/loadBalancerIPs: 192.168.1.200"));
     let (a, b) = (site.start(0), site.start_with_secret(1, &other));
     let announce = || [&a, &b].iter().filter(|one| one.service("web")["state"] == "announced").count();
     let begin = std::time::Instant::now();
@@ -141,4 +141,17 @@ fn of_two_hosts_that_cannot_hear_each_other_one_announces_in_the_end() {
     }
     sleep(Duration::from_secs(2));
     assert_eq!(announce(), 1);
+}
+
+#[test]
+fn what_is_picked_automatically_is_picked_anew_and_skips_what_a_stranger_has() {
+    let site = Site::new(2);
+    site.client.ip("addr add 192.168.1.200/24 dev eth0");
+    let (a, b) = (site.start(0), site.start(1));
+    eventually("they know each other", || !a.state().to_string().contains("LB1109"));
+    site.write("web.yaml", &service("web", ""));
+    for process in [&a, &b] {
+        eventually("it has the next address", || process.service("web")["addresses"] == json!(["192.168.1.201"]));
+        process.await_announced("web");
+    }
 }
