@@ -10,7 +10,7 @@ use std::net::Ipv6Addr;
 
 use ferrolb_proto::arp::filter::{self, RANGES};
 use ferrolb_proto::ethernet::MacAddr;
-use ferrolb_proto::ndp::{FRAME_LEN, ParseError, Solicitation, announcement, answer, parse, solicited_node};
+use ferrolb_proto::ndp::{FRAME_LEN, ParseError, Solicitation, announcement, answer, parse, parse_advertisement, solicited_node};
 use libfuzzer_sys::fuzz_target;
 
 const OWN: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x11]);
@@ -47,6 +47,11 @@ fn check(bytes: &[u8]) {
             assert_ne!(folded(sum(bytes, message)), 0xffff, "the checksum is right");
         }
         Err(_) => {}
+    }
+    if let Ok(said) = parse_advertisement(bytes) {
+        has_right_checksum(bytes);
+        assert!(!said.target.is_multicast(), "a group is nobody's: {said:?}");
+        assert!(parse(bytes).is_err(), "one frame is one message");
     }
     for address in &ours {
         is_advertisement(&announcement(OWN, *address), *address, ALL_NODES);

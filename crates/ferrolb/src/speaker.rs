@@ -374,7 +374,8 @@ impl Speaker {
     /// Says what is really so.
     fn tell(&mut self, outcome: &Outcome, wire: &Wire) {
         let answering = answers::answering(&outcome.announce, wire);
-        let notices = self.narrator.announcements(&self.own, &answering, outcome.plan.as_ref(), Instant::now());
+        let mut notices = self.narrator.announcements(&self.own, &answering, outcome.plan.as_ref(), Instant::now());
+        notices.extend(self.narrator.strangers(&self.own, &outcome.announce, wire));
         narrate::publish(&self.events, notices, |key| outcome.services.get(key).map(|service| &**service));
         let announced = answering.iter().map(|(key, one)| (key.clone(), one.addresses.clone())).collect();
         self.metrics.set_announced(self.own.as_str(), "layer2", &announced);

@@ -269,6 +269,14 @@ spec:
 			t.Errorf("%s", out)
 		}
 	})
+	t.Run("T9: what a stranger has is not announced, and says so", func(t *testing.T) {
+		s.Laptop().Output(t.Context(), "ip", "address", "add", "192.168.1.218/24", "dev", "eth0")
+		s.service(t, "squatted", ", loadBalancerIP: 192.168.1.218")
+		s.awaitText(t, []string{"announceFailed", "192.168.1.218 is answered by " + s.Laptop().MAC.String(), "LB1118"}, "describe", "svc", "squatted")
+		s.awaitCode(t, "svc/squatted", "LB1118")
+		s.Laptop().Output(t.Context(), "ip", "address", "del", "192.168.1.218/24", "dev", "eth0")
+		s.Kubectl(t, "delete", "service", "squatted")
+	})
 	t.Run("T9: scan finds a stranger", func(t *testing.T) {
 		s.Node("node-b").Output(t.Context(), "ip", "address", "add", "192.168.1.219/32", "dev", "eth0")
 		s.says(t, 1, []string{"192.168.1.219", "NOT a Service", "192.168.1.200", "Service default/web"}, "scan", "default-pool")

@@ -6,11 +6,12 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use ferrolb_rules::names::{NodeName, ServiceKey};
-use ferrolb_rules::plan::Plan;
+use ferrolb_rules::plan::{Announcement, Plan};
 use ferrolb_rules::reason::{Code, Finding};
 use k8s_openapi::api::core::v1::{ObjectReference, Service};
 
 use crate::drive::answers::Answering;
+use crate::drive::l2::{Stranger, Wire};
 use crate::findings::Said;
 use crate::k8s::events::{Event, Events};
 
@@ -43,6 +44,8 @@ pub(super) struct Narrator {
     /// The Services whose interfaces are missing here, with their addresses, since when, and whether it was said.
     failed: BTreeMap<ServiceKey, (Vec<IpAddr>, Instant, bool)>,
     alive: BTreeSet<NodeName>,
+    /// Who was said to use an address of ours.
+    strangers: BTreeSet<(IpAddr, Stranger)>,
     findings: Said,
 }
 
@@ -103,6 +106,35 @@ impl Narrator {
             failed.insert(service.clone(), (ips.clone(), since, said || says));
         }
         self.failed = failed;
+        events
+    }
+
+    /// Says who uses addresses of ours and is no node (decision D4).
+    pub(super) fn strangers(
+        &mut self,
+        own: &NodeName,
+        announce: &BTreeMap<IpAddr, Announcement>,
+        wire: &Wire,
+    ) -> Vec<Notice> {
+        let now: BTreeSet<(IpAddr, Stranger)> = wire
+            .strangers
+            .iter()
+            .flat_map(|(address, list)| list.iter().map(|stranger| (*address, stranger.clone())))
+            .collect();
+        let mut events = Vec::new();
+        for (address, stranger) in now.difference(&self.strangers) {
+            let Stranger { interface, mac, blocks } = stranger;
+            let (code, what) = match blocks {
+                true => (Code::AddressInUse, "is answered by"),
+                false => (Code::ForeignClaim, "is announced, and claimed by"),
+            };
+            let message =
+                format!("{address} {what} {mac}, which is no node of ours (seen by {own} on {interface}) ({code})");
+            for service in announce.get(address).into_iter().flat_map(|one| &one.services) {
+                events.push(Notice::failed(service, message.clone()));
+            }
+        }
+        self.strangers = now;
         events
     }
 
