@@ -31,9 +31,9 @@ build_for() {
   local under=${target//-/_} linker=()
   # On this machine's own platform Rust finds its linker.
   [ "$1" = amd64 ] || linker=("CARGO_TARGET_${under^^}_LINKER=$compiler")
-  # Where it was built is nobody's business, and would make two machines' programs differ.
+  # Where it was built is nobody's business, and would make two machines' programs differ. Names as in .cargo/config.toml, which this takes the place of.
   (cd "$root" && env "${linker[@]}" "CC_$under=$compiler" \
-    RUSTFLAGS="--remap-path-prefix=$root=/ferrolb --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo" \
+    RUSTFLAGS="-C symbol-mangling-version=v0 --remap-path-prefix=$root=/ferrolb --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo" \
     cargo build --profile "$profile" --locked --target "$target" -p ferrolb >&2) || die "FerroLB did not compile for $1"
   echo "$(cd "$root" && cargo metadata --format-version 1 --no-deps | jq -r .target_directory)/$target/$profile/ferrolb"
 }

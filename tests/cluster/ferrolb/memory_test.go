@@ -37,13 +37,13 @@ func memoryOf(t *testing.T, p *cluster.Process) memory {
 	return memory{value("VmRSS"), value("RssFile"), value("VmHWM")}
 }
 
-// What the two may have in memory before there is any Service, and how large the program may be, in MB: what a release build has, and a tenth more. Nearly
-// all of that memory is pages of the program itself, mapped 16 at a time, so a program that grew shows here first. The targets are lower (docs/benchmarks.md),
-// and so are these as soon as they are met. scripts/soak/load has the figures with Services.
-const mostForTheController, mostForTheSpeaker, mostForTheProgram = 24.0, 25.5, 32.0
+// What the two may have in memory before there is any Service, and how large the program may be, in MB: what the static release build has, and a tenth more; the
+// target of the speaker is 12. Most of that memory is pages of the program itself, mapped 16 at a time, so what runs has to lie together in it: where this fails
+// although the program did not grow much, the list of what runs is old, and scripts/used writes it anew. scripts/soak/load has the figures with Services.
+const mostForTheController, mostForTheSpeaker, mostForTheProgram = 12.0, 12.0, 28.0
 
 func TestWithoutServicesBothTakeLittleMemory(t *testing.T) {
-	path := binary(t)
+	path := staticBinary(t)
 	program, err := elf.Open(path)
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +59,9 @@ func TestWithoutServicesBothTakeLittleMemory(t *testing.T) {
 	if size := float64(file.Size()) / (1 << 20); size > mostForTheProgram {
 		t.Errorf("the program has %.1f MB, more than %.1f", size, mostForTheProgram)
 	}
-	s := start(t, 1)
+	s := prepare(t, cluster.StartAPI(t, cluster.Options{Nodes: 1}))
+	s.binary = path
+	s.run(t)
 	s.Apply(t, largePool)
 	s.Apply(t, advertisement)
 	// What is read at the start is read by then, and given back.

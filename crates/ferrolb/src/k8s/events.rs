@@ -6,6 +6,7 @@
 //! away, what waits is bounded: the oldest is dropped.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -60,7 +61,8 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    queue: VecDeque<Event>,
+    /// Boxed, since a queue that grows doubles, and thousands come at once.
+    queue: VecDeque<Box<Event>>,
     held: bool,
     dropped: u64,
 }
@@ -84,7 +86,7 @@ impl Events {
             }
             waiting.dropped += 1;
         }
-        waiting.queue.push_back(event);
+        waiting.queue.push_back(Box::new(event));
         drop(waiting);
         self.shared.news.notify_one();
     }
@@ -109,7 +111,7 @@ impl Shared {
             waiting.queue = VecDeque::new();
             waiting.dropped = 0;
         }
-        event
+        event.map(|event| *event)
     }
 }
 
@@ -170,31 +172,38 @@ enum Step {
     },
 }
 
-type About = (Option<String>, Option<String>, Option<String>);
-type Key = (About, String, String);
+/// An object, and an Event about it, by a number that is as good as unique: two times 64 bits of hash, keyed anew in each
+/// process. The texts themselves would be half a kilobyte for each of thousands.
+type About = (u64, u64);
+type Key = (About, About);
 
 /// What was written lately.
 #[derive(Debug, Default)]
 struct Memory {
     written: HashMap<Key, (String, i32, Instant)>,
     budget: HashMap<About, (u32, Instant)>,
+    hashers: (RandomState, RandomState),
 }
 
 impl Memory {
-    fn key(event: &Event) -> Key {
+    fn key(&self, event: &Event) -> Key {
         let about = &event.about;
-        let object = (about.kind.clone(), about.namespace.clone(), about.name.clone());
-        (object, event.reason.clone(), event.message.clone())
+        let object = self.number(&(&about.kind, &about.namespace, &about.name));
+        (object, self.number(&(&event.reason, &event.message)))
+    }
+
+    fn number(&self, text: &impl Hash) -> About {
+        (self.hashers.0.hash_one(text), self.hashers.1.hash_one(text))
     }
 
     /// What to do with an Event; nothing if its object has said too much.
     fn step(&mut self, event: &Event, now: Instant) -> Option<Step> {
-        let key = Self::key(event);
+        let key = self.key(event);
         let (left, since) = self.budget.get(&key.0).copied().unwrap_or((BURST, now));
         let refilled = now.saturating_duration_since(since).as_secs() / REFILL_INTERVAL.as_secs();
         let left = left.saturating_add(u32::try_from(refilled).unwrap_or(BURST)).min(BURST);
         let left = left.checked_sub(1)?;
-        self.budget.insert(key.0.clone(), (left, if refilled > 0 || left + 1 == BURST { now } else { since }));
+        self.budget.insert(key.0, (left, if refilled > 0 || left + 1 == BURST { now } else { since }));
         let fresh = |at: &Instant| now.saturating_duration_since(*at) < AGGREGATION_INTERVAL;
         match self.written.get(&key) {
             Some((name, count, at)) if fresh(at) => Some(Step::Count { name: name.clone(), count: count + 1 }),
@@ -203,7 +212,7 @@ impl Memory {
     }
 
     fn written(&mut self, event: &Event, name: String, now: Instant) {
-        let key = Self::key(event);
+        let key = self.key(event);
         let count = self.written.get(&key).filter(|(old, ..)| *old == name).map_or(1, |(_, count, _)| count + 1);
         if self.written.len() >= REMEMBERED {
             self.written = HashMap::new();
