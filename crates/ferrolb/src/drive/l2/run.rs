@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use ferrolb_proto::announce::{Announcements, Input};
 use ferrolb_proto::arp;
+use ferrolb_proto::ethernet::MacAddr;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use tokio::sync::{mpsc, watch};
@@ -330,15 +331,18 @@ impl Run {
     /// Brings the addresses of each responder in line with what is wanted.
     fn assign(&mut self) {
         let now = Instant::now();
+        // Two interfaces of ours on one LAN hear each other.
+        let own: BTreeSet<MacAddr> = self.responders.values().map(|responder| responder.usable.mac).collect();
         for (index, responder) in &mut self.responders {
             let name = responder.usable.name.clone();
             let answers = match &self.answers {
                 Some(answers) => answers.get(index).cloned().unwrap_or_default(),
                 None => Answers { own: wanted_on(&self.wanted, &name), ..Answers::default() },
             };
+            let answers = Answers { nodes: answers.nodes.union(&own).copied().collect(), ..answers };
             let answers = match self.strangers.get_mut(index) {
                 Some(strangers) => strangers.judge(now, &answers, &name),
-                None => answers,
+                None => Answers { nodes: BTreeSet::new(), unchecked: BTreeSet::new(), ..answers },
             };
             let before = self.assigned.entry(*index).or_default();
             if *before == answers {

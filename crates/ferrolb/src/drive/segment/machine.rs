@@ -37,12 +37,17 @@ pub(super) struct Machine {
     own_ip: Option<Ipv4Addr>,
     /// Where the frames of the other nodes come from.
     macs: BTreeMap<NodeId, MacAddr>,
+    /// Every MAC address that is a node's: sealed frames came from it, or it answers for a node's own address, as it does
+    /// where another program than ours runs there.
+    ours: BTreeSet<MacAddr>,
+    /// Nodes' addresses that were asked for.
+    asked: BTreeSet<IpAddr>,
     /// Addresses that one of us has had before: by what was saved, or because another node claimed them.
     known: BTreeSet<IpAddr>,
     /// What is done about addresses; none for nothing.
     pub(super) roles: BTreeMap<IpAddr, Role>,
     pub(super) learned: bool,
-    /// A node's MAC address is another one than before.
+    /// There is one more MAC address of a node.
     pub(super) relearned: bool,
     /// It has said its goodbye.
     pub(super) done: bool,
@@ -71,6 +76,8 @@ impl Machine {
             saved: saved.get(&link.name).cloned().unwrap_or_default(),
         };
         Ok(Self {
+            ours: BTreeSet::new(),
+            asked: BTreeSet::new(),
             known: config.saved.keys().copied().collect(),
             segment: Segment::new(config, now).map_err(io::Error::other)?,
             lan: PacketSocket::open(index, frame::ETHERTYPE, &filter::everything())?,
@@ -144,7 +151,8 @@ impl Machine {
             }
             self.segment.handle(now, Input::Datagram { path: Path::Lan, bytes });
             if let Some(node) = self.segment.take_heard() {
-                self.relearned |= self.macs.insert(node, from) != Some(from);
+                self.macs.insert(node, from);
+                self.relearned |= self.ours.insert(from);
             }
         }
     }
@@ -173,7 +181,7 @@ impl Machine {
 
     /// What to answer for.
     pub(super) fn answers(&self) -> Answers {
-        let mut answers = Answers { nodes: self.macs.values().copied().collect(), ..Answers::default() };
+        let mut answers = Answers { nodes: self.ours.clone(), ..Answers::default() };
         for (address, role) in &self.roles {
             match role {
                 Role::Owner => {
@@ -187,6 +195,14 @@ impl Machine {
             }
         }
         answers
+    }
+
+    /// Asks nodes that are new once where they are, so that they are no strangers, whatever runs there.
+    pub(super) fn ask_new(&mut self, nodes: &BTreeSet<IpAddr>) {
+        for node in nodes.difference(&self.asked) {
+            self.ask_neighbour(*node);
+        }
+        self.asked.clone_from(nodes);
     }
 
     /// Asks the kernel of a node by ARP.
@@ -212,6 +228,7 @@ impl Machine {
             let Ok(reply) = arp::parse(buffer.get(..length).unwrap_or_default()) else { continue };
             if let Some(node) = nodes.get(&IpAddr::V4(reply.sender_ip)) {
                 self.segment.handle(now, Input::KernelAnswered { node: *node, means: Means::Neighbour });
+                self.relearned |= self.ours.insert(reply.sender_mac);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The loop: wait for frames, datagrams, orders, or for what is due; then let the machines speak.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd as _;
@@ -252,9 +252,12 @@ impl Run {
         let alone = self.machines.len() == 1;
         let node = self.wish.nodes.get(&self.own).copied();
         let nodes: BTreeMap<NodeName, NodeId> = self.names.iter().map(|(id, name)| (name.clone(), *id)).collect();
+        let others = self.wish.nodes.iter().filter(|(name, _)| **name != self.own).map(|(_, address)| *address);
+        let others: BTreeSet<IpAddr> = others.collect();
         for machine in self.machines.values_mut() {
             machine.look(node);
             machine.know(now, self.wish.candidates.as_ref(), &nodes, alone);
+            machine.ask_new(&others);
         }
     }
 
