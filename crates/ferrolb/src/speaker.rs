@@ -416,6 +416,7 @@ fn membership(settings: &Settings) -> Option<meeting::Config> {
 fn claims(settings: &Settings, own: &NodeName, l2: &L2) -> owners::Config {
     owners::Config {
         own: own.clone(),
+        nodes_by_address: true,
         failover: settings.failover,
         port: settings.ml_bind_port,
         state_dir: settings.state_dir.clone(),

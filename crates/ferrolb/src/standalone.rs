@@ -453,6 +453,7 @@ impl Host {
 fn claims(settings: &Settings, own: &NodeName, l2: &L2) -> owners::Config {
     owners::Config {
         own: own.clone(),
+        nodes_by_address: false,
         failover: settings.failover,
         port: settings.port,
         state_dir: Some(settings.state_dir.clone()),

@@ -46,6 +46,8 @@ pub struct Config {
     pub own: NodeName,
     /// How fast.
     pub failover: Failover,
+    /// See [`segment::Config::nodes_by_address`].
+    pub nodes_by_address: bool,
     /// The UDP port of all nodes.
     pub port: u16,
     /// Where claims are kept over a restart; none: nowhere, and the others are asked.
@@ -88,7 +90,14 @@ impl Owners {
             tracing::warn!(event = "claims", %error, "saved claims cannot be read; the other nodes are asked");
             segment::Claims::new()
         });
-        let segment = segment::Config { own: config.own, secret: secret.to_vec(), timing, port: config.port, saved };
+        let segment = segment::Config {
+            own: config.own,
+            secret: secret.to_vec(),
+            timing,
+            port: config.port,
+            nodes_by_address: config.nodes_by_address,
+            saved,
+        };
         let segments = Segments::start(segment, config.answers)?;
         if let Some(directory) = config.state_dir {
             tokio::spawn(saved::keep(directory, segments.ownership()));

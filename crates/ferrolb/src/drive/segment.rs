@@ -53,6 +53,10 @@ pub struct Config {
     pub timing: Timing,
     /// The UDP port of all nodes.
     pub port: u16,
+    /// Whatever answers for a node's own address is one of us, even if it does not hold the secret: in a cluster that is
+    /// another load balancer on our way in or out, and what it announces reaches the cluster all the same. Between
+    /// hosts without Kubernetes it is a host with another secret, which knows nothing of us.
+    pub nodes_by_address: bool,
     /// What was saved in the last life.
     pub saved: Claims,
 }

@@ -62,6 +62,7 @@ impl Lan {
                 secret: b"a secret that all nodes share".to_vec(),
                 timing: Timing::DEFAULT,
                 port: 7946,
+                nodes_by_address: false,
                 saved,
             };
             let segments = Segments::start(config, l2.orderer()).unwrap();

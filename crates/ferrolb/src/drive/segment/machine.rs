@@ -37,8 +37,8 @@ pub(super) struct Machine {
     own_ip: Option<Ipv4Addr>,
     /// Where the frames of the other nodes come from.
     macs: BTreeMap<NodeId, MacAddr>,
-    /// Every MAC address that is a node's: sealed frames came from it, or it answers for a node's own address, as it does
-    /// where another program than ours runs there.
+    /// Every MAC address that is a node's: sealed frames came from it, or, where that counts, it answers for a node's own
+    /// address.
     ours: BTreeSet<MacAddr>,
     /// Nodes' addresses that were asked for.
     asked: BTreeSet<IpAddr>,
@@ -221,14 +221,14 @@ impl Machine {
     }
 
     /// Reads replies to ARP requests, of the nodes with these addresses.
-    pub(super) fn read_arp(&mut self, now: Instant, nodes: &BTreeMap<IpAddr, NodeId>) {
+    pub(super) fn read_arp(&mut self, now: Instant, nodes: &BTreeMap<IpAddr, NodeId>, are_ours: bool) {
         let mut buffer = [0; FRAME];
         for _ in 0..TURN {
             let Ok(Some(length)) = self.arp.receive(&mut buffer) else { return };
             let Ok(reply) = arp::parse(buffer.get(..length).unwrap_or_default()) else { continue };
             if let Some(node) = nodes.get(&IpAddr::V4(reply.sender_ip)) {
                 self.segment.handle(now, Input::KernelAnswered { node: *node, means: Means::Neighbour });
-                self.relearned |= self.ours.insert(reply.sender_mac);
+                self.relearned |= are_ours && self.ours.insert(reply.sender_mac);
             }
         }
     }

@@ -29,6 +29,7 @@ const ECHO: u64 = u64::MAX - 1;
 pub(super) struct Run {
     common: Common,
     own: NodeName,
+    nodes_by_address: bool,
     port: u16,
     shared: Arc<Shared>,
     ownership: watch::Sender<Arc<Ownership>>,
@@ -72,6 +73,7 @@ impl Run {
         Ok(Self {
             common,
             own: config.own,
+            nodes_by_address: config.nodes_by_address,
             port: config.port,
             shared,
             ownership,
@@ -257,7 +259,9 @@ impl Run {
         for machine in self.machines.values_mut() {
             machine.look(node);
             machine.know(now, self.wish.candidates.as_ref(), &nodes, alone);
-            machine.ask_new(&others);
+            if self.nodes_by_address {
+                machine.ask_new(&others);
+            }
         }
     }
 
@@ -268,7 +272,7 @@ impl Run {
         if token.is_multiple_of(2) {
             machine.read(now);
         } else {
-            machine.read_arp(now, &self.by_address);
+            machine.read_arp(now, &self.by_address, self.nodes_by_address);
         }
     }
 
