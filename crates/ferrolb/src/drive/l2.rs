@@ -40,6 +40,8 @@ pub struct Answers {
     pub own: BTreeSet<IpAddr>,
     /// Those of `own` that none of us is known to have announced before: first it is asked whether a stranger has them.
     pub unchecked: BTreeSet<IpAddr>,
+    /// Addresses that will be `own` in a moment, most likely: it is asked already, and nothing is answered yet.
+    pub prospects: BTreeSet<IpAddr>,
     /// The MAC addresses of the other nodes on this LAN: they are no strangers.
     pub nodes: BTreeSet<MacAddr>,
     /// In the name of others, with their MAC addresses: answered when asked, and never announced.

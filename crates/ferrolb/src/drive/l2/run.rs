@@ -342,7 +342,7 @@ impl Run {
             let answers = Answers { nodes: answers.nodes.union(&own).copied().collect(), ..answers };
             let answers = match self.strangers.get_mut(index) {
                 Some(strangers) => strangers.judge(now, &answers, &name),
-                None => Answers { nodes: BTreeSet::new(), unchecked: BTreeSet::new(), ..answers },
+                None => Answers { own: answers.own, stand_ins: answers.stand_ins, ..Answers::default() },
             };
             let before = self.assigned.entry(*index).or_default();
             if *before == answers {

@@ -32,6 +32,8 @@ pub(super) struct Strangers {
     pub(super) ndp: Option<PacketSocket>,
     /// What is ours to announce, if nobody else has it.
     asked: BTreeSet<IpAddr>,
+    /// Those of them that are asked for in advance.
+    ahead: BTreeSet<IpAddr>,
     nodes: BTreeSet<MacAddr>,
     /// What may be answered for.
     free: BTreeSet<IpAddr>,
@@ -52,6 +54,7 @@ impl Strangers {
             arp: if usable.arp { Some(arp()?) } else { None },
             ndp: Some(ndp()?),
             asked: BTreeSet::new(),
+            ahead: BTreeSet::new(),
             nodes: BTreeSet::new(),
             free: BTreeSet::new(),
             seen: BTreeMap::new(),
@@ -72,24 +75,36 @@ impl Strangers {
             self.machine.set_nodes(wanted.nodes.iter().copied());
             self.forget_nodes(now);
         }
-        for address in self.asked.difference(&wanted.own) {
+        let asked: BTreeSet<IpAddr> = wanted.own.union(&wanted.prospects).copied().collect();
+        for address in self.asked.difference(&asked) {
             self.machine.handle(now, Input::Forget(*address));
             self.free.remove(address);
             self.seen.remove(address);
         }
-        for address in wanted.own.difference(&self.asked) {
-            if wanted.unchecked.contains(address) {
+        for address in asked.difference(&self.asked) {
+            if wanted.unchecked.contains(address) || wanted.prospects.contains(address) {
                 self.machine.handle(now, Input::Check(*address));
             } else {
                 self.machine.handle(now, Input::Watch(*address));
                 self.free.insert(*address);
             }
         }
-        if self.asked != wanted.own {
-            self.asked.clone_from(&wanted.own);
+        // Asked for in advance, and then found to be ours from before.
+        for address in self.ahead.intersection(&wanted.own).filter(|address| !wanted.unchecked.contains(*address)) {
+            self.machine.handle(now, Input::Watch(*address));
+            self.seen.remove(address);
+            self.free.insert(*address);
+        }
+        self.ahead.clone_from(&wanted.prospects);
+        if self.asked != asked {
+            self.asked = asked;
             self.set_filters();
         }
-        Answers { own: self.free.clone(), stand_ins: wanted.stand_ins.clone(), ..Answers::default() }
+        Answers {
+            own: self.free.intersection(&wanted.own).copied().collect(),
+            stand_ins: wanted.stand_ins.clone(),
+            ..Answers::default()
+        }
     }
 
     /// Who was taken for a stranger may have been a node that was not known yet.

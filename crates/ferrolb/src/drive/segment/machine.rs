@@ -37,6 +37,7 @@ pub(super) struct Machine {
     own_ip: Option<Ipv4Addr>,
     /// Where the frames of the other nodes come from.
     macs: BTreeMap<NodeId, MacAddr>,
+    own: NodeId,
     /// Every MAC address that is a node's: sealed frames came from it, or, where that counts, it answers for a node's own
     /// address.
     ours: BTreeSet<MacAddr>,
@@ -76,6 +77,7 @@ impl Machine {
             saved: saved.get(&link.name).cloned().unwrap_or_default(),
         };
         Ok(Self {
+            own: common.own,
             ours: BTreeSet::new(),
             asked: BTreeSet::new(),
             known: config.saved.keys().copied().collect(),
@@ -182,6 +184,11 @@ impl Machine {
     /// What to answer for.
     pub(super) fn answers(&self) -> Answers {
         let mut answers = Answers { nodes: self.ours.clone(), ..Answers::default() };
+        if !self.learned {
+            let first = self.plan.iter().flatten().filter(|(_, nodes)| nodes.first() == Some(&self.own));
+            let new = first.map(|(address, _)| *address).filter(|address| !self.known.contains(address));
+            answers.prospects = new.collect();
+        }
         for (address, role) in &self.roles {
             match role {
                 Role::Owner => {

@@ -257,6 +257,7 @@ impl Run {
         let others = self.wish.nodes.iter().filter(|(name, _)| **name != self.own).map(|(_, address)| *address);
         let others: BTreeSet<IpAddr> = others.collect();
         for machine in self.machines.values_mut() {
+            self.changed |= !machine.learned;
             machine.look(node);
             machine.know(now, self.wish.candidates.as_ref(), &nodes, alone);
             if self.nodes_by_address {
@@ -316,7 +317,10 @@ impl Run {
                 }
                 Output::Announce(address) => self.tell.push((index, address)),
                 Output::Flush => machine.flush(),
-                Output::Learned => machine.learned = true,
+                Output::Learned => {
+                    machine.learned = true;
+                    self.changed = true;
+                }
                 Output::Done => machine.done = true,
                 Output::Event(event) => narrate(&self.names, &machine.link.name, event),
             }
