@@ -26,18 +26,24 @@ const listen = 300 * time.Millisecond
 // ARP broadcasts one ARP request from the machine and returns all answers, in the order in which they came; none after a second of silence.
 func (m *Machine) ARP(t testing.TB, address string) []Answer {
 	t.Helper()
+	return m.ARPWithin(t, address, time.Second)
+}
+
+// ARPWithin is ARP that waits for so long for the first answer: for those who ask again and again until there is one.
+func (m *Machine) ARPWithin(t testing.TB, address string, patience time.Duration) []Answer {
+	t.Helper()
 	target, err := netip.ParseAddr(address)
 	if err != nil || !target.Is4() {
 		t.Fatalf("ARP for %q: that is no IPv4 address", address)
 	}
 	var answers []Answer
-	if err := m.InNetwork(func() (err error) { answers, err = m.askARP(target); return err }); err != nil {
+	if err := m.InNetwork(func() (err error) { answers, err = m.askARP(target, patience); return err }); err != nil {
 		t.Fatalf("ARP for %s from %s: %v", address, m.Name, err)
 	}
 	return answers
 }
 
-func (m *Machine) askARP(target netip.Addr) ([]Answer, error) {
+func (m *Machine) askARP(target netip.Addr, patience time.Duration) ([]Answer, error) {
 	protocol := binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, unix.ETH_P_ARP))
 	eth0, err := net.InterfaceByName("eth0")
 	if err != nil {
@@ -61,7 +67,7 @@ func (m *Machine) askARP(target netip.Addr) ([]Answer, error) {
 	}
 	var answers []Answer
 	frame := make([]byte, 128)
-	for end := asked.Add(time.Second); ; {
+	for end := asked.Add(patience); ; {
 		wait := time.Until(end)
 		if wait <= 0 {
 			return answers, nil

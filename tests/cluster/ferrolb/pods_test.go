@@ -74,7 +74,7 @@ func firstAnswer(t *testing.T, s *system) {
 	for !s.tryApply(t, pool+"---"+advertisement+"spec: {ipAddressPools: [default-pool]}\n") {
 		time.Sleep(50 * time.Millisecond)
 	}
-	for len(s.Laptop().ARP(t, "192.168.1.200")) == 0 {
+	for len(s.Laptop().ARPWithin(t, "192.168.1.200", 50*time.Millisecond)) == 0 {
 		if time.Since(began) > 90*time.Second {
 			t.Fatalf("nobody answers:\n%s\n%s", s.Kubectl(t, "get", "pods", "-A", "-o", "wide"), s.Kubectl(t, "get", "events", "-n", namespace))
 		}
