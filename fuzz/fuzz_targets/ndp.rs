@@ -10,7 +10,9 @@ use std::net::Ipv6Addr;
 
 use ferrolb_proto::arp::filter::{self, RANGES};
 use ferrolb_proto::ethernet::MacAddr;
-use ferrolb_proto::ndp::{FRAME_LEN, ParseError, Solicitation, announcement, answer, parse, parse_advertisement, solicited_node};
+use ferrolb_proto::ndp::{
+    FRAME_LEN, ParseError, Solicitation, announcement, answer, parse, parse_advertisement, solicited_node,
+};
 use libfuzzer_sys::fuzz_target;
 
 const OWN: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x11]);

@@ -345,7 +345,12 @@ impl Leader {
     }
 
     fn ended(&mut self, ended: Result<(ServiceKey, Written), tokio::task::JoinError>) {
-        let Ok((key, written)) = ended else { return };
+        let (key, written) = match ended {
+            Ok(ended) => ended,
+            // Its Service would wait for an answer for ever: half a controller is worse than none.
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => return,
+        };
         let ending = match &written {
             Written::Stored(_) => {
                 self.denied.remove(&key);

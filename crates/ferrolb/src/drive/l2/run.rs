@@ -340,7 +340,8 @@ impl Run {
                 None => Answers { own: wanted_on(&self.wanted, &name), ..Answers::default() },
             };
             let answers = Answers { nodes: answers.nodes.union(&own).copied().collect(), ..answers };
-            let answers = match self.strangers.get_mut(index) {
+            // Without claims nobody tells which MAC addresses are nodes', and every change of hands would be a quarrel.
+            let answers = match self.strangers.get_mut(index).filter(|_| self.answers.is_some()) {
                 Some(strangers) => strangers.judge(now, &answers, &name),
                 None => Answers { own: answers.own, stand_ins: answers.stand_ins, ..Answers::default() },
             };

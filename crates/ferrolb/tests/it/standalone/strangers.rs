@@ -85,10 +85,19 @@ fn a_stranger_that_comes_later_is_named_and_told_off() {
 
 #[test]
 fn nobody_of_us_is_a_stranger() {
+    nobody_is(&["--failover", "default"]);
+}
+
+#[test]
+fn without_claims_nobody_is_called_a_stranger() {
+    nobody_is(&["--failover", "off"]);
+}
+
+fn nobody_is(arguments: &[&str]) {
     let site = Site::new(3);
     write_pools(&site);
     site.write("web.yaml", &dual("web"));
-    let processes: Vec<Process> = (0..3).map(|host| site.start(host)).collect();
+    let processes: Vec<Process> = (0..3).map(|host| site.start_with(host, arguments)).collect();
     for process in &processes {
         process.await_announced("web");
     }
