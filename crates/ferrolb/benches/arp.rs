@@ -12,6 +12,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread::{Builder, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
@@ -163,7 +164,10 @@ fn bare() -> Bare {
     setsockopt(&socket.as_fd(), ReceiveTimeout, &TimeVal::milliseconds(200)).unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
+    let (tell, told) = mpsc::channel();
     let run = move || {
+        // A thread gives itself its name, before it comes here.
+        tell.send(()).unwrap();
         let mut buffer = [0; 256];
         while !stopped.load(Ordering::Relaxed) {
             let Ok(Some(length)) = socket.receive(&mut buffer) else { continue };
@@ -172,7 +176,9 @@ fn bare() -> Bare {
             socket.send(&answer.emit()).unwrap();
         }
     };
-    Bare { stop, thread: Builder::new().name("bare".into()).spawn(run).unwrap() }
+    let thread = Builder::new().name("bare".into()).spawn(run).unwrap();
+    told.recv().unwrap();
+    Bare { stop, thread }
 }
 
 /// The thread with this name.
