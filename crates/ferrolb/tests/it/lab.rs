@@ -23,8 +23,9 @@ fn output(mut command: Command) -> Output {
 }
 
 fn lab(arguments: &[&str]) -> Command {
-    let mut command = Command::new(FERROLB);
-    command.arg("lab").args(arguments);
+    // A script's background ignores SIGINT, and whatever it starts inherits that: then nobody could press Ctrl-C.
+    let mut command = Command::new("env");
+    command.args(["--default-signal=INT", FERROLB, "lab"]).args(arguments);
     command
 }
 
