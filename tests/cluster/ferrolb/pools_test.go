@@ -27,6 +27,8 @@ func TestPoolsAreRenamedSplitMergedAndTheirAdvertisementsMovedWithoutAMomentsSil
 		s.service(t, fmt.Sprint("more-", number), "")
 	}
 	s.awaitServed(t, 4, 20*time.Second)
+	// The LAN is asked for an address for half a second before it is announced.
+	s.awaitOwner(t, "192.168.1.203")
 	before := s.allAddresses(t)
 	l, p, other := s.ledger(t), s.probe(t, firstAddress), s.probe(t, "192.168.1.203")
 	for _, step := range []struct{ name, applied, deleted, pool string }{
