@@ -17,11 +17,11 @@ The address stays announced: taking it away would give it to the other one. It i
 5227 has it: each time that the stranger speaks up the network is told again where it is, once in
 ten seconds at most.
 
-See it: the message has the interface and the MAC address. `arping -I eth0 192.168.1.205` from a host
-gets two answers. The router's list of DHCP leases says who it is.
+See it: the message has the interface and the MAC address. From a host,
+`arping -I eth0 192.168.1.205` gets two answers. The router's list of DHCP leases says who it is.
 
-What to do: keep pool and DHCP apart, give the device another address, or ask for another one for the
-Service. The warning ends half a minute after the device was heard last.
+What to do: keep pool and DHCP apart, give the device another address, or ask for another one for
+the Service. The warning ends half a minute after the device was heard last.
 
 Wrong:
     apiVersion: metallb.io/v1beta1
