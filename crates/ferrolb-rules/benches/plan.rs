@@ -10,6 +10,7 @@ use ferrolb_rules::api;
 use ferrolb_rules::config::{self, Resources};
 use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::plan::{Planner, Snapshot};
+use ferrolb_rules::service::{View, compact};
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::{Value, from_value, json};
@@ -29,13 +30,16 @@ fn address(number: u32) -> Ipv4Addr {
     Ipv4Addr::from_bits(0x0a00_0000 + number)
 }
 
-fn service(number: u32, generation: u32) -> Arc<Service> {
-    object(json!({
+/// As a speaker keeps it.
+fn service(number: u32, generation: u32) -> Arc<dyn View> {
+    let service: Service = from_value(json!({
         "metadata": {"name": format!("service-{number}"), "namespace": "default", "generation": generation,
             "labels": {"app": "x"}},
         "spec": {"type": "LoadBalancer", "ports": [{"port": 80}], "selector": {"app": "x"}},
         "status": {"loadBalancer": {"ingress": [{"ip": address(number)}]}},
     }))
+    .unwrap();
+    compact(&service)
 }
 
 fn slice(number: u32) -> Arc<EndpointSlice> {

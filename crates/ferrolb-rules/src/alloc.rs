@@ -149,7 +149,7 @@ pub struct Allocator {
     pinned: Vec<Arc<str>>,
     /// The others that serve without being asked, by name.
     automatic: Vec<Arc<str>>,
-    allocations: BTreeMap<ServiceKey, Allocation>,
+    allocations: BTreeMap<ServiceKey, Box<Allocation>>,
     uses: HashMap<IpAddr, Use>,
     shared: SharedIndex,
 }
@@ -199,7 +199,7 @@ impl Allocator {
         self.allocations.iter().map(|(key, allocation)| (key, &allocation.assigned))
     }
 
-    /// What the Service was when it got its addresses.
+    /// What the Service was when it got its addresses, without its labels: they are large, and read only then.
     pub fn request(&self, service: &ServiceKey) -> Option<&Request> {
         self.allocations.get(service).map(|allocation| &allocation.request)
     }
@@ -232,7 +232,7 @@ impl Allocator {
 
     /// Frees what a Service has. Returns it.
     pub fn release(&mut self, service: &ServiceKey) -> Option<Assigned> {
-        let Allocation { assigned, .. } = self.allocations.remove(service)?;
+        let Allocation { assigned, .. } = *self.allocations.remove(service)?;
         for address in &assigned.addresses {
             let Some(usage) = self.uses.get_mut(address) else { continue };
             usage.remove(service);
@@ -350,7 +350,8 @@ impl Allocator {
             }
             usage.add(&request);
         }
-        self.allocations.insert(request.key.clone(), Allocation { request, assigned });
+        let kept = Allocation { request: Request { labels: BTreeMap::new(), ..request }, assigned };
+        self.allocations.insert(kept.request.key.clone(), Box::new(kept));
     }
 
     /// Chooses addresses from one pool that was asked for by name (spec §4.4, step 2).

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Service;
 
 use crate::reason::{Code, Finding, Severity};
+use crate::service::View;
 
 #[cfg(test)]
 mod tests;
@@ -36,41 +37,33 @@ pub const BIND_ADDRESS: &str = "ferrolb.io/bind-address";
 /// Further than this a name is no typing mistake but another name.
 const TYPO_DISTANCE: usize = 3;
 
-fn annotations(service: &Service) -> impl Iterator<Item = (&String, &String)> {
-    service.metadata.annotations.iter().flatten()
-}
-
-fn value<'a>(service: &'a Service, key: &str) -> Option<&'a str> {
-    service.metadata.annotations.as_ref()?.get(key).map(String::as_str)
-}
-
-fn input<'a>(service: &'a Service, name: &str) -> Option<&'a str> {
-    value(service, &format!("{PREFIX}{name}")).or_else(|| value(service, &format!("{OLD_PREFIX}{name}")))
+fn input<'a>(service: &'a dyn View, name: &str) -> Option<&'a str> {
+    service.annotation(&format!("{PREFIX}{name}")).or_else(|| service.annotation(&format!("{OLD_PREFIX}{name}")))
 }
 
 /// The pool asked for; none where the annotation is absent or empty.
-pub fn address_pool(service: &Service) -> Option<&str> {
+pub fn address_pool(service: &dyn View) -> Option<&str> {
     input(service, ADDRESS_POOL).filter(|pool| !pool.is_empty())
 }
 
 /// The addresses asked for, as written; none where the annotation is absent or empty.
-pub fn load_balancer_ips(service: &Service) -> Option<&str> {
+pub fn load_balancer_ips(service: &dyn View) -> Option<&str> {
     input(service, LOAD_BALANCER_IPS).filter(|text| !text.is_empty())
 }
 
 /// The sharing key; empty where there is none.
-pub fn sharing_key(service: &Service) -> &str {
+pub fn sharing_key(service: &dyn View) -> &str {
     input(service, ALLOW_SHARED_IP).unwrap_or_default()
 }
 
 /// Whether a sharing annotation stands there, whatever its value (spec §5.6).
-pub fn has_sharing_key(service: &Service) -> bool {
+pub fn has_sharing_key(service: &dyn View) -> bool {
     input(service, ALLOW_SHARED_IP).is_some()
 }
 
 /// The pool that was recorded by the controller.
-pub fn allocated_from(service: &Service) -> Option<&str> {
-    value(service, ALLOCATED_FROM)
+pub fn allocated_from(service: &dyn View) -> Option<&str> {
+    service.annotation(ALLOCATED_FROM)
 }
 
 /// How to ask whether a Service works on this host.
@@ -128,25 +121,21 @@ impl HealthCheck {
 }
 
 /// The health check of a Service; none where the annotation is absent, or makes no sense (which [`findings`] says).
-pub fn health_check(service: &Service) -> Option<HealthCheck> {
-    HealthCheck::parse(value(service, HEALTH_CHECK)?).ok()
+pub fn health_check(service: &dyn View) -> Option<HealthCheck> {
+    HealthCheck::parse(service.annotation(HEALTH_CHECK)?).ok()
 }
 
 /// Whether the Service's addresses are to be bound to `lo` while this host owns them.
-pub fn binds_to_lo(service: &Service) -> bool {
-    value(service, BIND_ADDRESS) == Some("lo")
+pub fn binds_to_lo(service: &dyn View) -> bool {
+    service.annotation(BIND_ADDRESS) == Some("lo")
 }
 
 /// What is to be said about a Service's annotations. `written` is the pool that the controller has recorded, where it
 /// writes annotations at all.
-pub fn findings(service: &Service, written: Option<&str>) -> Vec<Finding> {
-    let metadata = &service.metadata;
-    let object = format!(
-        "Service/{}/{}",
-        metadata.namespace.as_deref().unwrap_or_default(),
-        metadata.name.as_deref().unwrap_or_default()
-    );
-    annotations(service)
+pub fn findings(service: &dyn View, written: Option<&str>) -> Vec<Finding> {
+    let object = format!("Service/{}", service.key());
+    let annotations = service.annotations().into_iter();
+    annotations
         .filter_map(|(key, value)| {
             let (code, message, fix) = judge(key, value, service, written)?;
             let field = format!("metadata.annotations[{key:?}]");
@@ -168,7 +157,7 @@ pub fn finding_of(key: &str, value: &str, all: &BTreeMap<String, String>, object
 
 type Judgement = Option<(Code, String, String)>;
 
-fn judge(key: &str, value: &str, service: &Service, written: Option<&str>) -> Judgement {
+fn judge(key: &str, value: &str, service: &dyn View, written: Option<&str>) -> Judgement {
     if let Some(name) = key.strip_prefix(PREFIX) {
         return match name {
             IP_ALLOCATED_FROM_POOL if written == Some(value) => None,
@@ -180,7 +169,7 @@ fn judge(key: &str, value: &str, service: &Service, written: Option<&str>) -> Ju
     if let Some(name) = key.strip_prefix(OLD_PREFIX) {
         return match name {
             IP_ALLOCATED_FROM_POOL => Some(output(key)),
-            name if INPUTS.contains(&name) => Some(deprecated(key, name, service.metadata.annotations.as_ref())),
+            name if INPUTS.contains(&name) => Some(deprecated(key, name, service)),
             name => Some(unknown(key, name)),
         };
     }
@@ -197,9 +186,9 @@ fn output(key: &str) -> (Code, String, String) {
     (Code::OutputAnnotation, message, fix)
 }
 
-fn deprecated(key: &str, name: &str, all: Option<&BTreeMap<String, String>>) -> (Code, String, String) {
+fn deprecated(key: &str, name: &str, service: &dyn View) -> (Code, String, String) {
     let new = format!("{PREFIX}{name}");
-    if all.is_some_and(|all| all.contains_key(&new)) {
+    if service.annotation(&new).is_some() {
         let message = format!("{key} does nothing, because {new} is there too and wins");
         return (Code::DeprecatedAnnotation, message, format!("remove {key}"));
     }

@@ -100,7 +100,8 @@ impl fmt::Display for Change {
 /// Compares what is with what would be; the worst first, then by name.
 pub fn compare(now: &Picture, then: &Picture) -> Vec<Change> {
     let ours = |picture: &Picture| -> BTreeSet<ServiceKey> {
-        let mine = picture.services.iter().filter(|(key, service)| is_ours(picture, key) && is_load_balancer(service));
+        let mine =
+            picture.services.iter().filter(|(key, service)| is_ours(picture, key) && is_load_balancer(&***service));
         mine.map(|(key, _)| key.clone()).collect()
     };
     let (before, after) = (ours(now), ours(then));
@@ -115,7 +116,7 @@ fn is_ours(picture: &Picture, key: &ServiceKey) -> bool {
 }
 
 fn one(key: &ServiceKey, now: &Picture, then: &Picture, was: bool, will_be: bool) -> Change {
-    let addresses = |picture: &Picture| picture.plan.service(key).map(|plan| plan.addresses.clone());
+    let addresses = |picture: &Picture| picture.plan.service(key).map(|plan| plan.addresses.to_vec());
     let from = if was { addresses(now).unwrap_or_default() } else { Vec::new() };
     let to = if will_be { addresses(then).unwrap_or_default() } else { Vec::new() };
     let reason = if will_be { then.obstacle(key) } else { None };
@@ -133,7 +134,7 @@ fn one(key: &ServiceKey, now: &Picture, then: &Picture, was: bool, will_be: bool
     } else {
         Verdict::New
     };
-    let pool = then.plan.service(key).and_then(|plan| plan.pool.clone());
+    let pool = then.plan.service(key).and_then(|plan| plan.pool().map(str::to_owned));
     Change { service: key.to_string(), verdict, from, to, pool, reason }
 }
 
@@ -151,7 +152,7 @@ pub fn apply(present: &Known, files: &Known, prune: bool) -> Known {
     overlay(&mut to.communities, &from.communities, prune, |one| one.metadata.name.clone(), newest);
     overlay(&mut to.namespaces, &from.namespaces, false, |one| one.metadata.name.clone(), newest);
     overlay(&mut to.nodes, &from.nodes, false, |one| one.metadata.name.clone(), newest);
-    overlay(&mut then.services, &files.services, false, key_of, with_what_is);
+    overlay(&mut then.services, &files.services, false, |one| key_of(one), with_what_is);
     let slice = |one: &EndpointSlice| (one.metadata.namespace.clone(), one.metadata.name.clone());
     overlay(&mut then.endpoints, &files.endpoints, false, slice, newest);
     then

@@ -19,7 +19,7 @@ use crate::config::{self, Config, Resources};
 use crate::names::{NodeName, ServiceKey};
 use crate::plan::{self, Plan, Planner, Snapshot};
 use crate::reason::{Code, Finding};
-use crate::service::{self, Outcome, key_of};
+use crate::service::{self, Outcome, View, key_of};
 
 #[cfg(test)]
 mod tests;
@@ -117,7 +117,7 @@ pub fn draw(known: &Known, options: &Options) -> Picture {
         load_balancer_class: options.load_balancer_class.clone(),
         assume_cluster_ips: options.files,
     };
-    let all = known.services.iter().map(|service| &**service);
+    let all = known.services.iter().map(|service| &**service as &dyn View);
     let outcomes: BTreeMap<ServiceKey, Outcome> =
         service::converge_all(all, &mut allocator, loads.then_some(&*config), &service_options).into_iter().collect();
     let dressed = |service: &Arc<Service>| match outcomes.get(&key_of(service)) {
@@ -153,7 +153,7 @@ fn snapshot(
     let named = nodes.iter().filter_map(|node| Some((NodeName::new(node.metadata.name.clone()?), node.clone())));
     Snapshot {
         config: config.clone(),
-        services: services.clone(),
+        services: service::viewed(services),
         endpoints,
         nodes: named.collect(),
         members: options.members.clone(),

@@ -11,13 +11,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 use crate::config::Config;
 use crate::l2;
 use crate::names::{NodeName, ServiceKey};
 use crate::reason::Code;
+use crate::service::View;
 
 pub mod bgp;
 mod ground;
@@ -36,7 +37,7 @@ pub struct Snapshot {
     /// The configuration in force.
     pub config: Arc<Config>,
     /// The Services, with their status.
-    pub services: BTreeMap<ServiceKey, Arc<Service>>,
+    pub services: BTreeMap<ServiceKey, Arc<dyn View>>,
     /// Their EndpointSlices.
     pub endpoints: BTreeMap<ServiceKey, Vec<Arc<EndpointSlice>>>,
     /// The Nodes.
@@ -111,7 +112,7 @@ impl Plan {
 }
 
 /// Whether any advertisement of a configuration is for a Service with the addresses of its status.
-pub fn is_advertised(service: &Service, config: &Config) -> bool {
+pub fn is_advertised(service: &dyn View, config: &Config) -> bool {
     judge::is_advertised(service, config)
 }
 
@@ -125,7 +126,7 @@ pub struct Planner {
 
 #[derive(Debug)]
 struct Remembered {
-    service: Arc<Service>,
+    service: Arc<dyn View>,
     slices: Vec<Arc<EndpointSlice>>,
     judgement: Judgement,
     /// The candidates, best first, where nodes claim addresses.
@@ -134,7 +135,7 @@ struct Remembered {
 }
 
 impl Remembered {
-    fn is_of(&self, service: &Arc<Service>, slices: &[Arc<EndpointSlice>], claims: &Claims<'_>) -> bool {
+    fn is_of(&self, service: &Arc<dyn View>, slices: &[Arc<EndpointSlice>], claims: &Claims<'_>) -> bool {
         let owner = self.judgement.addresses.first().and_then(|address| claims.owner(*address));
         (claims.0.is_none() || self.judgement.code.is_some() || owner == self.plan.owner.as_ref())
             && Arc::ptr_eq(&self.service, service)
@@ -159,9 +160,9 @@ impl Planner {
         let services = self.remembered.iter().map(|one| one.plan.clone()).collect();
         let mut plan = Plan { services, ..Plan::default() };
         for one in self.remembered.iter().filter(|one| one.judgement.may_be_announced()) {
-            for address in one.ranked.iter().flat_map(|_| &one.judgement.addresses) {
+            for address in one.ranked.iter().flat_map(|_| one.judgement.addresses.iter()) {
                 let nodes = one.ranked.clone().unwrap_or_default();
-                add(&mut plan.candidates, *address, nodes, &one.judgement.interfaces);
+                add(&mut plan.candidates, *address, nodes, one.judgement.interfaces.as_deref());
             }
         }
         for group in groups(&self.remembered) {
@@ -208,7 +209,7 @@ impl Planner {
         let name = owner.and_then(|owner| ground.nodes.get(owner));
         if let (Some(_), Some(address)) = (claims.0, address) {
             let nodes = ground.rank(&candidates, *address);
-            for address in judged().flat_map(|(_, one)| &one.judgement.addresses) {
+            for address in judged().flat_map(|(_, one)| one.judgement.addresses.iter()) {
                 if let Some(all) = plan.candidates.get_mut(address) {
                     all.nodes = nodes.clone();
                 }
@@ -253,7 +254,7 @@ impl Claims<'_> {
 /// A Service looked at alone.
 fn single(
     key: &ServiceKey,
-    service: &Arc<Service>,
+    service: &Arc<dyn View>,
     slices: &[Arc<EndpointSlice>],
     ground: &Arc<Ground>,
     claims: &Claims<'_>,
@@ -273,16 +274,16 @@ fn add(
     all: &mut BTreeMap<IpAddr, Candidates>,
     address: IpAddr,
     nodes: Arc<[NodeName]>,
-    interfaces: &Option<BTreeSet<String>>,
+    interfaces: Option<&BTreeSet<String>>,
 ) {
     use std::collections::btree_map::Entry;
     match all.entry(address) {
         Entry::Vacant(entry) => {
-            entry.insert(Candidates { nodes, interfaces: interfaces.clone() });
+            entry.insert(Candidates { nodes, interfaces: interfaces.cloned() });
         }
         Entry::Occupied(mut entry) => {
             let before = entry.get_mut().interfaces.take();
-            entry.get_mut().interfaces = before.zip(interfaces.as_ref()).map(|(mut ours, theirs)| {
+            entry.get_mut().interfaces = before.zip(interfaces).map(|(mut ours, theirs)| {
                 ours.extend(theirs.iter().cloned());
                 ours
             });
@@ -295,7 +296,7 @@ fn groups(remembered: &[Remembered]) -> Vec<BTreeSet<usize>> {
     let mut first = HashMap::<IpAddr, usize>::with_capacity(remembered.len());
     let mut pairs = Vec::new();
     for (index, one) in remembered.iter().enumerate().filter(|(_, one)| one.judgement.may_be_announced()) {
-        for address in &one.judgement.addresses {
+        for address in one.judgement.addresses.iter() {
             if let Some(earlier) = first.insert(*address, index) {
                 pairs.push((earlier, index));
             }
@@ -321,10 +322,10 @@ fn announce(own: &NodeName, plan: &mut Plan) {
         if service.owner.as_ref() != Some(own) || service.code().is_some() {
             continue;
         }
-        for address in &service.addresses {
+        for address in service.addresses.iter() {
             let none_yet = || Announcement { interfaces: Some(BTreeSet::new()), services: BTreeSet::new() };
             let announcement = plan.announce.entry(*address).or_insert_with(none_yet);
-            announcement.interfaces = match (announcement.interfaces.take(), &service.interfaces) {
+            announcement.interfaces = match (announcement.interfaces.take(), service.interfaces.as_deref()) {
                 (Some(mut ours), Some(theirs)) => {
                     ours.extend(theirs.iter().cloned());
                     Some(ours)

@@ -5,10 +5,9 @@
 //! somebody has; then each converges; then those that were refused try again, as long as it helps somebody. What is
 //! left out on purpose: writing anything.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-
-use k8s_openapi::api::core::v1::Service;
+use std::sync::Arc;
 
 use crate::alloc::{Allocator, Assigned, Refusal, Request, quoted};
 use crate::annotations;
@@ -17,13 +16,16 @@ use crate::names::ServiceKey;
 use crate::range::Family;
 use crate::reason::{Code, Finding, Severity};
 
+mod compact;
 mod families;
 mod request;
 #[cfg(test)]
 mod tests;
+mod view;
 
+pub use compact::{Compact, compact};
 use families::ServiceFamilies;
-pub use request::key_of;
+pub use view::{View, asks_the_same, theirs};
 
 /// How Services are looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,9 +38,8 @@ pub struct Options {
 
 impl Options {
     /// Whether a Service is of the class that is handled here.
-    pub fn handles(&self, service: &Service) -> bool {
-        let class = service.spec.as_ref().and_then(|spec| spec.load_balancer_class.as_deref());
-        class.filter(|class| !class.is_empty()) == self.load_balancer_class.as_deref()
+    pub fn handles(&self, service: &dyn View) -> bool {
+        service.class() == self.load_balancer_class.as_deref()
     }
 }
 
@@ -70,44 +71,52 @@ pub struct Outcome {
     pub frees: bool,
 }
 
+/// A Service's key. Objects from an API server or a manifest always have both names.
+pub fn key_of(service: &dyn View) -> ServiceKey {
+    service.key()
+}
+
+/// Services as the rules see them.
+pub fn viewed<V: View + 'static>(services: &BTreeMap<ServiceKey, Arc<V>>) -> BTreeMap<ServiceKey, Arc<dyn View>> {
+    services.iter().map(|(key, service)| (key.clone(), service.clone() as Arc<dyn View>)).collect()
+}
+
 /// Whether a Service is of type LoadBalancer.
-pub fn is_load_balancer(service: &Service) -> bool {
-    service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer")
+pub fn is_load_balancer(service: &dyn View) -> bool {
+    service.type_() == Some("LoadBalancer")
 }
 
 /// The addresses in a Service's status, as written; entries with a hostname only are left out (spec §4.3, step 6).
-pub fn status_ips(service: &Service) -> impl Iterator<Item = &str> {
-    let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
-    let ingress = status.and_then(|status| status.ingress.as_ref()).into_iter().flatten();
-    ingress.filter_map(|entry| entry.ip.as_deref()).filter(|ip| !ip.is_empty())
+pub fn status_ips(service: &dyn View) -> impl Iterator<Item = &str> {
+    service.status_ips().into_iter()
 }
 
 /// Lets every Service converge: those that have addresses first, then those that ask for particular ones, for a pool, for
 /// any; among these the older ones (spec §4.2, decision D17). Whoever takes any address can do without the one that
 /// another asks for.
 pub fn converge_all<'a>(
-    services: impl Iterator<Item = &'a Service>,
+    services: impl Iterator<Item = &'a dyn View>,
     allocator: &mut Allocator,
     config: Option<&Config>,
     options: &Options,
 ) -> Vec<(ServiceKey, Outcome)> {
-    let mut ordered: Vec<&Service> = services.collect();
+    let mut ordered: Vec<&dyn View> = services.collect();
     ordered.sort_by_cached_key(|service| {
-        let created = service.metadata.creation_timestamp.as_ref().map(|time| time.0);
-        (rank(service), created.is_none(), created, key_of(service))
+        let created = service.created();
+        (rank(*service), created.is_none(), created, service.key())
     });
-    for service in ordered.iter().filter(|service| is_load_balancer(service) && options.handles(service)) {
-        adopt(service, allocator, options);
+    for service in ordered.iter().filter(|service| is_load_balancer(**service) && options.handles(**service)) {
+        adopt(*service, allocator, options);
     }
     let mut outcomes: Vec<(ServiceKey, Outcome)> =
-        ordered.iter().map(|service| (key_of(service), converge(service, allocator, config, options))).collect();
+        ordered.iter().map(|service| (service.key(), converge(*service, allocator, config, options))).collect();
     // What one Service gave up, another one may have asked for in vain. Every round serves at least one of them.
     let mut somebody_freed = outcomes.iter().any(|(_, outcome)| outcome.frees);
     while somebody_freed {
         somebody_freed = false;
         for (service, (_, outcome)) in ordered.iter().zip(&mut outcomes) {
             if outcome.refusal.is_some() && outcome.addresses.is_empty() {
-                let again = converge(service, allocator, config, options);
+                let again = converge(*service, allocator, config, options);
                 somebody_freed |= !again.addresses.is_empty();
                 *outcome = again;
             }
@@ -117,12 +126,12 @@ pub fn converge_all<'a>(
 }
 
 /// Whether a Service names the addresses that it wants, be it in a way that cannot be understood.
-pub fn asks_for_addresses(service: &Service) -> bool {
+pub fn asks_for_addresses(service: &dyn View) -> bool {
     !matches!(request::addresses(service), Ok(None))
 }
 
 /// Which Services are served first.
-fn rank(service: &Service) -> u8 {
+fn rank(service: &dyn View) -> u8 {
     if status_ips(service).next().is_some() {
         0
     } else if asks_for_addresses(service) {
@@ -135,7 +144,7 @@ fn rank(service: &Service) -> u8 {
 }
 
 /// Takes what is recorded, if it can be had as it is; says nothing.
-fn adopt(service: &Service, allocator: &mut Allocator, options: &Options) {
+fn adopt(service: &dyn View, allocator: &mut Allocator, options: &Options) {
     let request = request::of(service);
     let recorded: Option<Vec<IpAddr>> = status_ips(service).map(|ip| ip.parse().ok()).collect();
     if let Some(recorded) = recorded.filter(|recorded| !recorded.is_empty()) {
@@ -148,12 +157,12 @@ fn adopt(service: &Service, allocator: &mut Allocator, options: &Options) {
 }
 
 /// The pools to count recorded addresses to: the one asked for, then the one they came from.
-fn preferred(service: &Service) -> [Option<&str>; 2] {
+fn preferred(service: &dyn View) -> [Option<&str>; 2] {
     [annotations::address_pool(service), annotations::allocated_from(service)]
 }
 
 /// Brings one Service to where it should be.
-pub fn converge(service: &Service, allocator: &mut Allocator, config: Option<&Config>, options: &Options) -> Outcome {
+pub fn converge(service: &dyn View, allocator: &mut Allocator, config: Option<&Config>, options: &Options) -> Outcome {
     let mut run = Run { service, request: request::of(service), allocator, options, outcome: Outcome::default() };
     if !is_load_balancer(service) {
         run.clear();
@@ -196,7 +205,7 @@ fn note_overlap(key: &ServiceKey, held: &Assigned, config: &Config, outcome: &mu
 struct Stop;
 
 struct Run<'a> {
-    service: &'a Service,
+    service: &'a dyn View,
     request: Request,
     allocator: &'a mut Allocator,
     options: &'a Options,
@@ -226,7 +235,7 @@ impl Run<'_> {
     }
 
     fn other_class(&mut self) {
-        let class = self.service.spec.as_ref().and_then(|spec| spec.load_balancer_class.as_deref()).unwrap_or_default();
+        let class = self.service.class().unwrap_or_default();
         let message = match &self.options.load_balancer_class {
             Some(ours) => format!("its loadBalancerClass is {class:?}, and {ours:?} is served here: it is left alone"),
             None => format!(

@@ -21,7 +21,7 @@ use anyhow::Context as _;
 use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::plan::{Announcement, Candidates, Options, Plan};
 use ferrolb_rules::reason::{Code, Finding, Severity};
-use k8s_openapi::api::core::v1::Service;
+use ferrolb_rules::service::View;
 use tokio::sync::{mpsc, watch};
 
 use crate::drive::answers;
@@ -149,7 +149,7 @@ struct Outcome {
     /// The nodes whose address is known.
     nodes: BTreeMap<NodeName, IpAddr>,
     plan: Option<Plan>,
-    services: BTreeMap<ServiceKey, Arc<Service>>,
+    services: BTreeMap<ServiceKey, Arc<dyn View>>,
     findings: Vec<Finding>,
     ready: bool,
 }
@@ -165,7 +165,8 @@ impl Speaker {
         let mut l2 = L2::start(choice).map_err(|error| l2::refused(&error))?;
         let client = k8s::connect(settings.kubeconfig.as_deref(), "metallb-speaker").await.context("the API server")?;
         let mut watches = Watches::default();
-        let objects = Objects::follow(&mut watches, &client, &settings.namespace);
+        let class = settings.lb_class.clone();
+        let objects = Objects::follow(&mut watches, &client, &settings.namespace, class);
         let (saved, start_findings) = load(&settings, &own);
         let saver = settings.state_dir.clone().map(|path| Saver::start(path, saved.clone().unwrap_or_default()));
         let options = Options {

@@ -166,7 +166,7 @@ fn files_are_not_asked_for_what_only_a_cluster_has() {
     let picture = draw(&known, &Options { files: true, as_if_applied: true, ..Options::default() });
     assert_eq!(picture.obstacle(&web()), None);
     let plan = picture.plan.service(&web()).unwrap();
-    assert_eq!(plan.addresses, ["192.168.1.200".parse::<IpAddr>().unwrap()]);
+    assert_eq!(*plan.addresses, ["192.168.1.200".parse::<IpAddr>().unwrap()]);
     assert_eq!(plan.owner, Some(NodeName::new(ANY_NODE)));
     assert!(picture.findings.is_empty(), "{:?}", picture.findings);
 }

@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use ferrolb_proto::bgp::{Attributes, Families, Routes};
 use ipnet::IpNet;
-use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 use super::Snapshot;
@@ -20,7 +19,7 @@ use super::judge::{Endpoints, pool_of};
 use crate::config::{BgpAdvertisement, Selector};
 use crate::names::{NodeName, ServiceKey};
 use crate::reason::{Code, Finding, Severity};
-use crate::service::{self, is_load_balancer, status_ips};
+use crate::service::{self, View, is_load_balancer, status_ips};
 
 /// What this node tells its routers.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -76,7 +75,7 @@ type Chosen<'a> = Result<Vec<&'a Arc<BgpAdvertisement>>, Code>;
 /// BGP is not concerned with it.
 fn choose<'a>(
     key: &ServiceKey,
-    service: &Service,
+    service: &dyn View,
     slices: &[Arc<EndpointSlice>],
     snapshot: &'a Snapshot,
 ) -> Option<(Vec<IpAddr>, Chosen<'a>)> {
@@ -90,7 +89,7 @@ fn choose<'a>(
     if pool.bgp_advertisements.is_empty() {
         return None;
     }
-    let labels = service.metadata.labels.clone().unwrap_or_default();
+    let labels = service.labels();
     let own = |one: &&Arc<BgpAdvertisement>| one.nodes.contains(&snapshot.own);
     let here: Vec<_> = pool.bgp_advertisements.iter().filter(own).collect();
     let matches = |one: &&Arc<BgpAdvertisement>| Selector::any_matches(&one.service_selectors, &labels);
@@ -121,7 +120,7 @@ fn contradict(matching: &[&Arc<BgpAdvertisement>], addresses: &[IpAddr]) -> bool
 }
 
 /// Why this node may not announce a Service, whatever the advertisement (spec §5.6, steps 4–7).
-fn unable(key: &ServiceKey, service: &Service, slices: &[Arc<EndpointSlice>], snapshot: &Snapshot) -> Option<Code> {
+fn unable(key: &ServiceKey, service: &dyn View, slices: &[Arc<EndpointSlice>], snapshot: &Snapshot) -> Option<Code> {
     let own = &snapshot.own;
     let node = |name: &NodeName| snapshot.nodes.get(name).map(|node| &**node);
     if node(own).is_some_and(network_unavailable) {

@@ -1,10 +1,10 @@
 //! One Service, looked at on its own: may it be announced, and by which nodes (spec §5.3, §5.6, §6.1 steps 4–5)?
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 
 use super::Options;
@@ -13,15 +13,15 @@ use crate::annotations;
 use crate::config::{Config, L2Advertisement, Pool, Selector};
 use crate::names::{NodeName, ServiceKey};
 use crate::reason::Code;
-use crate::service::{self, is_load_balancer, status_ips};
+use crate::service::{self, View, is_load_balancer, status_ips};
 
 /// What was found.
 #[derive(Debug, Default)]
 pub(super) struct Judgement {
     /// The addresses of its status.
-    pub(super) addresses: Vec<IpAddr>,
+    pub(super) addresses: Arc<[IpAddr]>,
     /// Their pool.
-    pub(super) pool: Option<String>,
+    pub(super) pool: Option<Arc<Pool>>,
     /// Why no node may announce it, whatever the node.
     pub(super) code: Option<Code>,
     /// Why nobody announces it as things are although somebody may: all who may are dead.
@@ -31,9 +31,9 @@ pub(super) struct Judgement {
     /// Per node, its preference where it has one.
     pub(super) preferences: BTreeMap<usize, i32>,
     /// On which interfaces this node would announce; `None` means all.
-    pub(super) interfaces: Option<BTreeSet<String>>,
+    pub(super) interfaces: Option<Arc<BTreeSet<String>>>,
     /// The nodes that have none of the interfaces that they would announce on, with these interfaces.
-    pub(super) missing: BTreeMap<usize, BTreeSet<String>>,
+    pub(super) missing: BTreeMap<usize, Arc<BTreeSet<String>>>,
 }
 
 impl Judgement {
@@ -53,7 +53,7 @@ impl Judgement {
 }
 
 /// Judges a Service.
-pub(super) fn judge(key: &ServiceKey, service: &Service, slices: &[Arc<EndpointSlice>], ground: &Ground) -> Judgement {
+pub(super) fn judge(key: &ServiceKey, service: &dyn View, slices: &[Arc<EndpointSlice>], ground: &Ground) -> Judgement {
     let options =
         service::Options { load_balancer_class: ground.options.load_balancer_class.clone(), assume_cluster_ips: false };
     if !is_load_balancer(service) {
@@ -62,7 +62,7 @@ pub(super) fn judge(key: &ServiceKey, service: &Service, slices: &[Arc<EndpointS
     if !options.handles(service) {
         return Judgement::refused(Code::OtherClass);
     }
-    let parsed: Option<Vec<IpAddr>> = status_ips(service).map(|ip| ip.parse().ok()).collect();
+    let parsed: Option<Arc<[IpAddr]>> = status_ips(service).map(|ip| ip.parse().ok()).collect();
     let addresses = match parsed {
         None => return Judgement::refused(Code::InvalidAddress),
         Some(addresses) if addresses.is_empty() => return Judgement::refused(Code::NoAddress),
@@ -72,7 +72,7 @@ pub(super) fn judge(key: &ServiceKey, service: &Service, slices: &[Arc<EndpointS
         return Judgement { addresses, ..Judgement::refused(Code::AddressNotConfigured) };
     };
     let matching = matching(service, &addresses, pool, &ground.config);
-    let known = Judgement { addresses, pool: Some(pool.name.clone()), ..Judgement::default() };
+    let known = Judgement { addresses, pool: Some(pool.clone()), ..Judgement::default() };
     if matching.is_empty() {
         return Judgement { code: Some(Code::NoAdvertisement), ..known };
     }
@@ -117,10 +117,10 @@ fn node_by_node(
             }
         }
     }
-    judgement.interfaces = interfaces(matching, &ground.own);
+    judgement.interfaces = interfaces(matching, &ground.own).map(Arc::new);
     let missing = ground.interfaces.iter().filter_map(|(node, has)| {
         let wanted = interfaces(matching, node).filter(|wanted| wanted.is_disjoint(has))?;
-        Some((ground.index(node)?, wanted))
+        Some((ground.index(node)?, Arc::new(wanted)))
     });
     judgement.missing = missing.collect();
     if ground.claims {
@@ -161,7 +161,7 @@ fn one_reason(nodes: &[Option<Code>], selected: impl Fn(usize) -> bool) -> Code 
 
 /// The pool that has all addresses: the recorded one if it does, else the one that hands them out, else any (upstream
 /// does not look at avoidBuggyIPs here, spec §5.4).
-pub(super) fn pool_of<'a>(service: &Service, addresses: &[IpAddr], config: &'a Config) -> Option<&'a Arc<Pool>> {
+pub(super) fn pool_of<'a>(service: &dyn View, addresses: &[IpAddr], config: &'a Config) -> Option<&'a Arc<Pool>> {
     let has_all = |pool: &&Arc<Pool>| has_all(pool, addresses);
     let hands_out = |pool: &&Arc<Pool>| {
         !pool.conflicts.iter().any(|conflict| addresses.iter().any(|address| conflict.range.contains(*address)))
@@ -178,16 +178,18 @@ fn has_all(pool: &Pool, addresses: &[IpAddr]) -> bool {
 /// The advertisements for a Service: those of its pool. Where its pool has none, those of every pool that has its addresses:
 /// while a pool is renamed or split, the advertisements are with the new pools before the old one is gone (decision D3).
 fn matching<'a>(
-    service: &Service,
+    service: &dyn View,
     addresses: &[IpAddr],
     pool: &'a Pool,
     config: &'a Config,
 ) -> Vec<&'a Arc<L2Advertisement>> {
-    let none = BTreeMap::new();
-    let labels = service.metadata.labels.as_ref().unwrap_or(&none);
+    let labels = LazyCell::new(|| service.labels());
     let of = |pool: &'a Pool| {
         let all = pool.l2_advertisements.iter();
-        all.filter(|advertisement| Selector::any_matches(&advertisement.service_selectors, labels))
+        all.filter(|advertisement| {
+            let selectors = &advertisement.service_selectors;
+            selectors.is_empty() || Selector::any_matches(selectors, &labels)
+        })
     };
     let own: Vec<_> = of(pool).collect();
     if !own.is_empty() {
@@ -200,7 +202,7 @@ fn matching<'a>(
 }
 
 /// Whether any advertisement of a configuration is for a Service with these addresses.
-pub(super) fn is_advertised(service: &Service, config: &Config) -> bool {
+pub(super) fn is_advertised(service: &dyn View, config: &Config) -> bool {
     let addresses: Vec<IpAddr> = status_ips(service).filter_map(|ip| ip.parse().ok()).collect();
     let pool = pool_of(service, &addresses, config);
     pool.is_some_and(|pool| !matching(service, &addresses, pool, config).is_empty())
@@ -227,10 +229,8 @@ pub(super) enum Endpoints {
 }
 
 impl Endpoints {
-    pub(super) fn of(service: &Service, slices: &[Arc<EndpointSlice>], options: &Options) -> Self {
-        let spec = service.spec.as_ref();
-        let selectorless = spec.and_then(|spec| spec.selector.as_ref()).is_none_or(BTreeMap::is_empty);
-        if options.selectorless_is_ready && selectorless && slices.is_empty() {
+    pub(super) fn of(service: &dyn View, slices: &[Arc<EndpointSlice>], options: &Options) -> Self {
+        if options.selectorless_is_ready && slices.is_empty() && service.selector().is_empty() {
             return Self::Somewhere;
         }
         let mut serving =
@@ -238,7 +238,7 @@ impl Endpoints {
         if serving.peek().is_none() {
             return Self::None;
         }
-        if spec.and_then(|spec| spec.external_traffic_policy.as_deref()) == Some("Local") {
+        if service.is_local() {
             return Self::On(serving.filter_map(|endpoint| endpoint.node_name.clone()).collect());
         }
         Self::Somewhere

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::ground::Ground;
 use super::judge::Judgement;
+use crate::config::Pool;
 use crate::names::{NodeName, ServiceKey};
 use crate::reason::{Code, Finding, Severity};
 
@@ -15,20 +16,19 @@ pub struct ServicePlan {
     /// The Service.
     pub service: ServiceKey,
     /// The addresses of its status.
-    pub addresses: Vec<IpAddr>,
-    /// Their pool in the running configuration.
-    pub pool: Option<String>,
+    pub addresses: Arc<[IpAddr]>,
+    pool: Option<Arc<Pool>>,
     /// The node that announces it.
     pub owner: Option<NodeName>,
     /// On which of its interfaces this node would announce it; `None` means on all.
-    pub interfaces: Option<BTreeSet<String>>,
+    pub interfaces: Option<Arc<BTreeSet<String>>>,
     code: Option<Code>,
     /// Per node of the ground, why that one does not announce it.
     nodes: Vec<Option<Code>>,
     /// The interfaces to announce on, where the owner has none of them.
-    missing: Option<BTreeSet<String>>,
+    missing: Option<Arc<BTreeSet<String>>>,
     /// The same, where any node has none of them.
-    lacked: Option<BTreeSet<String>>,
+    lacked: Option<Arc<BTreeSet<String>>>,
     ground: Arc<Ground>,
 }
 
@@ -57,6 +57,11 @@ impl ServicePlan {
             nodes,
             ground,
         }
+    }
+
+    /// The pool of its addresses in the running configuration.
+    pub fn pool(&self) -> Option<&str> {
+        self.pool.as_ref().map(|pool| pool.name.as_str())
     }
 
     /// Why nobody announces it; `None`: somebody does, as far as this node can tell.
@@ -110,8 +115,8 @@ impl ServicePlan {
                 self.node_codes().map(|(node, code)| format!("{node} {code} {}", code.name())).collect();
             items.join(", ")
         };
-        let pool = self.pool.as_deref().unwrap_or_default();
-        let names: Vec<&str> = self.lacked.iter().flatten().map(String::as_str).collect();
+        let pool = self.pool().unwrap_or_default();
+        let names: Vec<&str> = self.lacked.iter().flat_map(|names| names.iter()).map(String::as_str).collect();
         let names = names.join(" or ");
         if let (Some(owner), Some(_)) = (&self.owner, &self.missing) {
             return format!("{owner} is elected, and none of its interfaces that can announce is {names}");

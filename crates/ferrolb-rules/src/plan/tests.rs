@@ -1,5 +1,7 @@
 //! Tests of the plan: the layer-2 part of spec Appendix D, reason by reason, and one owner for each address.
 
+use k8s_openapi::api::core::v1::Service;
+
 use super::*;
 use crate::fixtures::{l2, node, object, parse, pool, service, with_status};
 

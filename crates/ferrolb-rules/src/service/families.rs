@@ -2,9 +2,7 @@
 
 use std::net::IpAddr;
 
-use k8s_openapi::api::core::v1::{Service, ServiceSpec};
-
-use super::{Options, request};
+use super::{Options, View, request};
 use crate::alloc::Families;
 use crate::names::ServiceKey;
 use crate::range::Family;
@@ -65,12 +63,8 @@ pub(super) fn of_addresses(addresses: &[IpAddr]) -> Option<ServiceFamilies> {
 }
 
 /// Whether the Service would like an address of each family.
-pub(super) fn prefers_dual(service: &Service) -> bool {
-    policy(service.spec.as_ref()) == Some("PreferDualStack")
-}
-
-fn policy(spec: Option<&ServiceSpec>) -> Option<&str> {
-    spec.and_then(|spec| spec.ip_family_policy.as_deref())
+pub(super) fn prefers_dual(service: &dyn View) -> bool {
+    service.ip_family_policy() == Some("PreferDualStack")
 }
 
 impl ServiceFamilies {
@@ -79,13 +73,12 @@ impl ServiceFamilies {
     }
 
     /// What a Service's cluster IPs say; where nobody gives them, what `spec.ipFamilies` says.
-    pub(super) fn of(service: &Service, options: &Options) -> Result<Self, Problem> {
-        let spec = service.spec.as_ref();
-        let ips = cluster_ips(spec);
+    pub(super) fn of(service: &dyn View, options: &Options) -> Result<Self, Problem> {
+        let ips: Vec<String> = service.cluster_ips().into_iter().map(str::to_owned).collect();
         if ips.is_empty() {
             return if options.assume_cluster_ips { Ok(Self::declared(service)) } else { Err(Problem::NoClusterIp) };
         }
-        if policy(spec) == Some("RequireDualStack") && ips.len() < 2 {
+        if service.ip_family_policy() == Some("RequireDualStack") && ips.len() < 2 {
             return Err(Problem::NotEnough(ips));
         }
         let addresses: Option<Vec<IpAddr>> = ips.iter().map(|ip| ip.parse().ok()).collect();
@@ -94,13 +87,12 @@ impl ServiceFamilies {
 
     /// The families that a manifest declares. One that says nothing is of the family that it asks an address of, or
     /// IPv4.
-    fn declared(service: &Service) -> Self {
-        let spec = service.spec.as_ref();
-        let listed = spec.and_then(|spec| spec.ip_families.as_deref()).unwrap_or_default();
-        if listed.len() > 1 || matches!(policy(spec), Some("PreferDualStack" | "RequireDualStack")) {
+    fn declared(service: &dyn View) -> Self {
+        let listed = service.ip_families();
+        if listed.len() > 1 || matches!(service.ip_family_policy(), Some("PreferDualStack" | "RequireDualStack")) {
             return Self::Both;
         }
-        match listed.first().map(String::as_str) {
+        match listed.first().copied() {
             Some("IPv6") => Self::One(Family::V6),
             Some(_) => Self::One(Family::V4),
             None => match request::addresses(service) {
@@ -111,30 +103,21 @@ impl ServiceFamilies {
     }
 
     /// Whether recorded addresses fit: the same families, or one of the two for a Service that only prefers both.
-    pub(super) fn fit_status(self, service: &Service, recorded: &[IpAddr]) -> bool {
+    pub(super) fn fit_status(self, service: &dyn View, recorded: &[IpAddr]) -> bool {
         let recorded = of_addresses(recorded);
         recorded == Some(self) || (recorded.is_some() && self.is_dual() && prefers_dual(service))
     }
 
     /// What the allocator is asked for; `None` where the Service contradicts itself.
-    pub(super) fn needed(self, service: &Service) -> Option<Families> {
+    pub(super) fn needed(self, service: &dyn View) -> Option<Families> {
         if let Self::One(family) = self {
             return Some(Families::One(family));
         }
-        let spec = service.spec.as_ref();
-        let first = spec.and_then(|spec| spec.ip_families.as_ref()).and_then(|families| families.first());
-        let primary = if first.is_some_and(|family| family == "IPv6") { Family::V6 } else { Family::V4 };
-        match policy(spec) {
+        let primary = if service.ip_families().first() == Some(&"IPv6") { Family::V6 } else { Family::V4 };
+        match service.ip_family_policy() {
             Some("RequireDualStack") => Some(Families::Both),
             Some("PreferDualStack") => Some(Families::Prefer { primary }),
             _ => None,
         }
     }
-}
-
-fn cluster_ips(spec: Option<&ServiceSpec>) -> Vec<String> {
-    let Some(spec) = spec else { return Vec::new() };
-    let list = spec.cluster_ips.clone().unwrap_or_default();
-    let ips = if list.is_empty() { spec.cluster_ip.clone().into_iter().collect() } else { list };
-    ips.into_iter().filter(|ip| !ip.is_empty()).collect()
 }

@@ -4,26 +4,17 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use k8s_openapi::api::core::v1::Service;
-
+use super::View;
 use crate::alloc::{Port, Request};
 use crate::annotations;
-use crate::names::ServiceKey;
-
-/// A Service's key. Objects from an API server or a manifest always have both names.
-pub fn key_of(service: &Service) -> ServiceKey {
-    let metadata = &service.metadata;
-    ServiceKey::new(metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
-}
 
 /// What the allocator must know.
-pub(super) fn of(service: &Service) -> Request {
-    let spec = service.spec.as_ref();
-    let ports = spec.and_then(|spec| spec.ports.as_ref()).into_iter().flatten();
-    let ports: BTreeSet<Port> = ports.map(|port| (protocol(port.protocol.as_deref()), port.port)).collect();
+pub(super) fn of(service: &dyn View) -> Request {
+    let ports: BTreeSet<Port> =
+        service.ports().into_iter().map(|(name, number)| (protocol(Some(name)), number)).collect();
     Request {
-        key: key_of(service),
-        labels: service.metadata.labels.clone().unwrap_or_default(),
+        key: service.key(),
+        labels: service.labels().into_owned(),
         sharing_key: annotations::sharing_key(service).to_owned(),
         backend_key: backend_key(service),
         ports: ports.into_iter().collect(),
@@ -31,7 +22,7 @@ pub(super) fn of(service: &Service) -> Request {
 }
 
 /// The protocols that there are cost no memory.
-fn protocol(text: Option<&str>) -> Cow<'static, str> {
+pub(super) fn protocol(text: Option<&str>) -> Cow<'static, str> {
     match text {
         None | Some("TCP") => Cow::Borrowed("TCP"),
         Some("UDP") => Cow::Borrowed("UDP"),
@@ -42,13 +33,12 @@ fn protocol(text: Option<&str>) -> Cow<'static, str> {
 
 /// The selector of a Service with `externalTrafficPolicy: Local`: such Services share an address only if the same pods
 /// stand behind them.
-fn backend_key(service: &Service) -> String {
-    let Some(spec) = &service.spec else { return String::new() };
-    if spec.external_traffic_policy.as_deref() != Some("Local") {
+fn backend_key(service: &dyn View) -> String {
+    if !service.is_local() {
         return String::new();
     }
-    let pairs = spec.selector.iter().flatten().map(|(key, value)| format!("{key}={value}"));
-    pairs.collect::<Vec<_>>().join(",")
+    let selector = service.selector();
+    selector.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
 }
 
 /// Why a request for addresses cannot be understood, in upstream's words.
@@ -77,9 +67,8 @@ impl Unclear {
 }
 
 /// The addresses that a Service asks for, in the order written; `None` where it asks for none.
-pub(super) fn addresses(service: &Service) -> Result<Option<Vec<IpAddr>>, Unclear> {
-    let field = service.spec.as_ref().and_then(|spec| spec.load_balancer_ip.as_deref()).filter(|ip| !ip.is_empty());
-    match (annotations::load_balancer_ips(service), field) {
+pub(super) fn addresses(service: &dyn View) -> Result<Option<Vec<IpAddr>>, Unclear> {
+    match (annotations::load_balancer_ips(service), service.load_balancer_ip()) {
         (None, None) => Ok(None),
         (Some(_), Some(_)) => Err(Unclear::Both),
         (None, Some(text)) => match text.trim().parse::<IpAddr>() {

@@ -1,7 +1,13 @@
 //! Tests of the per-Service algorithm: the allocation part of spec Appendix D, one line each, and the fixes of §10.2.
 
+use k8s_openapi::api::core::v1::Service;
+
 use super::*;
 use crate::fixtures::{namespace, parse, pool, service, with_status};
+
+fn views(services: &[Service]) -> impl Iterator<Item = &dyn View> {
+    services.iter().map(|service| service as &dyn View)
+}
 
 struct Bench {
     allocator: Allocator,
@@ -275,7 +281,7 @@ fn after_a_restart_recorded_addresses_come_before_new_services_and_the_older_ser
         service
     };
     let services = [service("a", V4, ""), aged("b", "2026-02-01T00:00:00Z"), aged("c", "2026-01-01T00:00:00Z")];
-    let outcomes = converge_all(services.iter(), &mut bench.allocator, Some(&bench.config), &bench.options);
+    let outcomes = converge_all(views(&services), &mut bench.allocator, Some(&bench.config), &bench.options);
     let of = |name: &str| {
         let outcome = &outcomes.iter().find(|(key, _)| *key.name == *name).unwrap().1;
         outcome.addresses.iter().map(ToString::to_string).collect::<Vec<_>>()
@@ -295,7 +301,7 @@ fn at_a_start_particular_wishes_come_before_wishes_for_anything() {
         asks("c", "10.0.0.0"),
         service("d", V4, ""),
     ];
-    let outcomes = converge_all(services.iter(), &mut bench.allocator, Some(&bench.config), &bench.options);
+    let outcomes = converge_all(views(&services), &mut bench.allocator, Some(&bench.config), &bench.options);
     let mut given: Vec<(String, String)> =
         outcomes.iter().map(|(key, outcome)| (key.name.to_string(), outcome.addresses[0].to_string())).collect();
     given.sort();
@@ -309,7 +315,7 @@ fn two_services_can_swap_their_addresses() {
     let asks = |name, ip: &str| service(name, &format!("clusterIPs: [10.96.0.1], loadBalancerIP: {ip}"), "");
     let services =
         [with_status(asks("a", "10.0.0.1"), &["10.0.0.0"]), with_status(asks("b", "10.0.0.0"), &["10.0.0.1"])];
-    let outcomes = converge_all(services.iter(), &mut bench.allocator, Some(&bench.config), &bench.options);
+    let outcomes = converge_all(views(&services), &mut bench.allocator, Some(&bench.config), &bench.options);
     let given: Vec<String> = outcomes.iter().map(|(_, outcome)| outcome.addresses[0].to_string()).collect();
     assert_eq!(given, ["10.0.0.1", "10.0.0.0"]);
 }

@@ -73,11 +73,11 @@ fn finish(picture: &Picture, services: Vec<ServiceState>, peers: Vec<PeerState>,
 fn ours(picture: &Picture) -> impl Iterator<Item = (&ServiceKey, &Service)> {
     let other_class = |key| picture.plan.service(key).and_then(|plan| plan.code()) == Some(Code::OtherClass);
     let services = picture.services.iter().map(|(key, service)| (key, &**service));
-    services.filter(move |(key, service)| is_load_balancer(service) && !other_class(key))
+    services.filter(move |(key, service)| is_load_balancer(*service) && !other_class(key))
 }
 
 fn annotations(picture: &Picture) -> Vec<Finding> {
-    let services = picture.services.values().filter(|service| is_load_balancer(service));
+    let services = picture.services.values().filter(|service| is_load_balancer(*service));
     let written = |service: &Service| ferrolb_rules::annotations::allocated_from(service).map(str::to_owned);
     services.flat_map(|service| ferrolb_rules::annotations::findings(service, written(service).as_deref())).collect()
 }
@@ -136,7 +136,7 @@ fn of_service(
     why: impl FnOnce(&ServicePlan) -> Option<Finding>,
 ) -> ServiceState {
     let plan = picture.plan.service(key);
-    let addresses = plan.map(|plan| plan.addresses.clone()).unwrap_or_default();
+    let addresses = plan.map(|plan| plan.addresses.to_vec()).unwrap_or_default();
     let state = match (addresses.is_empty(), by) {
         (true, _) => Progress::Pending,
         (false, []) => Progress::Allocated,
@@ -163,7 +163,7 @@ fn of_service(
     ServiceState {
         namespace: key.namespace.to_string(),
         name: key.name.to_string(),
-        pool: plan.and_then(|plan| plan.pool.clone()),
+        pool: plan.and_then(|plan| plan.pool()).map(str::to_owned),
         state,
         node: (!by.is_empty()).then(|| by.iter().map(|one| one.node.to_string()).collect::<Vec<_>>().join(" and ")),
         mac: first.and_then(|one| one.mac),

@@ -4,7 +4,6 @@
 //! D17). After that only those Services are looked at again that changed. A new configuration looks at all of them, and
 //! an address that became free lets those try again that were refused. No I/O and no clock.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -13,8 +12,10 @@ use ferrolb_rules::annotations;
 use ferrolb_rules::config::Config;
 use ferrolb_rules::names::ServiceKey;
 use ferrolb_rules::reason::{Code, Finding, Severity};
-use ferrolb_rules::service::{self, Options, Outcome, converge, converge_all, is_load_balancer, key_of, status_ips};
-use k8s_openapi::api::core::v1::Service;
+use ferrolb_rules::service::{
+    self, Compact, Options, Outcome, View, asks_the_same, converge, converge_all, is_load_balancer, key_of, status_ips,
+    theirs,
+};
 
 use super::queue::Queue;
 use super::wanted::{Announced, Verdict, Wanted};
@@ -36,7 +37,7 @@ pub(super) struct Book {
     config: Option<Arc<Config>>,
     allocator: Allocator,
     /// Services of type LoadBalancer, and those that we have given something.
-    pub(super) services: BTreeMap<ServiceKey, Arc<Service>>,
+    pub(super) services: BTreeMap<ServiceKey, Arc<dyn View>>,
     refusals: BTreeMap<ServiceKey, Finding>,
     notes: BTreeMap<ServiceKey, Vec<Finding>>,
     /// To be looked at.
@@ -77,7 +78,7 @@ impl Book {
     }
 
     /// Takes in what the watch brought. Returns the Services to compare with what they shall be.
-    pub(super) fn take_in(&mut self, change: Change<Service>, queue: &mut Queue) -> Vec<ServiceKey> {
+    pub(super) fn take_in(&mut self, change: Change<Compact>, queue: &mut Queue) -> Vec<ServiceKey> {
         match change {
             Change::Applied(service) => self.applied(service, queue).into_iter().collect(),
             Change::Deleted(service) => {
@@ -85,7 +86,7 @@ impl Book {
                 Vec::new()
             }
             Change::Listed(services) => {
-                let listed: BTreeSet<ServiceKey> = services.iter().map(|service| key_of(service)).collect();
+                let listed: BTreeSet<ServiceKey> = services.iter().map(View::key).collect();
                 let gone: Vec<ServiceKey> =
                     self.services.keys().filter(|key| !listed.contains(*key)).cloned().collect();
                 for key in gone {
@@ -96,23 +97,22 @@ impl Book {
         }
     }
 
-    fn applied(&mut self, service: Arc<Service>, queue: &mut Queue) -> Option<ServiceKey> {
+    fn applied(&mut self, service: Arc<Compact>, queue: &mut Queue) -> Option<ServiceKey> {
         let key = key_of(&service);
-        if !self.concerns_us(&key, &service) {
+        if !self.concerns_us(&key, &*service) {
             if self.services.contains_key(&key) {
                 self.deleted(&key, queue);
             }
             return None;
         }
-        let version = service.metadata.resource_version.clone().unwrap_or_default();
-        queue.seen(&key, &version);
+        queue.seen(&key, service.version().unwrap_or_default());
         let old = self.services.get(&key);
-        if old.is_some_and(|old| old.metadata.resource_version == service.metadata.resource_version) {
+        if old.is_some_and(|old| old.version() == service.version()) {
             return None;
         }
-        let echo = old.is_some_and(|old| self.is_echo(&key, old, &service));
-        if self.annotations_changed(old.map(Arc::as_ref), &service) {
-            self.speak_of_annotations(&key, &service);
+        let echo = old.is_some_and(|old| self.is_echo(&key, &**old, &*service));
+        if annotations_changed(old.map(|old| &**old), &*service) {
+            self.speak_of_annotations(&key, &*service);
         }
         self.services.insert(key.clone(), service);
         if !echo {
@@ -122,16 +122,16 @@ impl Book {
     }
 
     /// Whether the only news is what we wrote ourselves: then there is nothing to decide.
-    fn is_echo(&self, key: &ServiceKey, old: &Service, new: &Service) -> bool {
+    fn is_echo(&self, key: &ServiceKey, old: &dyn View, new: &dyn View) -> bool {
         let held = self.allocator.allocation(key);
         let recorded = held.is_some_and(|held| {
             let mut ips = status_ips(new).map(|ip| ip.parse().ok());
             held.addresses.iter().all(|address| ips.next() == Some(Some(*address))) && ips.next().is_none()
         });
-        recorded && old.spec == new.spec && old.metadata.labels == new.metadata.labels && same_annotations(old, new)
+        recorded && asks_the_same(old, new)
     }
 
-    fn concerns_us(&self, key: &ServiceKey, service: &Service) -> bool {
+    fn concerns_us(&self, key: &ServiceKey, service: &dyn View) -> bool {
         if is_load_balancer(service) {
             return self.options.handles(service) || self.allocator.allocation(key).is_some();
         }
@@ -155,9 +155,9 @@ impl Book {
             self.freed = false;
             self.dirty.clear();
             let services = std::mem::take(&mut self.services);
-            let ahead: Vec<Cow<'_, Service>> =
+            let ahead: Vec<Arc<dyn View>> =
                 services.iter().map(|(key, service)| self.ahead(key, service, queue)).collect();
-            let seen = ahead.iter().map(Cow::as_ref);
+            let seen = ahead.iter().map(|service| &**service);
             let outcomes = converge_all(seen, &mut self.allocator, Some(&config), &self.options);
             drop(ahead);
             self.services = services;
@@ -184,29 +184,29 @@ impl Book {
         let mut refused: Vec<&ServiceKey> =
             self.refusals.keys().filter(|key| self.allocator.allocation(key).is_none()).collect();
         refused.sort_by_cached_key(|key| {
-            let created = self.services.get(*key).and_then(|service| service.metadata.creation_timestamp.clone());
-            (created.is_none(), created.map(|time| time.0), (*key).clone())
+            let created = self.services.get(*key).and_then(View::created);
+            (created.is_none(), created, (*key).clone())
         });
         refused.into_iter().cloned().collect()
     }
 
     fn converge(&mut self, key: &ServiceKey, config: &Arc<Config>, queue: &Queue) {
         let Some(service) = self.services.get(key).cloned() else { return };
-        let ahead = self.ahead(key, &service, queue).into_owned();
-        let outcome = converge(&ahead, &mut self.allocator, Some(config), &self.options);
+        let ahead = self.ahead(key, &service, queue);
+        let outcome = converge(&*ahead, &mut self.allocator, Some(config), &self.options);
         self.freed |= outcome.frees;
-        self.note(key, outcome, &ahead);
+        self.note(key, outcome, &*ahead);
     }
 
     /// The Service as it will be, if addresses of it are on their way.
-    fn ahead<'a>(&self, key: &ServiceKey, service: &'a Service, queue: &Queue) -> Cow<'a, Service> {
+    fn ahead(&self, key: &ServiceKey, service: &Arc<dyn View>, queue: &Queue) -> Arc<dyn View> {
         match self.allocator.allocation(key) {
             Some(held) if queue.is_unsettled(key) => {
                 let wanted =
                     Wanted { addresses: held.addresses.clone(), pool: Some(held.pool.clone()), ..Wanted::default() };
-                Cow::Owned(wanted.ahead(service))
+                Arc::new(wanted.ahead(&**service))
             }
-            _ => Cow::Borrowed(service),
+            _ => service.clone(),
         }
     }
 
@@ -214,7 +214,7 @@ impl Book {
         let mut keys = Vec::with_capacity(outcomes.len());
         for (key, outcome) in outcomes {
             if let Some(service) = self.services.get(&key).cloned() {
-                self.note(&key, outcome, &service);
+                self.note(&key, outcome, &*service);
             }
             keys.push(key);
         }
@@ -222,7 +222,7 @@ impl Book {
     }
 
     /// Remembers how it went, and says it if it is news.
-    fn note(&mut self, key: &ServiceKey, outcome: Outcome, service: &Service) {
+    fn note(&mut self, key: &ServiceKey, outcome: Outcome, service: &dyn View) {
         let refusal = outcome.refusal.filter(|refusal| refusal.code != Code::OtherClass);
         let mut ips = status_ips(service).map(|ip| ip.parse().ok());
         let as_recorded = outcome.addresses.iter().all(|address| ips.next() == Some(Some(*address)));
@@ -245,16 +245,8 @@ impl Book {
         }
     }
 
-    fn annotations_changed(&self, old: Option<&Service>, new: &Service) -> bool {
-        match old {
-            Some(old) => !same_annotations(old, new),
-            // What has its address already was told about when it got it.
-            None => status_ips(new).next().is_none(),
-        }
-    }
-
     /// Annotations that do nothing, or go by an old name: once for each change (spec §4.10, decision D13).
-    fn speak_of_annotations(&mut self, key: &ServiceKey, service: &Service) {
+    fn speak_of_annotations(&mut self, key: &ServiceKey, service: &dyn View) {
         if !is_load_balancer(service) || !self.options.handles(service) {
             return;
         }
@@ -355,11 +347,11 @@ impl Book {
     }
 }
 
-/// Whether two versions of a Service have the same annotations, apart from ours.
-fn same_annotations(a: &Service, b: &Service) -> bool {
-    let theirs = |service: &Service| {
-        let all = service.metadata.annotations.clone().unwrap_or_default();
-        all.into_iter().filter(|(key, _)| key != annotations::ALLOCATED_FROM).collect::<BTreeMap<_, _>>()
-    };
-    theirs(a) == theirs(b)
+/// Whether there is something new to say about a Service's annotations.
+fn annotations_changed(old: Option<&dyn View>, new: &dyn View) -> bool {
+    match old {
+        Some(old) => theirs(old) != theirs(new),
+        // What has its address already was told about when it got it.
+        None => status_ips(new).next().is_none(),
+    }
 }

@@ -4,6 +4,7 @@
 //! endings come back like everything else. Without the lead the loop stands still.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::identity;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,8 +12,8 @@ use ferrolb_rules::api::{ConfigurationState, ServiceL2Status};
 use ferrolb_rules::config::{self, Invalid};
 use ferrolb_rules::names::ServiceKey;
 use ferrolb_rules::reason::{Code, Severity};
-use ferrolb_rules::service::{self, Options};
-use k8s_openapi::api::core::v1::{ObjectReference, Pod, Service};
+use ferrolb_rules::service::{self, Compact, Options, View};
+use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::jiff::Timestamp;
@@ -32,7 +33,7 @@ use super::rivals::{self, Rivals};
 use super::wanted::Distance;
 use super::{Settings, trim};
 use crate::k8s::configuration_state::Component;
-use crate::k8s::events::{Event, Events};
+use crate::k8s::events::{About, Event, Events};
 use crate::k8s::lease::Lead;
 use crate::k8s::service_status::{self, ServiceStatusWrite, Written};
 use crate::k8s::stores::{Change, Configuration, Observer, Watches, by_name};
@@ -54,7 +55,7 @@ const DRAIN: Duration = Duration::from_millis(250);
 /// What the watches bring.
 #[derive(Debug)]
 enum Update {
-    Services(Change<Service>),
+    Services(Change<Compact>),
     Slices(Change<EndpointSlice>),
     L2(Change<ServiceL2Status>),
 }
@@ -116,9 +117,11 @@ impl Leader {
         let (sender, updates) = mpsc::channel(CHANGES);
         let (client, namespace) = (&around.client, around.settings.namespace.as_str());
         let (mut watches, mut evidence) = (Watches::default(), Watches::default());
-        watches.feed(Api::all(client.clone()), trim::service, sender.clone(), Update::Services);
-        evidence.feed(Api::all(client.clone()), trim::slice, sender.clone(), Update::Slices);
-        evidence.feed(Api::namespaced(client.clone(), namespace), trim::l2_status, sender, Update::L2);
+        let keep = |service: Service| Compact::of(&service);
+        watches.feed(Api::all(client.clone()), trim::service, keep, sender.clone(), Update::Services);
+        evidence.feed(Api::all(client.clone()), trim::slice, identity, sender.clone(), Update::Slices);
+        let api = Api::namespaced(client.clone(), namespace);
+        evidence.feed(api, trim::l2_status, identity, sender, Update::L2);
         let pods = evidence.follow(Api::namespaced(client.clone(), namespace), watcher::Config::default(), trim::pod);
         let states = watches.follow(Api::namespaced(client.clone(), namespace), watcher::Config::default(), |_| ());
         let options = Options { load_balancer_class: around.settings.lb_class.clone(), ..Options::default() };
@@ -326,9 +329,10 @@ impl Leader {
                 self.queue.forget(&key);
                 continue;
             }
-            self.queue.sent(&key, service.metadata.resource_version.as_deref().unwrap_or_default(), distance);
+            self.queue.sent(&key, service.version().unwrap_or_default(), distance);
             let (metadata, status) = wanted.apply(service, Timestamp::now());
-            let (write, client) = (ServiceStatusWrite::new(service, metadata, status), self.around.client.clone());
+            let (write, client) =
+                (ServiceStatusWrite::new(service.type_(), metadata, status), self.around.client.clone());
             self.writes.spawn(async move { (key, service_status::write(&client, &write, limit).await) });
         }
     }
@@ -369,8 +373,8 @@ impl Leader {
                 Ending::Failed
             }
         };
-        let version = self.book.services.get(&key).and_then(|service| service.metadata.resource_version.clone());
-        self.queue.ended(&key, ending, version.as_deref(), Instant::now());
+        let version = self.book.services.get(&key).and_then(View::version);
+        self.queue.ended(&key, ending, version, Instant::now());
         // What the watch brought while the write was under way was not compared.
         self.consider(&key);
     }
@@ -379,7 +383,7 @@ impl Leader {
     fn wrote(&mut self, key: &ServiceKey) {
         if self.queue.is_unsettled(key) && self.rivals.wrote(key, Instant::now()) {
             let (client, events) = (self.around.client.clone(), self.around.events.clone());
-            tokio::spawn(rivals::tell(client, events, self.reference(key)));
+            tokio::spawn(rivals::tell(client, events, key.clone(), self.about(key)));
         }
     }
 
@@ -408,25 +412,12 @@ impl Leader {
             reason if event.warning => tracing::warn!(op = "setBalancer", reason, %service, "{}", event.message),
             reason => tracing::info!(op = "setBalancer", reason, %service, "{}", event.message),
         }
-        let about = self.reference(&service);
-        let Self { around, .. } = self;
-        around.events.publish(Event {
-            about,
-            warning: event.warning,
-            reason: event.reason.to_owned(),
-            message: event.message,
-        });
+        let service::Event { warning, reason, message } = event;
+        self.around.events.publish(Event { about: self.about(&service), warning, reason, message: message.into() });
     }
 
-    fn reference(&self, service: &ServiceKey) -> ObjectReference {
-        ObjectReference {
-            api_version: Some("v1".to_owned()),
-            kind: Some("Service".to_owned()),
-            namespace: Some(service.namespace.to_string()),
-            name: Some(service.name.to_string()),
-            uid: self.book.services.get(service).and_then(|service| service.metadata.uid.clone()),
-            ..ObjectReference::default()
-        }
+    fn about(&self, service: &ServiceKey) -> About {
+        About::service(service, self.book.services.get(service).and_then(View::uid))
     }
 
     /// What becomes of a pool is told where people look for it: on the pool.
@@ -435,7 +426,7 @@ impl Leader {
         let object = format!("IPAddressPool/{}/{pool}", self.around.settings.namespace);
         if let Some(about) = self.around.configuration.reference(&object) {
             let service::Event { warning, reason, message } = event;
-            self.around.events.publish(Event { about, warning, reason: reason.to_owned(), message });
+            self.around.events.publish(Event { about: about.into(), warning, reason, message: message.into() });
         }
     }
 
@@ -448,10 +439,10 @@ impl Leader {
         for finding in self.findings.hold(errors.iter().chain(notes), now) {
             if let Some(about) = self.around.configuration.reference(&finding.object) {
                 let event = Event {
-                    about,
+                    about: about.into(),
                     warning: finding.severity != Severity::Note,
-                    reason: finding.code.name().to_owned(),
-                    message: pools::words(&finding),
+                    reason: finding.code.name(),
+                    message: pools::words(&finding).into(),
                 };
                 self.around.events.publish(event);
             }

@@ -13,9 +13,9 @@ use ferrolb_rules::config::Config;
 use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::plan::{Options, Planner, ServicePlan, Snapshot};
 use ferrolb_rules::reason::{Code, Finding, Severity};
-use ferrolb_rules::service::Event;
+use ferrolb_rules::service::{Event, View};
 use ferrolb_rules::surroundings::{is_component, is_ready};
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -170,7 +170,7 @@ impl Reports {
     /// Looks at every Service anew. `services` are those of the book; they are the same afterwards.
     pub(super) fn pass(
         &mut self,
-        services: &mut BTreeMap<ServiceKey, Arc<Service>>,
+        services: &mut BTreeMap<ServiceKey, Arc<dyn View>>,
         config: &Arc<Config>,
         nodes: Vec<Arc<Node>>,
         pods: &[Arc<Pod>],

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use ferrolb_rules::names::ServiceKey;
 use ferrolb_rules::reason::Code;
-use k8s_openapi::api::core::v1::{ObjectReference, Service};
+use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::ListParams;
 use kube::{Api, Client};
 
-use crate::k8s::events::{Event, Events};
+use crate::k8s::events::{About, Event, Events};
 use crate::k8s::service_status::FIELD_MANAGER;
 
 /// So many writes of one Service's addresses within [`INTERVAL`] are a fight.
@@ -77,11 +77,10 @@ impl Rivals {
 }
 
 /// Says on the Service who else writes it: whoever has written it once more after us.
-pub(super) async fn tell(client: Client, events: Events, about: ObjectReference) {
+pub(super) async fn tell(client: Client, events: Events, service: ServiceKey, about: About) {
     tokio::time::sleep(ANSWER_INTERVAL).await;
-    let (namespace, name) = (about.namespace.clone().unwrap_or_default(), about.name.clone().unwrap_or_default());
-    let api = Api::<Service>::namespaced(client, &namespace);
-    let this = ListParams::default().fields(&format!("metadata.name={name}"));
+    let api = Api::<Service>::namespaced(client, &service.namespace);
+    let this = ListParams::default().fields(&format!("metadata.name={}", service.name));
     let found = api.list_metadata(&this).await.ok().and_then(|list| list.items.into_iter().next());
     let rival = found.and_then(|service| rival_of(service.metadata.managed_fields.as_deref().unwrap_or_default()));
     let (code, who) = (Code::RivalWriter, rival.unwrap_or_else(|| "somebody else".to_owned()));
@@ -89,8 +88,8 @@ pub(super) async fn tell(client: Client, events: Events, about: ObjectReference)
         "{who} replaces the addresses in its status again and again; it is written once a minute now. {} ({code})",
         code.explanation().fix
     );
-    tracing::warn!(op = "setBalancer", %code, service = format!("{namespace}/{name}"), "{message}");
-    events.publish(Event { about, warning: true, reason: code.name().to_owned(), message });
+    tracing::warn!(op = "setBalancer", %code, %service, "{message}");
+    events.publish(Event { about, warning: true, reason: code.name(), message: message.into() });
 }
 
 /// The last one apart from us who wrote a load balancer's status.

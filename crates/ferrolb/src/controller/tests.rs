@@ -7,6 +7,7 @@ use ferrolb_rules::api;
 use ferrolb_rules::config::{self, Resources};
 use ferrolb_rules::names::ServiceKey;
 use ferrolb_rules::service::Options;
+use ferrolb_rules::service::{Compact, View, compact};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -71,14 +72,14 @@ impl World {
         Self { book, queue: Queue::default(), version: 100, writes: 0 }
     }
 
-    fn bring(&mut self, change: Change<Service>) {
+    fn bring(&mut self, change: Change<Compact>) {
         for key in self.book.take_in(change, &mut self.queue) {
             self.consider(&key);
         }
     }
 
-    fn apply(&mut self, service: Service) {
-        self.bring(Change::Applied(Arc::new(service)));
+    fn apply(&mut self, service: &Service) {
+        self.bring(Change::Applied(Arc::new(Compact::of(service))));
     }
 
     fn consider(&mut self, key: &ServiceKey) {
@@ -98,18 +99,18 @@ impl World {
         let key = self.queue.next(Instant::now())?;
         let service = self.book.services.get(&key).cloned()?;
         let wanted = self.book.wanted(&key, Announced::Unknown)?;
-        self.queue.sent(&key, service.metadata.resource_version.as_deref().unwrap(), wanted.distance(&service));
+        self.queue.sent(&key, service.version().unwrap(), wanted.distance(&service));
         let (metadata, status) = wanted.apply(&service, Timestamp::UNIX_EPOCH);
         self.version += 1;
         self.writes += 1;
-        let mut written = Service { metadata, status: Some(status), spec: service.spec.clone() };
+        let mut written = Service { metadata, status: Some(status), spec: service.object().spec.clone() };
         written.metadata.resource_version = Some(self.version.to_string());
         Some((key, written))
     }
 
     fn ended(&mut self, key: &ServiceKey, ending: Ending) {
-        let version = self.book.services.get(key).and_then(|service| service.metadata.resource_version.clone());
-        self.queue.ended(key, ending, version.as_deref(), Instant::now());
+        let version = self.book.services.get(key).and_then(View::version);
+        self.queue.ended(key, ending, version, Instant::now());
         self.consider(key);
     }
 
@@ -118,7 +119,7 @@ impl World {
         self.decide();
         while let Some((key, written)) = self.send() {
             self.ended(&key, Ending::Stored);
-            self.apply(written);
+            self.apply(&written);
             self.decide();
         }
     }

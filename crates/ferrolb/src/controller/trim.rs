@@ -22,7 +22,10 @@ pub(super) fn service(service: &mut Service) {
     let mut ports = spec.ports;
     for port in ports.iter_mut().flatten() {
         (port.name, port.app_protocol, port.target_port, port.node_port) = (None, None, None, None);
+        // What is the default is not kept in words: at ten thousand Services each of these is a quarter of a megabyte.
+        port.protocol = port.protocol.take().filter(|protocol| protocol != "TCP");
     }
+    let cluster_ips = tightened(spec.cluster_ips).filter(|ips| !ips.is_empty());
     if let Some(status) = &mut service.status {
         tight(&mut status.conditions);
         if let Some(load_balancer) = &mut status.load_balancer {
@@ -34,11 +37,12 @@ pub(super) fn service(service: &mut Service) {
         type_: spec.type_,
         load_balancer_class: spec.load_balancer_class,
         load_balancer_ip: spec.load_balancer_ip,
-        cluster_ip: spec.cluster_ip,
-        cluster_ips: tightened(spec.cluster_ips),
+        // The same as the first of the list, where there is one.
+        cluster_ip: spec.cluster_ip.filter(|_| cluster_ips.is_none()),
+        cluster_ips,
         ip_families: tightened(spec.ip_families),
         ip_family_policy: spec.ip_family_policy,
-        external_traffic_policy: spec.external_traffic_policy,
+        external_traffic_policy: spec.external_traffic_policy.filter(|_| local),
         // Only with Local does the selector decide anything (spec §4.6).
         selector: spec.selector.filter(|_| local),
         ports: tightened(ports),

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use ferrolb_rules::annotations::{self, ALLOCATED_FROM};
 use ferrolb_rules::reason::Finding;
+use ferrolb_rules::service::View;
 use k8s_openapi::api::core::v1::{LoadBalancerIngress, LoadBalancerStatus, Service, ServiceStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
@@ -123,7 +124,8 @@ pub(super) enum Distance {
 
 impl Wanted {
     /// How far the Service is from it.
-    pub(super) fn distance(&self, service: &Service) -> Distance {
+    pub(super) fn distance(&self, service: &dyn View) -> Distance {
+        let service = &*service.object();
         let ingress = ingress_of(service);
         let same = ingress.len() == self.addresses.len()
             && ingress.iter().zip(&self.addresses).all(|(entry, address)| is_of(entry, *address))
@@ -147,11 +149,12 @@ impl Wanted {
     }
 
     /// The metadata and status to write.
-    pub(super) fn apply(&self, service: &Service, now: Timestamp) -> (ObjectMeta, ServiceStatus) {
+    pub(super) fn apply(&self, service: &dyn View, now: Timestamp) -> (ObjectMeta, ServiceStatus) {
+        let service = service.object();
         let mut metadata = service.metadata.clone();
         self.annotate(&mut metadata);
         let mut status = service.status.clone().unwrap_or_default();
-        let before = ingress_of(service);
+        let before = ingress_of(&service);
         let entry = |address: &IpAddr| {
             before.iter().find(|entry| is_of(entry, *address)).cloned().unwrap_or_else(|| LoadBalancerIngress {
                 ip: Some(address.to_string()),
@@ -173,8 +176,8 @@ impl Wanted {
 
     /// The Service as it will be once its addresses are written: what the rules must see meanwhile, so that an address
     /// on its way is never given to somebody else.
-    pub(super) fn ahead(&self, service: &Service) -> Service {
-        let mut ahead = service.clone();
+    pub(super) fn ahead(&self, service: &dyn View) -> Service {
+        let mut ahead = service.object().into_owned();
         self.annotate(&mut ahead.metadata);
         let entry = |ip: &IpAddr| LoadBalancerIngress { ip: Some(ip.to_string()), ..LoadBalancerIngress::default() };
         let ingress = self.addresses.iter().map(entry).collect();

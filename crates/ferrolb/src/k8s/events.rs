@@ -2,14 +2,16 @@
 //!
 //! Whoever has something to say hands it over and goes on; a task writes, one at a time and never while
 //! [held back](Events::hold). The same thing said again about the same object only counts up. Nobody can make an object
-//! noisy: 25 Events at once, then one every five minutes, as upstream's client does. When the API server is slow or
-//! away, what waits is bounded: the oldest is dropped.
+//! noisy: 25 Events at once, then one every five minutes, as upstream's client does; what is too much does not even
+//! wait, where it would be in the way of what others have to say. When the API server is slow or away, what waits is
+//! bounded: the oldest is dropped. It may be ten thousand, so what waits is small.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ferrolb_rules::names::ServiceKey;
 use ferrolb_rules::reason::Code;
 use k8s_openapi::api::core::v1::{Event as CoreEvent, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -31,20 +33,57 @@ const WRITE_LIMIT: Duration = Duration::from_secs(10);
 /// Between attempts, doubling from the one to the other.
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
-/// What is remembered about Events written, at most.
+/// What is remembered about Events written, and about objects, at most.
 const REMEMBERED: usize = 4096;
 
 /// Something to say about an object.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
     /// The object. An Event lives in its namespace.
-    pub about: ObjectReference,
+    pub about: About,
     /// `Warning` rather than `Normal`.
     pub warning: bool,
     /// The reason, as upstream has it.
-    pub reason: String,
+    pub reason: &'static str,
     /// The message.
-    pub message: String,
+    pub message: Arc<str>,
+}
+
+/// The object that an [`Event`] is about.
+#[derive(Clone, Debug, PartialEq)]
+pub enum About {
+    /// A Service, with its UID where it is known.
+    Service(ServiceKey, Option<Box<str>>),
+    /// Another one.
+    Object(Box<ObjectReference>),
+}
+
+impl About {
+    /// A Service.
+    pub fn service(key: &ServiceKey, uid: Option<&str>) -> Self {
+        Self::Service(key.clone(), uid.map(Box::from))
+    }
+
+    /// As the API has it.
+    pub fn reference(&self) -> ObjectReference {
+        match self {
+            Self::Service(key, uid) => ObjectReference {
+                api_version: Some("v1".to_owned()),
+                kind: Some("Service".to_owned()),
+                namespace: Some(key.namespace.to_string()),
+                name: Some(key.name.to_string()),
+                uid: uid.as_deref().map(str::to_owned),
+                ..ObjectReference::default()
+            },
+            Self::Object(reference) => ObjectReference::clone(reference),
+        }
+    }
+}
+
+impl From<ObjectReference> for About {
+    fn from(reference: ObjectReference) -> Self {
+        Self::Object(Box::new(reference))
+    }
 }
 
 /// Where to hand events to; cheap to clone.
@@ -65,6 +104,9 @@ struct Waiting {
     queue: VecDeque<Box<Event>>,
     held: bool,
     dropped: u64,
+    budget: Budget,
+    /// The message that came last: the next Service mostly has the same to say, and ten thousand of a kind need one copy.
+    last: Arc<str>,
 }
 
 impl Events {
@@ -77,8 +119,16 @@ impl Events {
     }
 
     /// Says something. Never waits.
-    pub fn publish(&self, event: Event) {
+    pub fn publish(&self, mut event: Event) {
         let mut waiting = self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if !waiting.budget.allows(&event.about, Instant::now()) {
+            return;
+        }
+        if waiting.last == event.message {
+            event.message = waiting.last.clone();
+        } else {
+            waiting.last = event.message.clone();
+        }
         if waiting.queue.len() >= QUEUE {
             waiting.queue.pop_front();
             if waiting.dropped == 0 {
@@ -123,7 +173,7 @@ async fn write(client: Client, source: EventSource, shared: Arc<Shared>) {
             shared.news.notified().await;
             continue;
         };
-        let Some(step) = memory.step(&event, Instant::now()) else { continue };
+        let step = memory.step(&event, Instant::now());
         let mut delay = FIRST_DELAY;
         loop {
             let written = tokio::time::timeout(WRITE_LIMIT, carry_out(&client, &source, &event, &step)).await;
@@ -174,40 +224,66 @@ enum Step {
 
 /// An object, and an Event about it, by a number that is as good as unique: two times 64 bits of hash, keyed anew in each
 /// process. The texts themselves would be half a kilobyte for each of thousands.
-type About = (u64, u64);
-type Key = (About, About);
+type Number = (u64, u64);
+type Key = (Number, Number);
+
+#[derive(Debug, Default)]
+struct Hashers(RandomState, RandomState);
+
+impl Hashers {
+    fn number(&self, text: &impl Hash) -> Number {
+        (self.0.hash_one(text), self.1.hash_one(text))
+    }
+
+    fn object(&self, about: &About) -> Number {
+        match about {
+            About::Service(key, _) => self.number(&("Service", key)),
+            About::Object(object) => self.number(&(&object.kind, &object.namespace, &object.name)),
+        }
+    }
+}
+
+/// How much each object may still say.
+#[derive(Debug, Default)]
+struct Budget {
+    left: HashMap<Number, (u32, Instant)>,
+    hashers: Hashers,
+}
+
+impl Budget {
+    /// Whether an object may say one more thing; if so it counts.
+    fn allows(&mut self, about: &About, now: Instant) -> bool {
+        let object = self.hashers.object(about);
+        let (left, since) = self.left.get(&object).copied().unwrap_or((BURST, now));
+        let refilled = now.saturating_duration_since(since).as_secs() / REFILL_INTERVAL.as_secs();
+        let left = left.saturating_add(u32::try_from(refilled).unwrap_or(BURST)).min(BURST);
+        let Some(left) = left.checked_sub(1) else { return false };
+        if self.left.len() >= REMEMBERED {
+            self.left = HashMap::new();
+        }
+        self.left.insert(object, (left, if refilled > 0 || left + 1 == BURST { now } else { since }));
+        true
+    }
+}
 
 /// What was written lately.
 #[derive(Debug, Default)]
 struct Memory {
     written: HashMap<Key, (String, i32, Instant)>,
-    budget: HashMap<About, (u32, Instant)>,
-    hashers: (RandomState, RandomState),
+    hashers: Hashers,
 }
 
 impl Memory {
     fn key(&self, event: &Event) -> Key {
-        let about = &event.about;
-        let object = self.number(&(&about.kind, &about.namespace, &about.name));
-        (object, self.number(&(&event.reason, &event.message)))
+        (self.hashers.object(&event.about), self.hashers.number(&(event.reason, &event.message)))
     }
 
-    fn number(&self, text: &impl Hash) -> About {
-        (self.hashers.0.hash_one(text), self.hashers.1.hash_one(text))
-    }
-
-    /// What to do with an Event; nothing if its object has said too much.
-    fn step(&mut self, event: &Event, now: Instant) -> Option<Step> {
-        let key = self.key(event);
-        let (left, since) = self.budget.get(&key.0).copied().unwrap_or((BURST, now));
-        let refilled = now.saturating_duration_since(since).as_secs() / REFILL_INTERVAL.as_secs();
-        let left = left.saturating_add(u32::try_from(refilled).unwrap_or(BURST)).min(BURST);
-        let left = left.checked_sub(1)?;
-        self.budget.insert(key.0, (left, if refilled > 0 || left + 1 == BURST { now } else { since }));
+    /// What to do with an Event.
+    fn step(&mut self, event: &Event, now: Instant) -> Step {
         let fresh = |at: &Instant| now.saturating_duration_since(*at) < AGGREGATION_INTERVAL;
-        match self.written.get(&key) {
-            Some((name, count, at)) if fresh(at) => Some(Step::Count { name: name.clone(), count: count + 1 }),
-            _ => Some(Step::Create),
+        match self.written.get(&self.key(event)) {
+            Some((name, count, at)) if fresh(at) => Step::Count { name: name.clone(), count: count + 1 },
+            _ => Step::Create,
         }
     }
 
@@ -216,7 +292,6 @@ impl Memory {
         let count = self.written.get(&key).filter(|(old, ..)| *old == name).map_or(1, |(_, count, _)| count + 1);
         if self.written.len() >= REMEMBERED {
             self.written = HashMap::new();
-            self.budget = HashMap::new();
         }
         self.written.insert(key, (name, count, now));
     }
@@ -224,7 +299,8 @@ impl Memory {
 
 /// Writes, and returns the name.
 async fn carry_out(client: &Client, source: &EventSource, event: &Event, step: &Step) -> Result<String, kube::Error> {
-    let namespace = event.about.namespace.as_deref().filter(|namespace| !namespace.is_empty()).unwrap_or("default");
+    let about = event.about.reference();
+    let namespace = about.namespace.as_deref().filter(|namespace| !namespace.is_empty()).unwrap_or("default");
     let api = Api::<CoreEvent>::namespaced(client.clone(), namespace);
     let now = Time(Timestamp::now());
     if let Step::Count { name, count } = step {
@@ -236,17 +312,16 @@ async fn carry_out(client: &Client, source: &EventSource, event: &Event, step: &
             Err(error) => return Err(error),
         }
     }
-    let about = event.about.name.as_deref().unwrap_or("unknown");
-    let name = format!("{about}.{:016x}", rand::random::<u64>());
+    let name = format!("{}.{:016x}", about.name.as_deref().unwrap_or("unknown"), rand::random::<u64>());
     let body = CoreEvent {
         metadata: ObjectMeta {
             name: Some(name.clone()),
             namespace: Some(namespace.to_owned()),
             ..ObjectMeta::default()
         },
-        involved_object: event.about.clone(),
+        involved_object: about.clone(),
         type_: Some(if event.warning { "Warning" } else { "Normal" }.to_owned()),
-        reason: Some(event.reason.clone()),
+        reason: Some(event.reason.to_owned()),
         message: Some(event.message.chars().take(1024).collect()),
         source: Some(source.clone()),
         first_timestamp: Some(now.clone()),
@@ -265,36 +340,62 @@ mod tests {
     use super::*;
 
     fn event(message: &str) -> Event {
-        let about = ObjectReference {
-            kind: Some("Service".to_owned()),
-            namespace: Some("default".to_owned()),
-            name: Some("web".to_owned()),
-            ..ObjectReference::default()
-        };
-        Event { about, warning: false, reason: "IPAllocated".to_owned(), message: message.to_owned() }
+        about("web", message)
+    }
+
+    fn about(service: &str, message: &str) -> Event {
+        let about = About::service(&ServiceKey::new("default", service), Some("5ca1ab1e"));
+        Event { about, warning: false, reason: "IPAllocated", message: message.into() }
     }
 
     #[test]
     fn the_same_event_counts_up_within_ten_minutes_and_is_written_anew_after_that() {
         let (mut memory, start) = (Memory::default(), Instant::now());
-        assert_eq!(memory.step(&event("a"), start), Some(Step::Create));
+        assert_eq!(memory.step(&event("a"), start), Step::Create);
         memory.written(&event("a"), "web.1".to_owned(), start);
-        let count = |count| Some(Step::Count { name: "web.1".to_owned(), count });
+        let count = |count| Step::Count { name: "web.1".to_owned(), count };
         assert_eq!(memory.step(&event("a"), start), count(2));
         memory.written(&event("a"), "web.1".to_owned(), start);
         assert_eq!(memory.step(&event("a"), start), count(3));
-        assert_eq!(memory.step(&event("b"), start), Some(Step::Create));
-        assert_eq!(memory.step(&event("a"), start + AGGREGATION_INTERVAL), Some(Step::Create));
+        assert_eq!(memory.step(&event("b"), start), Step::Create);
+        assert_eq!(memory.step(&event("a"), start + AGGREGATION_INTERVAL), Step::Create);
     }
 
     #[test]
     fn one_object_gets_a_burst_of_events_and_then_one_every_five_minutes() {
-        let (mut memory, start) = (Memory::default(), Instant::now());
-        let allowed = (0..100).filter(|number| memory.step(&event(&number.to_string()), start).is_some()).count();
-        assert_eq!(allowed, 25);
-        let later = start + REFILL_INTERVAL;
-        let allowed = (0..100).filter(|number| memory.step(&event(&number.to_string()), later).is_some()).count();
-        assert_eq!(allowed, 1);
+        let (mut budget, start) = (Budget::default(), Instant::now());
+        let mut allowed = |at| (0..100).filter(|_| budget.allows(&event("a").about, at)).count();
+        assert_eq!(allowed(start), 25);
+        assert_eq!(allowed(start + REFILL_INTERVAL), 1);
+        assert!(budget.allows(&about("other", "a").about, start), "each object has its own");
+    }
+
+    #[test]
+    fn what_an_object_says_too_much_is_not_in_the_way_of_others() {
+        let events = Events { shared: Arc::default() };
+        events.publish(about("other", "first"));
+        for number in 0..2 * QUEUE {
+            events.publish(event(&number.to_string()));
+        }
+        assert_eq!(events.shared.take(), Some(about("other", "first")));
+        assert_eq!(std::iter::from_fn(|| events.shared.take()).count(), 25);
+    }
+
+    #[test]
+    fn what_is_said_of_many_waits_once() {
+        let events = Events { shared: Arc::default() };
+        events.publish(about("a", "no endpoint"));
+        events.publish(about("b", "no endpoint"));
+        let (a, b) = (events.shared.take().unwrap(), events.shared.take().unwrap());
+        assert!(Arc::ptr_eq(&a.message, &b.message));
+    }
+
+    #[test]
+    fn a_service_is_named_as_the_api_has_it() {
+        let reference = event("a").about.reference();
+        let expected = serde_json::json!({"apiVersion": "v1", "kind": "Service", "namespace": "default", "name": "web",
+            "uid": "5ca1ab1e"});
+        assert_eq!(serde_json::to_value(reference).unwrap(), expected);
     }
 
     #[test]
@@ -302,10 +403,10 @@ mod tests {
         let events = Events { shared: Arc::default() };
         events.hold(true);
         for number in 0..=QUEUE {
-            events.publish(event(&number.to_string()));
+            events.publish(about(&number.to_string(), "a"));
         }
         assert_eq!(events.shared.take(), None);
         events.hold(false);
-        assert_eq!(events.shared.take(), Some(event("1")));
+        assert_eq!(events.shared.take(), Some(about("1", "a")));
     }
 }

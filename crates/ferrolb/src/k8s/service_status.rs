@@ -36,9 +36,9 @@ struct SpecWritten {
 }
 
 impl ServiceStatusWrite {
-    /// Puts it together for a Service.
-    pub fn new(service: &Service, metadata: ObjectMeta, status: ServiceStatus) -> Self {
-        let r#type = service.spec.as_ref().and_then(|spec| spec.type_.clone());
+    /// Puts it together for a Service of this type.
+    pub fn new(r#type: Option<&str>, metadata: ObjectMeta, status: ServiceStatus) -> Self {
+        let r#type = r#type.map(str::to_owned);
         Self { api_version: "v1", kind: "Service", metadata, spec: SpecWritten { r#type }, status }
     }
 }

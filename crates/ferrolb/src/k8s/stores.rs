@@ -9,7 +9,6 @@ use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use ferrolb_rules::api;
 use ferrolb_rules::config::Resources;
@@ -19,7 +18,6 @@ use k8s_openapi::api::core::v1::{Namespace, Node};
 use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::reflector::{self, Store};
-use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
@@ -28,7 +26,12 @@ use tokio::task::JoinSet;
 
 use super::malformed::Malformed;
 
+mod patience;
+mod shelf;
 mod trim;
+
+use patience::Patience;
+pub use shelf::Shelf;
 
 /// Follows kinds; dropping it stops that.
 #[derive(Debug)]
@@ -95,6 +98,34 @@ impl Watches {
         store
     }
 
+    /// Follows a kind of which only some objects matter, and of those what `keep` makes of them, by a key of the caller's.
+    /// `trim` is as in [`Self::follow`]; `keep` sees what it left.
+    pub fn shelve<I, K, V>(
+        &mut self,
+        api: Api<K>,
+        trim: fn(&mut K),
+        key: fn(&K) -> I,
+        keep_of: impl Fn(&K) -> Option<V> + Send + Sync + 'static,
+    ) -> Shelf<I, V>
+    where
+        I: Ord + Clone + Send + Sync + 'static,
+        V: PartialEq + Send + Sync + 'static,
+        K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+        K::DynamicType: Default + Eq + Hash + Clone + Unpin + Send + Sync,
+    {
+        let shelf = Shelf::default();
+        let (changes, pending) = (self.changes.clone(), self.observer.pending.clone());
+        pending.fetch_add(1, Ordering::AcqRel);
+        let mut filler = shelf.filler(key, keep_of);
+        self.tasks.spawn(async move {
+            let listed = Arc::new(AtomicBool::new(false));
+            let objects = patient(api, watcher::Config::default().page_size(PAGE), trim, listed.clone())
+                .inspect(move |event| event.iter().for_each(|event| filler.take_in(event)));
+            keep(objects, &listed, &changes, &pending).await;
+        });
+        shelf
+    }
+
     /// Follows a kind of ours. Objects that do not fit it are kept apart in `malformed`.
     pub fn follow_ours<K>(&mut self, api: Api<DeserializeGuard<K>>, malformed: &Malformed) -> Store<K>
     where
@@ -125,10 +156,18 @@ impl Watches {
         store
     }
 
-    /// Follows a kind for somebody who keeps its objects himself: every change is sent on, in order, as `wrap` makes it.
+    /// Follows a kind for somebody who keeps himself what `keep` makes of its objects: every change is sent on, in order, as
+    /// `wrap` makes it.
     /// A kind fed this way is synced when its [`Change::Listed`] has arrived; [`Self::are_synced`] does not count it.
-    pub fn feed<K, T>(&mut self, api: Api<K>, trim: fn(&mut K), sender: mpsc::Sender<T>, wrap: fn(Change<K>) -> T)
-    where
+    pub fn feed<K, V, T>(
+        &mut self,
+        api: Api<K>,
+        trim: fn(&mut K),
+        keep: fn(K) -> V,
+        sender: mpsc::Sender<T>,
+        wrap: fn(Change<V>) -> T,
+    ) where
+        V: Send + Sync + 'static,
         K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
         K::DynamicType: Default + Eq + Hash + Clone + Unpin + Send + Sync,
         T: Send + 'static,
@@ -147,15 +186,15 @@ impl Watches {
                         continue;
                     }
                     Ok(watcher::Event::InitApply(object)) => {
-                        list.push(Arc::new(object));
+                        list.push(Arc::new(keep(object)));
                         continue;
                     }
                     Ok(watcher::Event::InitDone) => {
                         listed.store(true, Ordering::Release);
                         Change::Listed(std::mem::take(&mut list))
                     }
-                    Ok(watcher::Event::Apply(object)) => Change::Applied(Arc::new(object)),
-                    Ok(watcher::Event::Delete(object)) => Change::Deleted(Arc::new(object)),
+                    Ok(watcher::Event::Apply(object)) => Change::Applied(Arc::new(keep(object))),
+                    Ok(watcher::Event::Delete(object)) => Change::Deleted(Arc::new(keep(object))),
                     Err(_) => continue,
                 };
                 if sender.send(wrap(change)).await.is_err() {
@@ -262,49 +301,6 @@ where
         };
         Some((event, (begin, Some(objects).filter(|_| !gone))))
     })
-}
-
-/// How long to wait before a watch is begun again: doubling, at most [`LONGEST`], and less as long as the kind was never
-/// listed. An API server that comes back is noticed within that time.
-///
-/// It begins anew after a while without failures, not with the first thing that is heard: a watch that begins anew says
-/// `Init` before it has asked anybody.
-struct Patience {
-    listed: Arc<AtomicBool>,
-    delay: Duration,
-    failed: Option<Instant>,
-}
-
-const SHORTEST: Duration = Duration::from_millis(200);
-const LONGEST_UNLISTED: Duration = Duration::from_millis(1500);
-const LONGEST: Duration = Duration::from_secs(3);
-/// After this long without a failure the delays begin anew.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(30);
-
-impl Patience {
-    fn new(listed: Arc<AtomicBool>) -> Self {
-        Self { listed, delay: SHORTEST, failed: None }
-    }
-}
-
-impl Iterator for Patience {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let now = Instant::now();
-        if self.failed.replace(now).is_none_or(|before| now.duration_since(before) > FORGOTTEN_AFTER) {
-            self.delay = SHORTEST;
-        }
-        let longest = if self.listed.load(Ordering::Acquire) { LONGEST } else { LONGEST_UNLISTED };
-        let delay = self.delay.min(longest);
-        self.delay = delay.saturating_mul(2);
-        // Many watches of many nodes fail together; they need not come back together.
-        Some(delay.mul_f64(rand::random_range(0.7..1.0)))
-    }
-}
-
-impl Backoff for Patience {
-    fn reset(&mut self) {}
 }
 
 /// Says once that a watch is interrupted and why, and once that it goes on.
@@ -449,21 +445,5 @@ mod tests {
         assert!(matches!(events[1], Err(watcher::Error::WatchStartFailed(_))), "{events:?}");
         assert!(matches!(events[2], Ok(watcher::Event::Init)), "from the list again: {events:?}");
         assert_eq!(begun, 2);
-    }
-
-    #[test]
-    fn delays_grow_to_three_seconds_and_to_half_of_that_before_the_first_list() {
-        for (listed, longest) in [(false, LONGEST_UNLISTED), (true, LONGEST)] {
-            let mut patience = Patience::new(Arc::new(AtomicBool::new(listed)));
-            let delays: Vec<Duration> = (0..8)
-                .map(|_| {
-                    patience.reset();
-                    patience.next().unwrap()
-                })
-                .collect();
-            assert!(delays[0] <= SHORTEST, "{delays:?}");
-            assert!(delays.iter().all(|delay| *delay <= longest), "{delays:?}");
-            assert!(delays[7] >= longest.mul_f64(0.7), "{delays:?}");
-        }
     }
 }

@@ -12,8 +12,8 @@ use ferrolb_rules::config::{self, Config, Resources};
 use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::plan::{self, Announcement, Options, Plan, Planner, Snapshot};
 use ferrolb_rules::reason::{Code, Finding, Severity};
-use ferrolb_rules::service::status_ips;
-use k8s_openapi::api::core::v1::{Node, Service};
+use ferrolb_rules::service::{View, status_ips};
+use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 #[cfg(test)]
@@ -36,7 +36,7 @@ pub(super) struct Inputs {
     /// What the configuration is made of.
     pub(super) resources: Resources,
     /// The Services of type LoadBalancer.
-    pub(super) services: BTreeMap<ServiceKey, Arc<Service>>,
+    pub(super) services: BTreeMap<ServiceKey, Arc<dyn View>>,
     /// Their EndpointSlices.
     pub(super) endpoints: BTreeMap<ServiceKey, Vec<Arc<EndpointSlice>>>,
     /// The Nodes.
@@ -128,7 +128,7 @@ impl Decider {
     fn configure(
         &mut self,
         resources: &Resources,
-        services: &BTreeMap<ServiceKey, Arc<Service>>,
+        services: &BTreeMap<ServiceKey, Arc<dyn View>>,
         now: Instant,
     ) -> (Result<(), String>, Vec<Finding>) {
         let new = match self.parse(resources) {
@@ -194,26 +194,26 @@ impl Decider {
     fn taken_away(
         &self,
         new: &Arc<Config>,
-        services: &BTreeMap<ServiceKey, Arc<Service>>,
+        services: &BTreeMap<ServiceKey, Arc<dyn View>>,
     ) -> Option<(Duration, String)> {
         if self.config.as_ref().is_none_or(|old| Arc::ptr_eq(old, new)) {
             return None;
         }
         let announced = || self.announced.iter().filter_map(|key| Some((key, &**services.get(key)?)));
-        let homeless: Vec<_> = announced().filter(|(_, service)| !is_housed(service, new)).collect();
+        let homeless: Vec<_> = announced().filter(|(_, service)| !is_housed(*service, new)).collect();
         if !homeless.is_empty() {
             let what = "no pool of it has the addresses of";
             return Some((HOLD_INTERVAL, held(what, &homeless)));
         }
-        let unadvertised: Vec<_> = announced().filter(|(_, service)| !plan::is_advertised(service, new)).collect();
+        let unadvertised: Vec<_> = announced().filter(|(_, service)| !plan::is_advertised(*service, new)).collect();
         let what = "no advertisement of it is for";
         (!unadvertised.is_empty()).then(|| (UNADVERTISED_INTERVAL, held(what, &unadvertised)))
     }
 }
 
-fn held(what: &str, services: &[(&ServiceKey, &Service)]) -> String {
-    let list = |(key, service): &(&ServiceKey, &Service)| {
-        format!("{key} ({})", status_ips(service).collect::<Vec<_>>().join(", "))
+fn held(what: &str, services: &[(&ServiceKey, &dyn View)]) -> String {
+    let list = |(key, service): &(&ServiceKey, &dyn View)| {
+        format!("{key} ({})", status_ips(*service).collect::<Vec<_>>().join(", "))
     };
     let named: Vec<String> = services.iter().take(3).map(list).collect();
     let more = if services.len() > named.len() { " and others" } else { "" };
@@ -221,7 +221,7 @@ fn held(what: &str, services: &[(&ServiceKey, &Service)]) -> String {
 }
 
 /// Whether a single pool of a configuration has all addresses of a Service.
-fn is_housed(service: &Service, config: &Config) -> bool {
+fn is_housed(service: &dyn View, config: &Config) -> bool {
     let ips: Vec<IpAddr> = status_ips(service).filter_map(|ip| ip.parse().ok()).collect();
     let mut pools = config.pools.values();
     pools.any(|pool| ips.iter().all(|ip| pool.ranges.iter().any(|range| range.contains(*ip))))
@@ -268,7 +268,7 @@ impl Basis {
 /// Of what was saved, what Services still have in their status.
 pub(super) fn still(
     saved: &BTreeMap<IpAddr, Announcement>,
-    services: &BTreeMap<ServiceKey, Arc<Service>>,
+    services: &BTreeMap<ServiceKey, Arc<dyn View>>,
 ) -> BTreeMap<IpAddr, Announcement> {
     let has = |key: &ServiceKey, address: IpAddr| {
         services.get(key).is_some_and(|service| status_ips(service).any(|ip| ip.parse() == Ok(address)))

@@ -3,17 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::plan::{Announcement, Plan};
 use ferrolb_rules::reason::{Code, Finding};
-use k8s_openapi::api::core::v1::{ObjectReference, Service};
+use ferrolb_rules::service::View;
 
 use crate::drive::answers::Answering;
 use crate::drive::l2::{Stranger, Wire};
 use crate::findings::Said;
-use crate::k8s::events::{Event, Events};
+use crate::k8s::events::{About, Event, Events};
 
 /// How long a missing interface must be missed before it is said.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -42,7 +43,7 @@ impl Notice {
 pub(super) struct Narrator {
     answered: BTreeMap<ServiceKey, BTreeSet<IpAddr>>,
     /// The Services whose interfaces are missing here, with their addresses, since when, and whether it was said.
-    failed: BTreeMap<ServiceKey, (Vec<IpAddr>, Instant, bool)>,
+    failed: BTreeMap<ServiceKey, (Arc<[IpAddr]>, Instant, bool)>,
     alive: BTreeSet<NodeName>,
     /// Who was said to use an address of ours.
     strangers: BTreeSet<(IpAddr, Stranger)>,
@@ -94,7 +95,7 @@ impl Narrator {
         for one in ours.filter(|one| one.code() == Some(Code::InterfaceMissing)) {
             let (service, ips) = (&one.service, &one.addresses);
             let before = self.failed.remove(service).filter(|(before, ..)| before == ips);
-            let (_, since, said) = before.unwrap_or_else(|| (Vec::new(), now, false));
+            let (_, since, said) = before.unwrap_or_else(|| (ips.clone(), now, false));
             let says = !said && now >= since + PATIENCE;
             for ip in ips.iter().filter(|_| says) {
                 let message = format!(
@@ -162,17 +163,14 @@ fn reason(own: &NodeName, service: &ServiceKey, plan: Option<&Plan>) -> String {
 }
 
 /// Publishes events on Services.
-pub(super) fn publish<'a>(events: &Events, notices: Vec<Notice>, service: impl Fn(&ServiceKey) -> Option<&'a Service>) {
+pub(super) fn publish<'a>(
+    events: &Events,
+    notices: Vec<Notice>,
+    service: impl Fn(&ServiceKey) -> Option<&'a dyn View>,
+) {
     for Notice { service: key, warning, reason, message } in notices {
-        let about = ObjectReference {
-            api_version: Some("v1".to_owned()),
-            kind: Some("Service".to_owned()),
-            namespace: Some(key.namespace.to_string()),
-            name: Some(key.name.to_string()),
-            uid: service(&key).and_then(|service| service.metadata.uid.clone()),
-            ..ObjectReference::default()
-        };
-        events.publish(Event { about, warning, reason: reason.to_owned(), message });
+        let about = About::service(&key, service(&key).and_then(View::uid));
+        events.publish(Event { about, warning, reason, message: message.into() });
     }
 }
 

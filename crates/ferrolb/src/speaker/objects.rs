@@ -8,7 +8,7 @@ use ferrolb_rules::api::well_known::{
 };
 use ferrolb_rules::config::Resources;
 use ferrolb_rules::names::{NodeName, ServiceKey};
-use ferrolb_rules::service::{is_load_balancer, key_of};
+use ferrolb_rules::service::{self, Compact, View, is_load_balancer, key_of};
 use k8s_openapi::api::core::v1::{LoadBalancerIngress, Node, Service, ServiceSpec, ServiceStatus};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -16,31 +16,31 @@ use kube::runtime::reflector::Store;
 use kube::runtime::watcher;
 use kube::{Api, Client};
 
-use crate::k8s::stores::{Configuration, Watches, by_name};
+use crate::k8s::stores::{Configuration, Shelf, Watches, by_name};
 
 /// Everything followed.
 #[derive(Debug)]
 pub(super) struct Objects {
     configuration: Configuration,
-    services: Store<Service>,
+    /// Those that are ours to announce.
+    services: Shelf<ServiceKey, Compact>,
     slices: Store<EndpointSlice>,
     /// The Nodes, the same `Arc` as long as what is read of one is the same.
     nodes: BTreeMap<NodeName, Arc<Node>>,
 }
 
 impl Objects {
-    /// Follows all of it.
-    pub(super) fn follow(watches: &mut Watches, client: &Client, namespace: &str) -> Self {
-        let everywhere = || watcher::Config::default();
+    /// Follows all of it; Services are those of this class.
+    pub(super) fn follow(watches: &mut Watches, client: &Client, namespace: &str, class: Option<String>) -> Self {
+        let options = service::Options { load_balancer_class: class, ..service::Options::default() };
+        let ours = move |service: &Service| is_load_balancer(service) && options.handles(service);
+        let ours = move |service: &Service| ours(service).then(|| Compact::of(service));
+        // Slices without this label are of no Service.
+        let labelled = watcher::Config::default().labels(SLICE_SERVICE_LABEL);
         Self {
             configuration: Configuration::follow(watches, client, namespace),
-            services: watches.follow(Api::all(client.clone()), everywhere(), trim_service),
-            slices: watches.follow(
-                Api::all(client.clone()),
-                // Slices without this label are of no Service.
-                everywhere().labels(SLICE_SERVICE_LABEL),
-                trim_slice,
-            ),
+            services: watches.shelve(Api::all(client.clone()), trim_service, |service| key_of(service), ours),
+            slices: watches.follow(Api::all(client.clone()), labelled, trim_slice),
             nodes: BTreeMap::new(),
         }
     }
@@ -62,16 +62,15 @@ impl Objects {
         self.nodes.clone()
     }
 
-    /// The Services of type LoadBalancer.
-    pub(super) fn services(&self) -> BTreeMap<ServiceKey, Arc<Service>> {
-        let served = self.services.state_filter(is_load_balancer);
-        served.into_iter().map(|service| (key_of(&service), service)).collect()
+    /// The Services of type LoadBalancer and of our class.
+    pub(super) fn services(&self) -> BTreeMap<ServiceKey, Arc<dyn View>> {
+        self.services.all(|service| service.clone() as Arc<dyn View>)
     }
 
     /// The EndpointSlices of these Services, always in the same order.
     pub(super) fn endpoints(
         &self,
-        services: &BTreeMap<ServiceKey, Arc<Service>>,
+        services: &BTreeMap<ServiceKey, Arc<dyn View>>,
     ) -> BTreeMap<ServiceKey, Vec<Arc<EndpointSlice>>> {
         let mut endpoints = BTreeMap::<ServiceKey, Vec<Arc<EndpointSlice>>>::new();
         for slice in self.slices.state() {

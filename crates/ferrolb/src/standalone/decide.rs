@@ -171,7 +171,7 @@ impl Decider {
             let entry = self.table.entry(key);
             entry.is_some_and(|entry| entry.addresses.iter().any(|address| inputs.blocked.contains(address)))
         };
-        let unasked = inputs.objects.services.iter().filter(|service| !service::asks_for_addresses(service));
+        let unasked = inputs.objects.services.iter().filter(|service| !service::asks_for_addresses(*service));
         unasked.map(|service| key_of(service)).filter(blocked).collect()
     }
 
@@ -255,7 +255,7 @@ impl Decider {
             load_balancer_class: self.options.load_balancer_class.clone(),
             assume_cluster_ips: true,
         };
-        let services = recorded.values().map(|service| &**service);
+        let services = recorded.values().map(|service| &**service as &dyn service::View);
         service::converge_all(services, &mut self.allocator, Some(config), &options)
     }
 
@@ -388,7 +388,7 @@ impl Decider {
         };
         let snapshot = Snapshot {
             config: config.clone(),
-            services: services.clone(),
+            services: service::viewed(services),
             endpoints,
             nodes,
             // Still listening: nobody is known to live, so nobody announces.
@@ -452,7 +452,7 @@ fn nodes(objects: &Objects, own: &NodeName) -> Vec<Arc<Node>> {
 
 /// The health checks to make: those of every Service that has an address.
 pub(super) fn checks(decision: &Decision) -> BTreeMap<ServiceKey, annotations::HealthCheck> {
-    let served = decision.services.iter().filter(|(_, service)| service::is_load_balancer(service));
+    let served = decision.services.iter().filter(|(_, service)| service::is_load_balancer(*service));
     served.filter_map(|(key, service)| Some((key.clone(), annotations::health_check(service)?))).collect()
 }
 

@@ -45,7 +45,7 @@ impl Narrator {
             .services
             .iter()
             .filter(|plan| !plan.addresses.is_empty())
-            .map(|plan| (plan.service.clone(), plan.addresses.clone()))
+            .map(|plan| (plan.service.clone(), plan.addresses.to_vec()))
             .collect();
         for (service, ips) in addresses.iter().filter(|(service, ips)| self.addresses.get(*service) != Some(*ips)) {
             tracing::info!(event = "ipAllocated", %service, ?ips, "IP address assigned");

@@ -117,7 +117,7 @@ fn concerns_us(service: &Service, plan: Option<&ServicePlan>) -> bool {
 fn service_state(key: &ServiceKey, service: &Service, facts: &Facts<'_>) -> ServiceState {
     let decision = facts.decision;
     let plan = decision.plan.service(key);
-    let addresses = plan.map(|plan| plan.addresses.clone()).unwrap_or_default();
+    let addresses = plan.map(|plan| plan.addresses.to_vec()).unwrap_or_default();
     let answer = addresses.iter().find_map(|address| answer(facts.announced.get(address)?, plan?.owner.as_ref()));
     let silent: Vec<IpAddr> =
         addresses.iter().filter(|address| !facts.announced.contains_key(*address)).copied().collect();
@@ -133,7 +133,7 @@ fn service_state(key: &ServiceKey, service: &Service, facts: &Facts<'_>) -> Serv
     ServiceState {
         namespace: key.namespace.to_string(),
         name: key.name.to_string(),
-        pool: plan.and_then(|plan| plan.pool.clone()),
+        pool: plan.and_then(|plan| plan.pool()).map(str::to_owned),
         state,
         node,
         mac: links.first().map(|(_, mac)| *mac),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ferrolb_proto::bgp::session::Remote;
 use ferrolb_proto::bgp::session::config::{Password, Reach};
 use ferrolb_proto::bgp::{Asn, Families};
-use k8s_openapi::api::core::v1::{Node, Secret};
+use k8s_openapi::api::core::v1::{Node, Secret, Service};
 
 use super::*;
 use crate::api;
@@ -49,7 +49,7 @@ fn resources(advertisements: &[&str]) -> Resources {
 
 fn snapshot(config: Config, services: Vec<Service>) -> Snapshot {
     let options = Options { selectorless_is_ready: true, ..Options::default() };
-    let services = services.into_iter().map(|service| (key_of(&service), Arc::new(service))).collect();
+    let services = services.into_iter().map(|service| (key_of(&service), Arc::new(service) as Arc<dyn View>)).collect();
     let nodes = BTreeMap::from([(NodeName::new("a"), Arc::new(object::<Node>("metadata: {name: a}")))]);
     Snapshot { config: Arc::new(config), services, own: NodeName::new("a"), nodes, options, ..Snapshot::default() }
 }

@@ -6,6 +6,8 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 
+use k8s_openapi::api::core::v1::Service;
+
 use super::*;
 
 /// What a Service looks like at one moment.
@@ -86,13 +88,15 @@ struct World {
 }
 
 impl World {
-    fn objects(&self) -> Vec<Service> {
-        self.services.iter().map(|(name, (shape, status))| build(*name, shape, status)).collect()
+    /// As a controller keeps them.
+    fn objects(&self) -> Vec<Arc<dyn View>> {
+        self.services.iter().map(|(name, (shape, status))| compact(&build(*name, shape, status))).collect()
     }
 
     fn converge(&mut self) {
-        let outcomes =
-            converge_all(self.objects().iter(), &mut self.allocator, Some(&self.config), &Options::default());
+        let objects = self.objects();
+        let all = objects.iter().map(|service| &**service);
+        let outcomes = converge_all(all, &mut self.allocator, Some(&self.config), &Options::default());
         for (key, outcome) in outcomes {
             let name: u8 = key.name[1..].parse().unwrap();
             self.services.get_mut(&name).unwrap().1 = outcome.addresses;
@@ -177,7 +181,7 @@ proptest! {
         let run = |objects: &[Service]| {
             let mut allocator = Allocator::new();
             allocator.set_pools(&config);
-            let outcomes = converge_all(objects.iter(), &mut allocator, Some(&config), &Options::default());
+            let outcomes = converge_all(views(objects), &mut allocator, Some(&config), &Options::default());
             outcomes.into_iter().map(|(key, outcome)| (key, outcome.addresses)).collect::<BTreeMap<_, _>>()
         };
         let mut objects: Vec<Service> = shapes.iter().map(|(name, shape)| build(*name, shape, &[])).collect();

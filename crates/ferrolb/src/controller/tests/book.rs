@@ -11,7 +11,7 @@ fn recorded(name: &str, version: u32, address: &str) -> Service {
 #[test]
 fn a_service_is_written_once_and_its_echo_changes_nothing() {
     let mut world = World::new(&[("p", "10.0.0.1-10.0.0.9")]);
-    world.apply(service("a", 1, "", ""));
+    world.apply(&service("a", 1, "", ""));
     world.settle();
     assert_eq!((world.address("a").as_str(), world.writes), ("10.0.0.1", 1));
     world.settle();
@@ -23,8 +23,8 @@ fn a_service_is_written_once_and_its_echo_changes_nothing() {
 #[test]
 fn recorded_addresses_are_taken_back_before_anything_is_handed_out() {
     let mut world = World::new(&[("p", "10.0.0.1-10.0.0.3")]);
-    let list = vec![service("new", 1, "", ""), recorded("old", 2, "10.0.0.1"), recorded("older", 3, "10.0.0.3")];
-    world.bring(Change::Listed(list.into_iter().map(Arc::new).collect()));
+    let list = [service("new", 1, "", ""), recorded("old", 2, "10.0.0.1"), recorded("older", 3, "10.0.0.3")];
+    world.bring(Change::Listed(list.iter().map(Compact::of).map(Arc::new).collect()));
     world.settle();
     assert_eq!(
         [world.address("new"), world.address("old"), world.address("older")],
@@ -35,16 +35,16 @@ fn recorded_addresses_are_taken_back_before_anything_is_handed_out() {
 #[test]
 fn an_address_on_its_way_is_given_to_nobody_else_even_if_its_service_changes_meanwhile() {
     let mut world = World::new(&[("p", "10.0.0.1-10.0.0.9")]);
-    world.apply(recorded("low", 1, "10.0.0.1"));
+    world.apply(&recorded("low", 1, "10.0.0.1"));
     world.settle();
-    world.apply(service("a", 10, "", ""));
+    world.apply(&service("a", 10, "", ""));
     world.decide();
     let (a, written) = world.send().unwrap();
     // A lower address becomes free, and the Service is edited, before its write has come back.
-    world.bring(Change::Deleted(Arc::new(recorded("low", 1, "10.0.0.1"))));
-    world.apply(service("a", 11, "labels: {x: y}", ""));
+    world.bring(Change::Deleted(Arc::new(Compact::of(&recorded("low", 1, "10.0.0.1")))));
+    world.apply(&service("a", 11, "labels: {x: y}", ""));
     world.decide();
-    world.apply(service("b", 12, "", ""));
+    world.apply(&service("b", 12, "", ""));
     world.decide();
     // The edit came first: the write is refused, and made again on the newer version.
     world.ended(&a, Ending::Conflict);
@@ -56,13 +56,13 @@ fn an_address_on_its_way_is_given_to_nobody_else_even_if_its_service_changes_mea
 #[test]
 fn a_stored_write_whose_echo_is_late_is_not_repeated() {
     let mut world = World::new(&[("p", "10.0.0.1-10.0.0.9")]);
-    world.apply(service("a", 1, "", ""));
+    world.apply(&service("a", 1, "", ""));
     world.decide();
     let (a, written) = world.send().unwrap();
     world.ended(&a, Ending::Stored);
     world.decide();
     assert!(world.send().is_none());
-    world.apply(written);
+    world.apply(&written);
     world.settle();
     assert_eq!((world.address("a").as_str(), world.writes), ("10.0.0.1", 1));
 }
@@ -70,14 +70,14 @@ fn a_stored_write_whose_echo_is_late_is_not_repeated() {
 #[test]
 fn whoever_was_refused_gets_the_address_that_becomes_free() {
     let mut world = World::new(&[("p", "10.0.0.1/32")]);
-    world.apply(recorded("a", 1, "10.0.0.1"));
-    world.apply(service("b", 2, "", ""));
+    world.apply(&recorded("a", 1, "10.0.0.1"));
+    world.apply(&service("b", 2, "", ""));
     world.settle();
     assert_eq!(world.address("b"), "");
     let refusal = world.book.wanted(&key("b"), Announced::Unknown).unwrap().allocated.unwrap();
     assert_eq!((refusal.holds, refusal.reason), (false, "NoFreeAddress"));
     assert!(refusal.message.starts_with("LB1003: "), "{}", refusal.message);
-    world.bring(Change::Deleted(Arc::new(recorded("a", 1, "10.0.0.1"))));
+    world.bring(Change::Deleted(Arc::new(Compact::of(&recorded("a", 1, "10.0.0.1")))));
     world.settle();
     assert_eq!(world.address("b"), "10.0.0.1");
 }
@@ -85,20 +85,20 @@ fn whoever_was_refused_gets_the_address_that_becomes_free() {
 #[test]
 fn a_renamed_pool_keeps_addresses_and_corrects_the_annotation() {
     let mut world = World::new(&[("p", "10.0.0.1-10.0.0.9")]);
-    world.apply(recorded("a", 1, "10.0.0.5"));
+    world.apply(&recorded("a", 1, "10.0.0.5"));
     world.settle();
     world.book.configure(configuration(&[("renamed", "10.0.0.1-10.0.0.9")], true));
     world.settle();
     assert_eq!(world.address("a"), "10.0.0.5");
-    let annotations = world.book.services[&key("a")].metadata.annotations.clone().unwrap();
-    assert_eq!(annotations["metallb.io/ip-allocated-from-pool"], "renamed");
+    let annotation = world.book.services[&key("a")].annotation("metallb.io/ip-allocated-from-pool");
+    assert_eq!(annotation, Some("renamed"));
 }
 
 #[test]
 fn without_any_configuration_nothing_is_touched() {
     let mut world = World::new(&[("p", "10.0.0.1/32")]);
     world.book = Book::new(Options::default());
-    world.apply(recorded("a", 1, "10.9.9.9"));
+    world.apply(&recorded("a", 1, "10.9.9.9"));
     world.settle();
     assert_eq!((world.address("a").as_str(), world.writes), ("10.9.9.9", 0));
 }
@@ -106,17 +106,17 @@ fn without_any_configuration_nothing_is_touched() {
 #[test]
 fn services_of_another_class_are_left_alone_and_a_service_that_was_ours_is_cleaned() {
     let mut world = World::new(&[("p", "10.0.0.1-10.0.0.9")]);
-    world.apply(service("other", 1, "", "loadBalancerClass: example.com/lb"));
+    world.apply(&service("other", 1, "", "loadBalancerClass: example.com/lb"));
     world.settle();
     assert!(!world.book.services.contains_key(&key("other")));
-    world.apply(service("a", 2, "", ""));
+    world.apply(&service("a", 2, "", ""));
     world.settle();
     let mut changed = service("a", 200, "annotations: {metallb.io/ip-allocated-from-pool: p}", "");
     changed.spec.as_mut().unwrap().type_ = Some("ClusterIP".to_owned());
-    world.apply(changed);
+    world.apply(&changed);
     world.settle();
     assert!(!world.book.services.contains_key(&key("a")), "nothing is left of it");
-    world.apply(service("b", 300, "", ""));
+    world.apply(&service("b", 300, "", ""));
     world.settle();
     assert_eq!(world.address("b"), "10.0.0.1");
 }
@@ -124,7 +124,7 @@ fn services_of_another_class_are_left_alone_and_a_service_that_was_ours_is_clean
 #[test]
 fn annotations_are_spoken_of_once_for_each_change() {
     let mut world = World::new(&[("p", "10.0.0.1-10.0.0.9")]);
-    world.apply(service("a", 1, "annotations: {metallb.universe.tf/address-pool: p}", ""));
+    world.apply(&service("a", 1, "annotations: {metallb.universe.tf/address-pool: p}", ""));
     world.settle();
     let about = |world: &mut World| {
         let said = world.book.take_said();

@@ -6,13 +6,13 @@ use super::*;
 #[test]
 fn a_pool_is_told_who_got_its_addresses_and_who_had_to_wait() {
     let mut world = World::new(&[("p", "192.168.1.1-192.168.1.2")]);
-    world.apply(service("a", 1, "", ""));
+    world.apply(&service("a", 1, "", ""));
     world.decide();
     let said = world.book.take_said();
     let events: Vec<_> = told(&said, &world.book).into_iter().map(|told| (told.pool, told.event.message)).collect();
     assert_eq!(events, [("p".to_owned(), "192.168.1.1 -> default/a (1 of 2 used)".to_owned())]);
     for name in ["b", "c"] {
-        world.apply(service(name, 1, "", ""));
+        world.apply(&service(name, 1, "", ""));
     }
     world.decide();
     let said = world.book.take_said();
@@ -26,7 +26,7 @@ fn a_pool_is_told_who_got_its_addresses_and_who_had_to_wait() {
 fn a_crowd_is_not_told_one_by_one() {
     let mut world = World::new(&[("p", "10.0.0.0/24")]);
     for number in 0..30 {
-        world.apply(service(&format!("s-{number}"), 1, "", ""));
+        world.apply(&service(&format!("s-{number}"), 1, "", ""));
     }
     world.decide();
     let said = world.book.take_said();

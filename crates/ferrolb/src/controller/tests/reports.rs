@@ -9,7 +9,7 @@ use super::*;
 
 struct Scene {
     reports: Reports,
-    services: BTreeMap<ServiceKey, Arc<Service>>,
+    services: BTreeMap<ServiceKey, Arc<dyn View>>,
     config: Arc<config::Config>,
     nodes: Vec<Arc<Node>>,
     pods: Vec<Arc<Pod>>,
@@ -27,7 +27,7 @@ impl Scene {
         ))));
         Self {
             reports,
-            services: [(key("a"), Arc::new(service))].into(),
+            services: [(key("a"), compact(&service))].into(),
             config: configuration(&[("p", "10.0.0.1-10.0.0.9")], true),
             nodes: vec![Arc::new(object(node))],
             pods: vec![speaker("True")],

@@ -1,6 +1,7 @@
 //! Which configuration is in force, and what counts at a start.
 
 use ferrolb_rules::api;
+use k8s_openapi::api::core::v1::Service;
 use serde::de::DeserializeOwned;
 
 use super::*;
@@ -24,8 +25,8 @@ fn node() -> Arc<Node> {
     object("metadata: {name: a}")
 }
 
-fn service(ip: &str) -> Arc<Service> {
-    object(&format!(
+fn service(ip: &str) -> Arc<dyn View> {
+    object::<Service>(&format!(
         "metadata: {{name: web, namespace: default}}\nspec: {{type: LoadBalancer}}\nstatus: {{loadBalancer: {{ingress: [{{ip: {ip}}}]}}}}"
     ))
 }
