@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 
 use crate::reason::{Code, Finding, Severity};
 use crate::service::View;
@@ -29,6 +30,8 @@ const INPUTS: [&str; 3] = [ADDRESS_POOL, LOAD_BALANCER_IPS, ALLOW_SHARED_IP];
 
 /// What the controller writes: the pool that a Service's address comes from.
 pub const ALLOCATED_FROM: &str = "metallb.io/ip-allocated-from-pool";
+/// The field managers of controllers that write it: ours, and upstream's program.
+const CONTROLLERS: [&str; 2] = ["metallb-controller", "controller"];
 /// How to find out, on a host without Kubernetes, whether the Service works there.
 pub const HEALTH_CHECK: &str = "ferrolb.io/health-check";
 /// Bind the address to an interface of the host while it owns it; the only value is `lo`.
@@ -64,6 +67,39 @@ pub fn has_sharing_key(service: &dyn View) -> bool {
 /// The pool that was recorded by the controller.
 pub fn allocated_from(service: &dyn View) -> Option<&str> {
     service.annotation(ALLOCATED_FROM)
+}
+
+/// Who holds [`ALLOCATED_FROM`] instead of the controller: the field manager that applies a manifest with it (decision
+/// D13). None where nobody else does, or where it is not there. Upstream's controller is no stranger: its word is taken
+/// over.
+pub fn holder(service: &dyn View) -> Option<String> {
+    allocated_from(service)?;
+    service.object().metadata.managed_fields.iter().flatten().find_map(holds).map(str::to_owned)
+}
+
+/// Whether somebody else than the controller holds [`ALLOCATED_FROM`] on the object with this metadata.
+pub fn is_held(metadata: &ObjectMeta) -> bool {
+    let there = metadata.annotations.as_ref().is_some_and(|all| all.contains_key(ALLOCATED_FROM));
+    there && metadata.managed_fields.iter().flatten().any(|entry| holds(entry).is_some())
+}
+
+/// The manager of an entry of `metadata.managedFields`, if he holds [`ALLOCATED_FROM`] and is no load balancer's
+/// controller.
+pub fn holds(entry: &ManagedFieldsEntry) -> Option<&str> {
+    let annotations = entry.fields_v1.as_ref()?.0.get("f:metadata")?.get("f:annotations")?;
+    annotations.get(format!("f:{ALLOCATED_FROM}"))?;
+    entry.manager.as_deref().filter(|manager| !CONTROLLERS.contains(manager))
+}
+
+/// What is to be said where another program holds [`ALLOCATED_FROM`] at another pool than the addresses are of.
+pub(crate) fn held_elsewhere(service: &dyn View, pool: &str) -> Option<Finding> {
+    let recorded = allocated_from(service).filter(|recorded| *recorded != pool)?;
+    let manager = holder(service)?;
+    let message = format!("{ALLOCATED_FROM} says {recorded:?} and {manager:?} holds it there; the pool is {pool:?}");
+    let object = format!("Service/{}", service.key());
+    let fix = format!("take {ALLOCATED_FROM} out of what {manager:?} applies");
+    let finding = Finding::new(Code::ForeignOutputAnnotation, Severity::Warning, object, message);
+    Some(finding.at_field(format!("metadata.annotations[{ALLOCATED_FROM:?}]")).with_fix(fix))
 }
 
 /// How to ask whether a Service works on this host.

@@ -184,6 +184,11 @@ pub fn converge(service: &dyn View, allocator: &mut Allocator, config: Option<&C
     let mut outcome = run.outcome;
     if let Some(held) = held {
         note_overlap(&key, &held, config, &mut outcome);
+        if let Some(finding) = annotations::held_elsewhere(service, &held.pool) {
+            let message = format!("{}; {} ({})", finding.message, finding.fix, finding.code);
+            outcome.events.push(Event { warning: true, reason: finding.code.name(), message });
+            outcome.notes.push(finding);
+        }
         outcome.addresses = held.addresses;
         outcome.pool = Some(held.pool);
     }

@@ -57,6 +57,17 @@ func TestAColdControllerWritesEveryAddressOnceAndBeforeAnythingElse(t *testing.T
 		return len(requests.By(controllerAccount).Of("update", "services/status").Where(succeeded)) >= services
 	})
 	s.assertAddressesCameFirst(t, mark, services)
+	cluster.Eventually(t, 60*time.Second, "the words about all of them follow", func() bool {
+		said := 0
+		for _, service := range s.list(t) {
+			for _, condition := range service.Status.Conditions {
+				if condition.Type == "metallb.io/Allocated" && condition.Status == "True" {
+					said++
+				}
+			}
+		}
+		return said == services
+	})
 }
 
 func TestTheControllerReadsEveryKindOnce(t *testing.T) {

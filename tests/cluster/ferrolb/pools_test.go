@@ -2,6 +2,8 @@ package ferrolb_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -198,4 +200,34 @@ func TestARivalThatWritesTheSameStatusIsNamedAndNotFought(t *testing.T) {
 	}
 	close(stop)
 	<-done
+}
+
+// As when a live Service was copied into Git with everything on it, and a tool applies it again and again.
+func TestAnAnnotationThatGitKeepsIsLeftToItAndNamed(t *testing.T) {
+	s := start(t, 1)
+	s.Apply(t, pool)
+	apply := func(annotation string) {
+		file := filepath.Join(t.TempDir(), "service.yaml")
+		manifest := fmt.Sprintf("apiVersion: v1\nkind: Service\nmetadata: {name: git, namespace: default, annotations: {%s}}\n"+
+			"spec: {type: LoadBalancer, ports: [{port: 80}]}\n", annotation)
+		if err := os.WriteFile(file, []byte(manifest), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s.Kubectl(t, "apply", "--server-side", "--field-manager=argocd-controller", "-f", file)
+	}
+	const recorded = `jsonpath={.metadata.annotations.metallb\.io/ip-allocated-from-pool}`
+	apply("metallb.io/ip-allocated-from-pool: production")
+	s.awaitText(t, []string{"LB2005", "ForeignOutputAnnotation", "argocd-controller", "default-pool"}, "describe", "svc", "git")
+	if out := s.Kubectl(t, "get", "svc", "git", "-o", recorded); out != "production" {
+		t.Errorf("the annotation was written over: %q", out)
+	}
+	// A second time it goes through without a conflict, and nobody writes anything back.
+	mark := s.Mark(t)
+	apply("metallb.io/ip-allocated-from-pool: production, changed: later")
+	time.Sleep(2 * time.Second)
+	if writes := s.RequestsSince(t, mark).By(controllerAccount).Of("update", "services/status"); len(writes) > 0 {
+		t.Errorf("it is written after every apply:\n%s", writes)
+	}
+	apply("changed: later")
+	s.awaitText(t, []string{"default-pool"}, "get", "svc", "git", "-o", recorded)
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use ferrolb_proto::bgp::session::Remote;
 use ferrolb_proto::bgp::session::config::{Password, Reach};
 use ferrolb_proto::bgp::{Asn, Attributes, Community, Families, LargeCommunity};
+use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Node, Secret};
 
 use super::communities::CommunityValue;
@@ -347,9 +348,31 @@ pub(super) fn attach(advertisements: &[Wanted], pools: &mut BTreeMap<String, Par
             let named = wanted.names.contains(&parsed.pool.name);
             let selected = wanted.selectors.iter().any(|selector| selector.matches(&parsed.labels));
             if everything || named || selected {
+                refuse_strangers_addresses(wanted, parsed, report);
                 refuse_contradiction(wanted, parsed, report);
                 parsed.pool.bgp_advertisements.push(wanted.advertisement.clone());
             }
+        }
+    }
+}
+
+/// Rule V35: an aggregate larger than what the pool has in one piece would draw the traffic of addresses that are not the
+/// pool's. Each address entry is looked at by itself; of a range, its largest block counts.
+fn refuse_strangers_addresses(wanted: &Wanted, parsed: &Parsed, report: &mut Report) {
+    let advertisement = &wanted.advertisement;
+    for range in &parsed.pool.ranges {
+        let (field, length) = match range.family() {
+            Family::V4 => ("spec.aggregationLength", advertisement.length_v4),
+            Family::V6 => ("spec.aggregationLengthV6", advertisement.length_v6),
+        };
+        let Some(largest) = range.prefixes().into_iter().min_by_key(IpNet::prefix_len) else { continue };
+        if largest.prefix_len() > length {
+            let message = format!(
+                "invalid aggregation length {length}: prefix {largest} of pool {:?} is more specific than the aggregation length for addresses {range}",
+                parsed.pool.name,
+            );
+            let fix = format!("write {field}: {} or more, or give the pool the whole /{length}", largest.prefix_len());
+            report.error_fix(Code::AggregationInvalid, &wanted.object, field, message, fix);
         }
     }
 }

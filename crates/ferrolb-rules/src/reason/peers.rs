@@ -117,15 +117,19 @@ Right:
     },
     Explanation {
         code: Code::AggregationInvalid,
-        summary: "The aggregation length of a BGPAdvertisement is out of range, or stands beside serviceSelectors",
-        fix: "write aggregationLength 1 to 32, aggregationLengthV6 1 to 128; none of them with serviceSelectors",
+        summary: "The aggregation length of a BGPAdvertisement does not fit: range, serviceSelectors, or the pool",
+        fix: "write a length from the pool's own (of 192.0.2.0/24: 24) to 32 or 128; none with serviceSelectors",
         long: "\
 The aggregation length is the length of the prefixes that are announced: 32 (IPv6: 128) announces
 each address by itself, 24 announces all 256 addresses around it with one route. There are no
 lengths beyond these. An advertisement for selected Services announces single addresses, because an
-aggregate would carry the traffic of the others too.
+aggregate would carry the traffic of the others too. And no aggregate may be larger than what its
+pool has in one piece, or it would draw the traffic of addresses that are somebody else's: a pool
+of 192.0.2.0/28 cannot be announced as a /24. Of a range the largest block counts, a /29 in
+192.0.2.240-192.0.2.250.
 
-An object with this mistake is refused when it is written.
+An object with this mistake is refused when it is written; if it is there all the same, the
+configuration does not load (LB0001).
 
 See it: `kubectl get bgpadvertisement NAME -n metallb-system -o yaml`.
 

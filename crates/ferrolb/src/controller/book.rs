@@ -126,7 +126,9 @@ impl Book {
         let held = self.allocator.allocation(key);
         let recorded = held.is_some_and(|held| {
             let mut ips = status_ips(new).map(|ip| ip.parse().ok());
-            held.addresses.iter().all(|address| ips.next() == Some(Some(*address))) && ips.next().is_none()
+            held.addresses.iter().all(|address| ips.next() == Some(Some(*address)))
+                && ips.next().is_none()
+                && annotations::allocated_from(new) == Some(held.pool.as_str())
         });
         recorded && asks_the_same(old, new)
     }

@@ -313,6 +313,7 @@ impl Leader {
 
     fn send(&mut self, now: Instant) {
         let Some(limit) = self.leads.borrow().and_then(|lead| lead.time_left(now)) else { return };
+        let crowd = self.behind || self.queue.addresses_waiting() > IN_FLIGHT;
         while self.queue.under_way() < IN_FLIGHT
             && let Some(key) = self.queue.next(now)
         {
@@ -330,6 +331,8 @@ impl Leader {
                 continue;
             }
             self.queue.sent(&key, service.version().unwrap_or_default(), distance);
+            let addresses_first = crowd && distance == Distance::Addresses;
+            let wanted = if addresses_first { wanted.without_first_words(service) } else { wanted };
             let (metadata, status) = wanted.apply(service, Timestamp::now());
             let (write, client) =
                 (ServiceStatusWrite::new(service.type_(), metadata, status), self.around.client.clone());

@@ -190,6 +190,11 @@ impl Queue {
         self.sent
     }
 
+    /// Addresses that wait to be sent.
+    pub(super) fn addresses_waiting(&self) -> usize {
+        self.addresses.len()
+    }
+
     /// Whether there are more addresses to send than may go at once, until the last of them is out. A few now and then
     /// do not count: they never stop.
     pub(super) fn is_behind(&mut self) -> bool {

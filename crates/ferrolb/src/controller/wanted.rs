@@ -125,11 +125,14 @@ pub(super) enum Distance {
 impl Wanted {
     /// How far the Service is from it.
     pub(super) fn distance(&self, service: &dyn View) -> Distance {
+        let recorded = annotations::allocated_from(service);
+        if recorded != self.pool.as_deref() && annotations::holder(service).is_none() {
+            return Distance::Addresses;
+        }
         let service = &*service.object();
         let ingress = ingress_of(service);
         let same = ingress.len() == self.addresses.len()
-            && ingress.iter().zip(&self.addresses).all(|(entry, address)| is_of(entry, *address))
-            && annotations::allocated_from(service) == self.pool.as_deref();
+            && ingress.iter().zip(&self.addresses).all(|(entry, address)| is_of(entry, *address));
         if !same {
             return Distance::Addresses;
         }
@@ -148,11 +151,23 @@ impl Wanted {
         if agrees(ALLOCATED, self.allocated.as_ref()) && announced { Distance::None } else { Distance::Conditions }
     }
 
+    /// This, with the words of a Service that has none yet left for later: where thousands of addresses wait, each is out
+    /// sooner, and by the time that the words follow there are more of them to say.
+    pub(super) fn without_first_words(self, service: &dyn View) -> Self {
+        let object = service.object();
+        let mut conditions = object.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        if conditions.any(|condition| [ALLOCATED, ANNOUNCED].contains(&condition.type_.as_str())) {
+            return self;
+        }
+        Self { allocated: None, announced: Announced::Absent, ..self }
+    }
+
     /// The metadata and status to write.
     pub(super) fn apply(&self, service: &dyn View, now: Timestamp) -> (ObjectMeta, ServiceStatus) {
         let service = service.object();
         let mut metadata = service.metadata.clone();
         self.annotate(&mut metadata);
+        metadata.managed_fields = None;
         let mut status = service.status.clone().unwrap_or_default();
         let before = ingress_of(&service);
         let entry = |address: &IpAddr| {
@@ -185,7 +200,11 @@ impl Wanted {
         ahead
     }
 
+    /// Writes the pool, unless another program holds the annotation (decision D13, LB2005).
     fn annotate(&self, metadata: &mut ObjectMeta) {
+        if annotations::is_held(metadata) {
+            return;
+        }
         match &self.pool {
             Some(pool) => {
                 metadata.annotations.get_or_insert_default().insert(ALLOCATED_FROM.to_owned(), pool.clone());

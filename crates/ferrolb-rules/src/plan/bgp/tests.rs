@@ -176,3 +176,26 @@ fn fields_of_a_later_release_are_named_and_their_peer_is_left_out() {
         config.findings.iter().filter(|one| one.code == Code::NotYet).map(|one| one.field.as_str()).collect();
     assert_eq!(fields, ["spec.interface", "spec.vrf", "spec.bfdProfile"]);
 }
+
+#[test]
+fn an_aggregate_larger_than_what_a_pool_has_in_one_piece_is_refused() {
+    for (addresses, lengths, refused) in [
+        ("[192.0.2.0/24]", "aggregationLength: 26", None),
+        ("[192.0.2.0/24]", "aggregationLength: 24", None),
+        ("[192.0.2.0/28]", "aggregationLength: 26", Some("spec.aggregationLength")),
+        // The largest block of .240 to .250 is a /29.
+        ("[192.0.2.240-192.0.2.250]", "aggregationLength: 29", None),
+        ("[192.0.2.240-192.0.2.250]", "aggregationLength: 28", Some("spec.aggregationLength")),
+        ("[192.0.2.0/24, 198.51.100.7/32]", "aggregationLength: 25", Some("spec.aggregationLength")),
+        ("['fd00::/64']", "aggregationLength: 24", None),
+        ("['fd00::/64']", "aggregationLengthV6: 64", None),
+        ("['fd00::/96']", "aggregationLengthV6: 64", Some("spec.aggregationLengthV6")),
+    ] {
+        let pools = vec![pool("pool", &format!("addresses: {addresses}"))];
+        let errors = config::parse(&Resources { pools, ..resources(&[lengths]) }).err().map(|invalid| invalid.0);
+        let found = errors.unwrap_or_default();
+        assert!(found.iter().all(|finding| finding.code == Code::AggregationInvalid), "{found:?}");
+        let fields: Vec<_> = found.iter().map(|finding| finding.field.as_str()).collect();
+        assert_eq!(fields, Vec::from_iter(refused), "{addresses} {lengths}");
+    }
+}

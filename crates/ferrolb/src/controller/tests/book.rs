@@ -138,3 +138,33 @@ fn annotations_are_spoken_of_once_for_each_change() {
     world.settle();
     assert_eq!(about(&mut world), [""; 0]);
 }
+
+#[test]
+fn an_annotation_that_another_program_holds_is_left_to_it_and_said_once() {
+    let held = "annotations: {metallb.io/ip-allocated-from-pool: git}, managedFields: [{manager: argocd-controller, \
+                fieldsV1: {'f:metadata': {'f:annotations': {'f:metallb.io/ip-allocated-from-pool': {}}}}}]";
+    let mut world = World::new(&[("p", "10.0.0.1-10.0.0.9")]);
+    world.apply(&service("a", 1, held, ""));
+    world.decide();
+    let (a, mut written) = world.send().unwrap();
+    assert_eq!(written.metadata.annotations.as_ref().unwrap()["metallb.io/ip-allocated-from-pool"], "git");
+    assert_eq!(written.metadata.managed_fields, None, "these are the API server's to write");
+    written.metadata.managed_fields = service("a", 1, held, "").metadata.managed_fields;
+    world.ended(&a, Ending::Stored);
+    world.apply(&written);
+    world.settle();
+    assert_eq!((world.address("a").as_str(), world.writes), ("10.0.0.1", 1));
+    let reasons: Vec<&str> = world.book.take_said().into_iter().map(|said| said.event.reason).collect();
+    assert_eq!(reasons, ["IPAllocated", "ForeignOutputAnnotation"]);
+    let allocated = world.book.wanted(&key("a"), Announced::Unknown).unwrap().allocated.unwrap();
+    assert!(allocated.holds && allocated.message.starts_with("LB2005: "), "{}", allocated.message);
+
+    // It lets go: the true value is written.
+    written.metadata.managed_fields = None;
+    written.metadata.annotations = None;
+    written.metadata.resource_version = Some("900".to_owned());
+    world.apply(&written);
+    world.settle();
+    let service = world.book.services[&key("a")].object().into_owned();
+    assert_eq!(service.metadata.annotations.unwrap()["metallb.io/ip-allocated-from-pool"], "p");
+}

@@ -58,3 +58,19 @@ fn the_time_of_transition_changes_with_the_status_only() {
     assert!(verdict(false, "b").put(ANNOUNCED, &mut conditions, None, at(4)));
     assert_eq!((conditions.len(), conditions[0].last_transition_time.0), (1, at(4)));
 }
+
+#[test]
+fn in_a_crowd_the_first_words_about_a_service_wait_and_no_others() {
+    let conditions = |service: &Service| {
+        let (_, status) = wanted(&["10.0.0.1"]).without_first_words(service).apply(service, Timestamp::UNIX_EPOCH);
+        assert!(status.load_balancer.unwrap().ingress.is_some());
+        let types: Vec<String> = status.conditions.unwrap_or_default().into_iter().map(|one| one.type_).collect();
+        types
+    };
+    assert_eq!(conditions(&service("new", 1, "", "")), [""; 0]);
+    let mut refused = service("refused", 1, "", "");
+    refused.status = object(
+        "conditions: [{type: metallb.io/Allocated, status: 'False', reason: R, message: m, lastTransitionTime: '2024-01-01T00:00:00Z'}]",
+    );
+    assert_eq!(conditions(&refused), [ALLOCATED], "what was said must not be untrue for a moment");
+}

@@ -1,13 +1,25 @@
 //! What is kept of the objects that every process of a cluster follows.
 
+use ferrolb_rules::annotations::{self, ALLOCATED_FROM};
 use k8s_openapi::api::core::v1::{Namespace, Node, NodeCondition, NodeSpec, NodeStatus};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, ObjectMeta};
 use kube::Resource;
+use serde_json::json;
 
-/// Nobody reads them from a store. Not only emptied: a list that was read has room for four of them, 700 bytes for each
-/// object.
+/// Of them is read from a store only who else holds the annotation that the controller writes (LB2005), so nearly always
+/// nothing. Not only emptied: a list that was read has room for four of them, 700 bytes for each object.
 pub(super) fn managed_fields(object: &mut impl Resource) {
-    object.meta_mut().managed_fields = None;
+    let metadata = object.meta_mut();
+    let all = metadata.managed_fields.take().unwrap_or_default();
+    metadata.managed_fields = all.into_iter().find(|entry| annotations::holds(entry).is_some()).map(|entry| {
+        let held = json!({"f:metadata": {"f:annotations": {format!("f:{ALLOCATED_FROM}"): {}}}});
+        let plain = ManagedFieldsEntry {
+            manager: entry.manager,
+            fields_v1: Some(FieldsV1(held)),
+            ..ManagedFieldsEntry::default()
+        };
+        vec![plain]
+    });
 }
 
 /// Of a Namespace is read: its name and its labels.
@@ -38,6 +50,8 @@ pub(super) fn node(node: &mut Node) {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::core::v1::Service;
+
     use super::*;
 
     #[test]
@@ -47,5 +61,20 @@ mod tests {
         managed_fields(&mut read);
         let name = Some("a".to_owned());
         assert_eq!(read.metadata, ObjectMeta { name, ..ObjectMeta::default() }, "no list rather than an empty one");
+    }
+
+    #[test]
+    fn who_holds_the_controllers_annotation_is_kept_unless_it_is_a_controller() {
+        let of = |manager: &str| {
+            let metadata = json!({"annotations": {ALLOCATED_FROM: "p"}, "managedFields": [
+                {"manager": "kubectl", "operation": "Update", "fieldsV1": {"f:spec": {}}},
+                {"manager": manager, "operation": "Apply", "apiVersion": "v1",
+                 "fieldsV1": {"f:metadata": {"f:annotations": {"f:metallb.io/ip-allocated-from-pool": {}, "f:x": {}}}}}]});
+            let mut read = Service { metadata: serde_json::from_value(metadata).unwrap(), ..Service::default() };
+            managed_fields(&mut read);
+            annotations::holder(&read)
+        };
+        assert_eq!(of("argocd-controller"), Some("argocd-controller".to_owned()));
+        assert_eq!((of("metallb-controller"), of("controller")), (None, None));
     }
 }
