@@ -129,6 +129,7 @@ speaker.excludeInterfaces
 speaker.excludeInterfaces.enabled
 speaker.ignoreExcludeLB
 speaker.announceIfAllExcluded
+speaker.failover
 speaker.bgpDebounceTimeout
 speaker.wanConfig
 speaker.image
@@ -339,6 +340,7 @@ speaker:
     enabled: true
   ignoreExcludeLB: false
   announceIfAllExcluded: true
+  failover: default
   bgpDebounceTimeout: null
   wanConfig: null
   image:

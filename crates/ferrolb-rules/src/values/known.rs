@@ -61,6 +61,7 @@ pub(super) const KNOWN: &[&str] = &[
     "speaker.excludeInterfaces.enabled",
     "speaker.ignoreExcludeLB",
     "speaker.announceIfAllExcluded",
+    "speaker.failover",
     "speaker.bgpDebounceTimeout",
     "speaker.image.repository",
     "speaker.image.tag",
