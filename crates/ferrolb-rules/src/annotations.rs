@@ -197,6 +197,8 @@ fn judge(key: &str, value: &str, service: &dyn View, written: Option<&str>) -> J
     if let Some(name) = key.strip_prefix(PREFIX) {
         return match name {
             IP_ALLOCATED_FROM_POOL if written == Some(value) => None,
+            // Who has the Service's pool at hand says it better (LB2005).
+            IP_ALLOCATED_FROM_POOL if holder(service).is_some() => None,
             IP_ALLOCATED_FROM_POOL => Some(output(key)),
             name if INPUTS.contains(&name) => None,
             name => Some(unknown(key, name)),

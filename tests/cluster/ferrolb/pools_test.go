@@ -221,7 +221,8 @@ func TestAnAnnotationThatGitKeepsIsLeftToItAndNamed(t *testing.T) {
 	if out := s.Kubectl(t, "get", "svc", "git", "-o", recorded); out != "production" {
 		t.Errorf("the annotation was written over: %q", out)
 	}
-	// A second time it goes through without a conflict, and nobody writes anything back.
+	// A second time it goes through without a conflict, and nobody writes anything back. All other words are said by then.
+	s.awaitText(t, []string{"LB"}, "get", "svc", "git", "-o", `jsonpath={.status.conditions[?(@.type=="metallb.io/Announced")].message}`)
 	mark := s.Mark(t)
 	apply("metallb.io/ip-allocated-from-pool: production, changed: later")
 	time.Sleep(2 * time.Second)

@@ -46,6 +46,28 @@ fn what_the_controller_writes_is_not_read() {
 }
 
 #[test]
+fn what_another_program_holds_is_named_with_it_and_the_true_pool() {
+    let mut held = service(&[(ALLOCATED_FROM, "git")]);
+    let fields = r#"{"f:metadata": {"f:annotations": {"f:metallb.io/ip-allocated-from-pool": {}}}}"#;
+    let by = |manager: &str| {
+        let manager = Some(manager.to_owned());
+        let fields_v1 = Some(serde_json::from_str(fields).unwrap());
+        Some(vec![ManagedFieldsEntry { manager, fields_v1, ..ManagedFieldsEntry::default() }])
+    };
+    held.metadata.managed_fields = by("argocd-controller");
+    assert_eq!(findings(&held, Some("lan")), [], "it is not said twice");
+    let finding = held_elsewhere(&held, "lan").unwrap();
+    assert_eq!(finding.code, Code::ForeignOutputAnnotation);
+    assert_eq!(
+        finding.message,
+        "metallb.io/ip-allocated-from-pool says \"git\" and \"argocd-controller\" holds it there; the pool is \"lan\""
+    );
+    assert_eq!(held_elsewhere(&held, "git"), None, "it is true");
+    held.metadata.managed_fields = by("metallb-controller");
+    assert_eq!(held_elsewhere(&held, "lan"), None, "it is ours");
+}
+
+#[test]
 fn typing_mistakes_get_the_right_name() {
     for (wrong, right) in [
         ("metallb.io/adress-pool", "metallb.io/address-pool"),
