@@ -25,13 +25,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 pub mod adj_out;
 pub mod session;
 pub mod wire;
 
 /// The number of an autonomous system (RFC 6793).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Asn(pub u32);
 
 impl Asn {
@@ -95,7 +96,7 @@ impl Family {
 }
 
 /// A set of families.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Families {
     /// IPv4 unicast is in it.
     pub v4: bool,
@@ -142,7 +143,7 @@ impl Families {
 }
 
 /// A standard community (RFC 1997).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Community(pub u32);
 
 impl Community {
@@ -161,7 +162,7 @@ impl fmt::Display for Community {
 }
 
 /// A large community (RFC 8092).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LargeCommunity {
     /// Whose it is.
     pub global: u32,
@@ -178,7 +179,7 @@ impl fmt::Display for LargeCommunity {
 }
 
 /// An extended community as it is on the wire (RFC 4360).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ExtendedCommunity(pub [u8; 8]);
 
 impl ExtendedCommunity {
@@ -193,7 +194,7 @@ impl ExtendedCommunity {
 
 /// What is said about a route, the same to every router. What depends on the session (next hop, path, whether local
 /// preference is sent at all) is added when it is encoded.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Attributes {
     /// Sent on iBGP only, where absent means 100.
     pub local_pref: Option<u32>,

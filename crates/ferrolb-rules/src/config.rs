@@ -27,7 +27,7 @@ mod selector;
 #[cfg(test)]
 mod tests;
 
-pub use bgp::{BgpAdvertisement, BgpPeer};
+pub use bgp::{BASIC_AUTH, BgpAdvertisement, BgpPeer, PeerPassword};
 pub use communities::CommunityValue;
 pub use peers::{check_bgp_advertisement, check_peer};
 
@@ -40,12 +40,13 @@ pub struct Resources {
     pub pools: Vec<Arc<api::IPAddressPool>>,
     /// Every L2Advertisement.
     pub l2_advertisements: Vec<Arc<api::L2Advertisement>>,
-    /// Every BGPAdvertisement, where something acts on them.
+    /// Every BGPAdvertisement.
     pub bgp_advertisements: Vec<Arc<api::BGPAdvertisement>>,
-    /// Every BGPPeer, where something acts on them.
+    /// Every BGPPeer.
     pub bgp_peers: Vec<Arc<api::BGPPeer>>,
-    /// The Secrets with passwords of peers.
-    pub secrets: Vec<Arc<Secret>>,
+    /// The Secrets with passwords of peers. `None`: nobody looked at them; peers with a `passwordSecret` are taken as they
+    /// are, and no session with them is opened.
+    pub secrets: Option<Vec<Arc<Secret>>>,
     /// Every Community.
     pub communities: Vec<Arc<api::Community>>,
     /// Every Namespace known, for `namespaceSelectors`.
@@ -167,7 +168,8 @@ pub fn parse(resources: &Resources) -> Result<Config, Invalid> {
     overlap::check(&mut pools, &mut report);
     node_addresses::check(&resources.nodes, &mut pools, &mut report);
     let advertisements = l2::parse(&resources.l2_advertisements, &resources.nodes, &mut report);
-    let bgp_peers = bgp::parse_peers(&resources.bgp_peers, &resources.secrets, &resources.nodes, &mut report);
+    let secrets = resources.secrets.as_deref();
+    let bgp_peers = bgp::parse_peers(&resources.bgp_peers, secrets, &resources.nodes, &mut report);
     let (all, peers) = (&resources.bgp_advertisements, &resources.bgp_peers);
     let by_bgp = bgp::parse_advertisements(all, peers, &resources.nodes, &communities, &mut report);
     bgp::attach(&by_bgp, &mut pools, &mut report);

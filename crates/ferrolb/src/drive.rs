@@ -6,4 +6,5 @@ pub mod l2;
 pub mod liveness;
 pub mod membership;
 pub mod owners;
+pub mod routers;
 pub mod segment;

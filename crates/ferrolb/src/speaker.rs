@@ -3,11 +3,12 @@
 //! ```text
 //! API server ─► objects ─┐                    ┌─► layer 2: what this node answers for
 //! other speakers ────────┼─► decide (a pass) ─┼─► plan saved, for a start without an API server
-//! wire ──────────────────┘                    └─► events, log, metrics, ServiceL2Status: what is really so
+//! wire ──────────────────┤                    ├─► routers: what they are told
+//! routers ───────────────┘                    └─► events, log, metrics, status objects: what is really so
 //! ```
 //!
 //! Everything that comes in only wakes the loop; every pass looks at everything anew. Nothing is announced before every
-//! kind has been listed once and the other speakers have been met; from then on an API server that is away, a
+//! kind has been listed once, and on layer 2 before the other speakers have been met; from then on an API server that is away, a
 //! configuration that does not load or a report that cannot be written changes nothing about what is announced. Left
 //! out: claims on the LAN and handing over before a restart; membership alone decides who is alive.
 
@@ -30,10 +31,11 @@ use crate::drive::l2::{self, Frames, L2, Wire};
 use crate::drive::membership::addresses_of;
 use crate::drive::owners::{self, Failover};
 use crate::k8s;
-use crate::k8s::events::Events;
+use crate::k8s::events::{Event, Events};
 use crate::k8s::stores::Watches;
 use crate::metrics::{Layer2Frames, Metrics};
 
+mod bgp;
 mod decide;
 mod exclusion;
 mod joining;
@@ -44,6 +46,7 @@ mod reports;
 mod saved;
 mod statuses;
 
+use bgp::Bgp;
 use decide::{Basis, Decider, Decision, Inputs};
 use meeting::{Alive, Meeting};
 use narrate::Narrator;
@@ -125,6 +128,7 @@ struct Speaker {
     objects: Objects,
     decider: Decider,
     meeting: Meeting,
+    bgp: Bgp,
     l2: L2,
     wire: watch::Receiver<Arc<Wire>>,
     frames: Option<mpsc::UnboundedReceiver<Frames>>,
@@ -132,11 +136,12 @@ struct Speaker {
     announced: Option<BTreeMap<IpAddr, Announcement>>,
     /// What was saved before this start; forgotten once a plan is in force.
     saved: Option<Saved>,
-    saver: Option<Saver>,
+    saver: Option<Saver<Saved>>,
     start_findings: Vec<Finding>,
     narrator: Narrator,
     events: Events,
     reports: Reports,
+    namespace: String,
     /// How long a change waits, by how long the last pass took.
     debounce: Duration,
 }
@@ -167,7 +172,9 @@ impl Speaker {
         let mut watches = Watches::default();
         let class = settings.lb_class.clone();
         let objects = Objects::follow(&mut watches, &client, &settings.namespace, class);
-        let (saved, start_findings) = load(&settings, &own);
+        let (saved, mut start_findings) = load(&settings, &own);
+        let (bgp, damaged) = Bgp::start(own.clone(), settings.state_dir.as_deref());
+        start_findings.extend(damaged);
         let saver = settings.state_dir.clone().map(|path| Saver::start(path, saved.clone().unwrap_or_default()));
         let options = Options {
             ignore_exclude_lb: settings.ignore_exclude_lb,
@@ -194,6 +201,8 @@ impl Speaker {
             ready,
             watches,
             objects,
+            namespace: settings.namespace,
+            bgp,
             l2,
             saved,
             saver,
@@ -219,6 +228,8 @@ impl Speaker {
                 }
                 Ok(()) = self.wire.changed() => return,
                 () = self.meeting.changed() => return,
+                () = self.objects.passwords_changed() => return,
+                () = self.bgp.changed() => return,
                 Some(frames) = next(&mut self.frames) => count(&self.metrics, &mut self.frames_so_far, frames),
                 () = sleep => return,
             }
@@ -226,10 +237,10 @@ impl Speaker {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let waiting = self.saved.is_some() && !self.watches.are_synced();
+        let waiting = (self.saved.is_some() || self.bgp.waits()) && !self.watches.are_synced();
         let api = waiting.then_some(self.started_at + decide::API_INTERVAL).filter(|at| *at > Instant::now());
-        let narrator = self.narrator.next_deadline();
-        api.into_iter().chain(narrator).chain(self.meeting.next_deadline()).chain(self.decider.next_deadline()).min()
+        let telling = self.narrator.next_deadline().into_iter().chain(self.bgp.next_deadline());
+        api.into_iter().chain(telling).chain(self.meeting.next_deadline()).chain(self.decider.next_deadline()).min()
     }
 
     /// Looks at everything and brings everything in line.
@@ -256,6 +267,7 @@ impl Speaker {
     fn decide(&mut self, wire: &Wire, now: Instant) -> Outcome {
         let mut findings = self.start_findings.clone();
         if !self.watches.are_synced() {
+            self.bgp.without_api(self.started_at, now);
             let basis = Basis::choose(false, false, self.saved.is_some(), self.started_at, now);
             let saved = self.saved.clone().filter(|_| basis == Basis::Saved).unwrap_or_default();
             let announce = match basis {
@@ -290,6 +302,7 @@ impl Speaker {
         };
         let decision = self.decider.decide(inputs, now);
         self.note(&decision);
+        self.bgp.decided(&decision, &services, addresses.get(&self.own).copied().flatten());
         findings.extend(decision.findings);
         let listening = alive == Alive::Listening;
         let basis = Basis::choose(true, decision.configured, self.saved.is_some(), self.started_at, now);
@@ -374,15 +387,23 @@ impl Speaker {
 
     /// Says what is really so.
     fn tell(&mut self, outcome: &Outcome, wire: &Wire) {
+        let now = Instant::now();
         let answering = answers::answering(&outcome.announce, wire);
-        let mut notices = self.narrator.announcements(&self.own, &answering, outcome.plan.as_ref(), Instant::now());
+        let seen = self.bgp.seen();
+        let told = self.bgp.told(&seen);
+        let mut notices = self.narrator.announcements(&self.own, &answering, outcome.plan.as_ref(), now);
         notices.extend(self.narrator.strangers(&self.own, &outcome.announce, wire));
+        notices.extend(self.narrator.routes(&self.own, &told.addresses, |service| self.bgp.reason(service)));
         narrate::publish(&self.events, notices, |key| outcome.services.get(key).map(|service| &**service));
         let announced = answering.iter().map(|(key, one)| (key.clone(), one.addresses.clone())).collect();
         self.metrics.set_announced(self.own.as_str(), "layer2", &announced);
+        self.metrics.set_announced(self.own.as_str(), "bgp", &told.addresses);
         if outcome.plan.is_some() {
             self.reports.statuses(statuses::wanted(&self.own, &answering));
         }
+        let mut findings = outcome.findings.clone();
+        findings.extend(self.bgp.findings(&seen, &self.namespace));
+        self.tell_peers(&findings, now);
         let not_yet = self.objects.not_acted_on().into_iter().map(|(object, consequence)| {
             let message = format!("this release does not act on it: {consequence}");
             Finding::new(Code::NotYet, Severity::Warning, object, message)
@@ -391,12 +412,27 @@ impl Speaker {
             let message = format!("cannot answer on {interface}: {why}");
             Finding::new(Code::InterfaceMissing, Severity::Error, format!("interface/{interface}"), message)
         });
-        self.narrator.findings(outcome.findings.iter().cloned().chain(not_yet).chain(failures));
+        self.narrator.findings(findings.into_iter().chain(not_yet).chain(failures));
     }
 
-    /// Lets everything go: the others are told, then answers stop.
+    /// What is wrong with a session, and lasts, is said where people look for it: on the BGPPeer.
+    fn tell_peers(&mut self, findings: &[Finding], now: Instant) {
+        for finding in self.bgp.lasting(findings, now) {
+            let Some(about) = self.objects.reference(&finding.object) else { continue };
+            let (code, own) = (finding.code, &self.own);
+            let message = format!("node {own}: {}. {} ({code})", finding.message, finding.fix);
+            self.events.publish(Event {
+                about: about.into(),
+                warning: true,
+                reason: code.name(),
+                message: message.into(),
+            });
+        }
+    }
+
+    /// Lets everything go: the others are told, then answers stop. Routers keep our routes where they agreed to.
     async fn stop(self) {
-        self.meeting.leave().await;
+        tokio::join!(self.meeting.leave(), self.bgp.leave());
         drop(self.l2);
     }
 }

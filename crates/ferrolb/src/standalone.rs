@@ -24,10 +24,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::drive::answers;
-use crate::drive::bgp::Bgp;
 use crate::drive::l2::{self, L2, Wire};
 use crate::drive::membership::addresses_of;
 use crate::drive::owners::{self, Failover, Owners};
+use crate::drive::routers::{self, Routers};
 use crate::source::{self, Loaded, Loader};
 use crate::state::{PeerState, State};
 
@@ -130,7 +130,7 @@ struct Host {
     manifests: watch::Receiver<Loaded>,
     l2: L2,
     owners: Owners,
-    bgp: Bgp,
+    routers: Routers,
     wire: watch::Receiver<Arc<Wire>>,
     health: HealthChecks,
     unhealthy: watch::Receiver<BTreeSet<ServiceKey>>,
@@ -196,7 +196,7 @@ impl Host {
             manifests,
             l2,
             owners,
-            bgp: Bgp::default(),
+            routers: Routers::default(),
             health,
             bound,
             start_findings,
@@ -220,7 +220,7 @@ impl Host {
             Ok(()) = self.unhealthy.changed() => {}
             () = self.owners.changed() => {}
             () = self.group.changed() => {}
-            () = self.bgp.changed() => {}
+            () = self.routers.changed() => {}
             () = sleep => {}
         }
     }
@@ -372,7 +372,8 @@ impl Host {
             self.l2.announce(answers::wanted(&decision.plan.announce));
         }
         let address = self.group.addresses().get(&self.own).copied();
-        self.bgp.set(bgp::wanted(decision, &self.own, address));
+        let configs = routers::configs(&decision.config, &decision.bgp, &self.own, address);
+        self.routers.follow(configs, &decision.bgp);
         self.health.set(&decide::checks(decision));
         findings.extend(interfaces::findings(&self.own, self.settings.interfaces.as_ref(), wire));
     }
@@ -384,7 +385,7 @@ impl Host {
         wire: &Wire,
         allocates: &Allocates,
         live: Option<&BTreeSet<NodeName>>,
-        findings: Vec<Finding>,
+        mut findings: Vec<Finding>,
     ) {
         let mut announced = report::Announced::new();
         for (address, links) in &wire.announced {
@@ -403,7 +404,8 @@ impl Host {
                 announced.entry(*address).or_default().entry(owner.clone()).or_insert_with(|| links.clone());
             }
         }
-        let strangers = self.strangers(wire);
+        let (strangers, seen) = (self.strangers(wire), self.routers.seen());
+        findings.extend(self.routers.findings(&seen, &self.settings.namespace));
         let state = report::report(report::Facts {
             strangers: &strangers,
             own: &self.own,
@@ -413,7 +415,7 @@ impl Host {
             settled: live.is_some() && self.settings.secret_file.is_some(),
             peers: self.peer_states(allocates, live),
             interfaces: wire.interfaces.clone(),
-            seen: &self.bgp.seen(),
+            seen: &seen,
             findings,
         });
         self.narrator.narrate(&self.own, decision, wire, &state);
@@ -442,7 +444,7 @@ impl Host {
     async fn stop(self) {
         // What is bound here is unbound below, and nobody could be served here any more: the addresses must go. Otherwise
         // this host goes on forwarding, and who comes back finds its addresses where they were (decision D18).
-        tokio::join!(self.owners.end(self.bound.is_empty()), self.bgp.leave());
+        tokio::join!(self.owners.end(self.bound.is_empty()), self.routers.leave());
         self.group.leave().await;
         drop(self.l2);
         self.bound.release();

@@ -1,7 +1,7 @@
 //! BGP peers and BGP advertisements: typed, their nodes resolved, attached to pools (spec §3.5, §3.6, rules V1–V18, V29–V38).
 //!
-//! A peer that cannot be had as it is written (its Secret is missing, its field is for a later release) is left out with
-//! a finding, and the others are kept: a password that comes late must not stop what works (upstream refuses the whole
+//! A peer with a field of a later release is left out with a finding, and one whose Secret is missing has no session until
+//! it is there; the others are kept: a password that comes late must not stop what works (upstream refuses the whole
 //! configuration, spec §3.7 V16).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,8 +27,23 @@ use crate::reason::{Code, Finding, Severity};
 /// What FRR takes where a peer has no timers, and so what upstream's users have (spec §7.7).
 const HOLD: Duration = Duration::from_secs(180);
 
+/// The type of the Secrets that passwords are in.
+pub const BASIC_AUTH: &str = "kubernetes.io/basic-auth";
+
 /// The TTL of sessions over several hops, as FRR's `ebgp-multihop` has it.
 const MULTIHOP: u8 = 255;
+
+/// What is known of a peer's password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerPassword {
+    /// It has none.
+    None,
+    /// This one.
+    Known(Password),
+    /// It is to have one, and its Secret does not tell which, or was not looked at: no session is opened; one that there
+    /// is goes on.
+    Unknown,
+}
 
 /// A router to talk BGP to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +69,7 @@ pub struct BgpPeer {
     /// The longest pause between two tries.
     pub connect_interval: Option<Duration>,
     /// For TCP-MD5.
-    pub password: Option<Password>,
+    pub password: PeerPassword,
     /// How far away it may be.
     pub reach: Reach,
     /// Whether it is asked to keep our routes over a restart.
@@ -107,7 +122,7 @@ impl BgpAdvertisement {
 /// Parses every peer, by name.
 pub(super) fn parse_peers(
     all: &[Arc<api::BGPPeer>],
-    secrets: &[Arc<Secret>],
+    secrets: Option<&[Arc<Secret>]>,
     nodes: &[Arc<Node>],
     report: &mut Report,
 ) -> BTreeMap<String, Arc<BgpPeer>> {
@@ -127,15 +142,15 @@ pub(super) fn parse_peers(
 
 fn parse_peer(
     peer: &api::BGPPeer,
-    secrets: &[Arc<Secret>],
+    secrets: Option<&[Arc<Secret>]>,
     nodes: &[Arc<Node>],
     report: &mut Report,
 ) -> Option<BgpPeer> {
     let object = object("BGPPeer", &peer.metadata);
     let spec = &peer.spec;
     not_yet(spec, &object, report);
-    let password = password(peer, secrets, &object, report)?;
     let address: IpAddr = spec.peer_address.parse().ok().filter(|_| spec.vrf.is_empty())?;
+    let password = password(peer, secrets, &object, report);
     let local_asn = Asn(spec.local_asn.unwrap_or(spec.my_asn));
     let remote = match (spec.peer_asn, spec.dynamic_asn) {
         (_, Some(DynamicAsn::Internal)) => Remote::Internal,
@@ -194,25 +209,23 @@ fn not_yet(spec: &api::BGPPeerSpec, object: &str, report: &mut Report) {
     }
 }
 
-/// The password, if there is one; `None` if there ought to be and is not: then there is no session either.
-fn password(
-    peer: &api::BGPPeer,
-    secrets: &[Arc<Secret>],
-    object: &str,
-    report: &mut Report,
-) -> Option<Option<Password>> {
+/// The password, and what is wrong with the Secret that it is in.
+fn password(peer: &api::BGPPeer, secrets: Option<&[Arc<Secret>]>, object: &str, report: &mut Report) -> PeerPassword {
     let Some(reference) = &peer.spec.password_secret else {
-        return Some((!peer.spec.password.is_empty()).then(|| Password(peer.spec.password.clone())));
+        let written = &peer.spec.password;
+        return if written.is_empty() { PeerPassword::None } else { PeerPassword::Known(Password(written.clone())) };
     };
+    let Some(secrets) = secrets else { return PeerPassword::Unknown };
     // Looked up by name, in the namespace of the peer (spec §3.5).
     let namespace = peer.metadata.namespace.as_deref();
     let named = |secret: &&Arc<Secret>| {
         secret.metadata.name.as_deref() == Some(&reference.name) && secret.metadata.namespace.as_deref() == namespace
     };
-    let found = secrets.iter().find(named).ok_or("there is no such Secret".to_owned()).and_then(|secret| {
+    let missing = || format!("there is no such Secret of type {BASIC_AUTH}");
+    let found = secrets.iter().find(named).ok_or_else(missing).and_then(|secret| {
         let kind = secret.type_.as_deref().unwrap_or("Opaque");
-        if kind != "kubernetes.io/basic-auth" {
-            return Err(format!("it is of type {kind}, not kubernetes.io/basic-auth"));
+        if kind != BASIC_AUTH {
+            return Err(format!("it is of type {kind}, not {BASIC_AUTH}"));
         }
         let written = secret.string_data.as_ref().and_then(|data| data.get("password")).map(String::as_bytes);
         let stored = secret.data.as_ref().and_then(|data| data.get("password")).map(|bytes| bytes.0.as_slice());
@@ -220,12 +233,12 @@ fn password(
         String::from_utf8(bytes.to_vec()).map_err(|_| "its password is not text".to_owned())
     });
     match found {
-        Ok(text) => Some(Some(Password(text))),
+        Ok(text) => PeerPassword::Known(Password(text)),
         Err(why) => {
             let message = format!("Secret {:?}: {why}; no session is opened", reference.name);
             let finding = Finding::new(Code::PeerSecretUnusable, Severity::Error, object, message);
             report.warn(finding.at_field("spec.passwordSecret"));
-            None
+            PeerPassword::Unknown
         }
     }
 }

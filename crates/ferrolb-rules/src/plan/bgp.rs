@@ -9,17 +9,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ferrolb_proto::bgp::{Attributes, Families, Routes};
-use ipnet::IpNet;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
-
 use super::Snapshot;
 use super::ground::{excluded, network_unavailable};
 use super::judge::{Endpoints, pool_of};
-use crate::config::{BgpAdvertisement, Selector};
+use crate::config::{BgpAdvertisement, BgpPeer, Config, Selector};
 use crate::names::{NodeName, ServiceKey};
 use crate::reason::{Code, Finding, Severity};
 use crate::service::{self, View, is_load_balancer, status_ips};
+use ferrolb_proto::bgp::{Attributes, Families, Family, Routes};
+use ipnet::IpNet;
+
+mod outlook;
+
+pub use outlook::{Outlook, outlook};
 
 /// What this node tells its routers.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,6 +35,8 @@ pub struct BgpPlan {
 /// One Service's part.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BgpService {
+    /// The addresses of its status.
+    pub addresses: Vec<IpAddr>,
     /// Per router, the prefixes that lead to the Service.
     pub peers: BTreeMap<String, BTreeSet<IpNet>>,
     /// Why this node tells nobody of it.
@@ -53,57 +57,102 @@ impl BgpService {
 /// The plan for a snapshot's own node.
 pub fn plan(snapshot: &Snapshot) -> BgpPlan {
     let here = snapshot.config.bgp_peers.values().filter(|peer| peer.nodes.contains(&snapshot.own));
-    let mut routes: BTreeMap<&str, Routes> = here.map(|peer| (peer.name.as_str(), Routes::new())).collect();
+    let here: Vec<&BgpPeer> = here.map(|peer| &**peer).collect();
+    let mut routes: BTreeMap<&str, Routes> = here.iter().map(|peer| (peer.name.as_str(), Routes::new())).collect();
     let mut services = BTreeMap::new();
-    for (key, service) in &snapshot.services {
-        let slices = snapshot.endpoints.get(key).map(Vec::as_slice).unwrap_or_default();
-        let names: Vec<&str> = routes.keys().copied().collect();
-        let Some((addresses, chosen)) = choose(key, service, slices, snapshot) else { continue };
-        let part = match chosen {
+    let by_bgp = snapshot.config.pools.values().any(|pool| !pool.bgp_advertisements.is_empty());
+    let all_excluded = all_excluded(snapshot);
+    for (key, service) in snapshot.services.iter().filter(|_| by_bgp) {
+        let Some(concern) = Concern::of(key, &**service, snapshot) else { continue };
+        let part = match concern.on(&snapshot.own, key, snapshot, all_excluded) {
             Err(code) => BgpService { code: Some(code), ..BgpService::default() },
-            Ok(advertisements) => tell(&addresses, &advertisements, &names, &mut routes),
+            Ok(advertisements) => tell(&concern.addresses, &advertisements, &here, &mut routes),
         };
-        services.insert(key.clone(), part);
+        services.insert(key.clone(), BgpService { addresses: concern.addresses, ..part });
     }
     let peers = routes.into_iter().map(|(name, routes)| (name.to_owned(), Arc::new(routes))).collect();
     BgpPlan { peers, services }
 }
 
-type Chosen<'a> = Result<Vec<&'a Arc<BgpAdvertisement>>, Code>;
-
-/// The addresses of a Service and the advertisements by which this node announces it, or why it does not; `None` where
-/// BGP is not concerned with it.
-fn choose<'a>(
-    key: &ServiceKey,
-    service: &dyn View,
-    slices: &[Arc<EndpointSlice>],
-    snapshot: &'a Snapshot,
-) -> Option<(Vec<IpAddr>, Chosen<'a>)> {
-    let class = snapshot.options.load_balancer_class.clone();
-    let options = service::Options { load_balancer_class: class, assume_cluster_ips: false };
-    if !is_load_balancer(service) || !options.handles(service) {
-        return None;
-    }
-    let addresses: Vec<IpAddr> = status_ips(service).map(|ip| ip.parse().ok()).collect::<Option<_>>()?;
-    let pool = pool_of(service, &addresses, &snapshot.config).filter(|_| !addresses.is_empty())?;
-    if pool.bgp_advertisements.is_empty() {
-        return None;
+/// Whether any BGP advertisement of a configuration is for a Service with the addresses of its status.
+pub fn is_advertised(service: &dyn View, config: &Config) -> bool {
+    let addresses: Vec<IpAddr> = status_ips(service).filter_map(|ip| ip.parse().ok()).collect();
+    let advertisements = pool_of(service, &addresses, config).map(|pool| pool.bgp_advertisements.as_slice());
+    let advertisements = advertisements.unwrap_or_default();
+    if advertisements.is_empty() {
+        return false;
     }
     let labels = service.labels();
-    let own = |one: &&Arc<BgpAdvertisement>| one.nodes.contains(&snapshot.own);
-    let here: Vec<_> = pool.bgp_advertisements.iter().filter(own).collect();
-    let matches = |one: &&Arc<BgpAdvertisement>| Selector::any_matches(&one.service_selectors, &labels);
-    let matching: Vec<_> = here.iter().copied().filter(matches).collect();
-    let code = if here.is_empty() {
-        Some(Code::NodeNotSelected)
-    } else if matching.is_empty() {
-        Some(Code::NoAdvertisement)
-    } else if contradict(&matching, &addresses) {
-        Some(Code::LocalPrefConflict)
-    } else {
-        unable(key, service, slices, snapshot)
-    };
-    Some((addresses, code.map_or(Ok(matching), Err)))
+    advertisements.iter().any(|one| Selector::any_matches(&one.service_selectors, &labels))
+}
+
+/// What is so of a Service that BGP is concerned with, whatever the node.
+struct Concern<'a> {
+    addresses: Vec<IpAddr>,
+    /// The advertisements of its pool; at least one.
+    all: &'a [Arc<BgpAdvertisement>],
+    /// Of these, those that select the Service.
+    matching: Vec<&'a Arc<BgpAdvertisement>>,
+    endpoints: Endpoints,
+}
+
+impl<'a> Concern<'a> {
+    fn of(key: &ServiceKey, service: &dyn View, snapshot: &'a Snapshot) -> Option<Self> {
+        let class = snapshot.options.load_balancer_class.clone();
+        let options = service::Options { load_balancer_class: class, assume_cluster_ips: false };
+        if !is_load_balancer(service) || !options.handles(service) {
+            return None;
+        }
+        let addresses: Vec<IpAddr> = status_ips(service).map(|ip| ip.parse().ok()).collect::<Option<_>>()?;
+        let pool = pool_of(service, &addresses, &snapshot.config).filter(|_| !addresses.is_empty())?;
+        let all = pool.bgp_advertisements.as_slice();
+        if all.is_empty() {
+            return None;
+        }
+        let labels = service.labels();
+        let matching = all.iter().filter(|one| Selector::any_matches(&one.service_selectors, &labels)).collect();
+        let slices = snapshot.endpoints.get(key).map(Vec::as_slice).unwrap_or_default();
+        Some(Self { addresses, all, matching, endpoints: Endpoints::of(service, slices, &snapshot.options) })
+    }
+
+    /// The advertisements by which a node announces the Service, or why it does not (spec §5.6).
+    fn on(
+        &self,
+        node: &NodeName,
+        key: &ServiceKey,
+        snapshot: &Snapshot,
+        all_excluded: bool,
+    ) -> Result<Vec<&'a Arc<BgpAdvertisement>>, Code> {
+        if !self.all.iter().any(|one| one.nodes.contains(node)) {
+            return Err(Code::NodeNotSelected);
+        }
+        let matching: Vec<_> = self.matching.iter().copied().filter(|one| one.nodes.contains(node)).collect();
+        if matching.is_empty() {
+            return Err(Code::NoAdvertisement);
+        }
+        if contradict(&matching, &self.addresses) {
+            return Err(Code::LocalPrefConflict);
+        }
+        let object = snapshot.nodes.get(node).map(|node| &**node);
+        if object.is_some_and(network_unavailable) {
+            return Err(Code::NodeNetworkUnavailable);
+        }
+        if !snapshot.options.ignore_exclude_lb && !all_excluded && object.is_some_and(excluded) {
+            return Err(Code::NodeExcluded);
+        }
+        match &self.endpoints {
+            Endpoints::None => return Err(Code::NoReadyEndpoints),
+            Endpoints::On(nodes) if !nodes.contains(node.as_str()) => return Err(Code::NoLocalEndpoints),
+            Endpoints::On(_) | Endpoints::Somewhere => {}
+        }
+        let sick = snapshot.unhealthy.get(node).is_some_and(|services| services.contains(key));
+        if sick { Err(Code::HealthCheckFailing) } else { Ok(matching) }
+    }
+}
+
+/// Whether every node carries the label that excludes it, and it therefore counts for none (decision D2).
+fn all_excluded(snapshot: &Snapshot) -> bool {
+    snapshot.options.announce_if_all_excluded && snapshot.nodes.values().all(|node| excluded(node))
 }
 
 /// Whether local preferences contradict each other for these addresses (rule V36, for one Service).
@@ -119,51 +168,29 @@ fn contradict(matching: &[&Arc<BgpAdvertisement>], addresses: &[IpAddr]) -> bool
     false
 }
 
-/// Why this node may not announce a Service, whatever the advertisement (spec §5.6, steps 4–7).
-fn unable(key: &ServiceKey, service: &dyn View, slices: &[Arc<EndpointSlice>], snapshot: &Snapshot) -> Option<Code> {
-    let own = &snapshot.own;
-    let node = |name: &NodeName| snapshot.nodes.get(name).map(|node| &**node);
-    if node(own).is_some_and(network_unavailable) {
-        return Some(Code::NodeNetworkUnavailable);
-    }
-    let all_excluded = || snapshot.nodes.values().all(|node| excluded(node));
-    let options = &snapshot.options;
-    if !options.ignore_exclude_lb
-        && node(own).is_some_and(excluded)
-        && !(options.announce_if_all_excluded && all_excluded())
-    {
-        return Some(Code::NodeExcluded);
-    }
-    match Endpoints::of(service, slices, options) {
-        Endpoints::None => return Some(Code::NoReadyEndpoints),
-        Endpoints::On(nodes) if !nodes.contains(own.as_str()) => return Some(Code::NoLocalEndpoints),
-        Endpoints::On(_) | Endpoints::Somewhere => {}
-    }
-    let sick = snapshot.unhealthy.get(own).is_some_and(|services| services.contains(key));
-    sick.then_some(Code::HealthCheckFailing)
-}
-
-/// Adds a Service's routes to those of the routers that its advertisements are for.
+/// Adds a Service's routes to those of the routers that its advertisements are for. Of a family that a session does not
+/// have, its router is told nothing.
 fn tell<'a>(
     addresses: &[IpAddr],
     advertisements: &[&Arc<BgpAdvertisement>],
-    names: &[&'a str],
+    peers: &[&'a BgpPeer],
     routes: &mut BTreeMap<&'a str, Routes>,
 ) -> BgpService {
     let mut part = BgpService::default();
-    for name in names {
-        let Some(routes) = routes.get_mut(name) else { continue };
+    for peer in peers {
+        let Some(routes) = routes.get_mut(peer.name.as_str()) else { continue };
         let mut told = BTreeSet::new();
-        for advertisement in advertisements.iter().filter(|advertisement| advertisement.is_for(name)) {
-            for prefix in addresses.iter().filter_map(|address| cut(*address, advertisement)) {
+        for advertisement in advertisements.iter().filter(|advertisement| advertisement.is_for(&peer.name)) {
+            let prefixes = addresses.iter().filter_map(|address| cut(*address, advertisement));
+            for prefix in prefixes.filter(|prefix| peer.families.contains(Family::of(prefix))) {
                 add(routes, prefix, &advertisement.attributes);
                 told.insert(prefix);
             }
         }
         if told.is_empty() {
-            part.untold.insert((*name).to_owned(), Code::NoBgpPeer);
+            part.untold.insert(peer.name.clone(), Code::NoBgpPeer);
         } else {
-            part.peers.insert((*name).to_owned(), told);
+            part.peers.insert(peer.name.clone(), told);
         }
     }
     part.code = part.peers.is_empty().then_some(Code::NoBgpPeer);

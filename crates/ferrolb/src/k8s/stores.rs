@@ -402,16 +402,18 @@ impl Configuration {
         }
     }
 
-    /// Everything, in order of name, for [`ferrolb_rules::config::parse`].
+    /// Everything but passwords, in order of name, for [`ferrolb_rules::config::parse`].
     pub fn resources(&self) -> Resources {
         Resources {
             pools: by_name(&self.pools),
             l2_advertisements: by_name(&self.l2_advertisements),
+            bgp_advertisements: by_name(&self.bgp_advertisements),
+            bgp_peers: by_name(&self.bgp_peers),
+            secrets: None,
             communities: by_name(&self.communities),
             namespaces: by_name(&self.namespaces),
             nodes: by_name(&self.nodes),
             malformed: self.malformed.findings(),
-            ..Resources::default()
         }
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use ferrolb_rules::config::{self, Config, Resources};
 use ferrolb_rules::names::{NodeName, ServiceKey};
+use ferrolb_rules::plan::bgp::BgpPlan;
 use ferrolb_rules::plan::{self, Announcement, Options, Plan, Planner, Snapshot};
 use ferrolb_rules::reason::{Code, Finding, Severity};
 use ferrolb_rules::service::{View, status_ips};
@@ -52,8 +53,12 @@ pub(super) struct Inputs {
 /// What one pass ends with.
 #[derive(Debug)]
 pub(super) struct Decision {
-    /// What this node announces, and why everything else is not announced.
+    /// What this node announces on layer 2, and why everything else is not announced.
     pub(super) plan: Plan,
+    /// What it tells routers.
+    pub(super) bgp: BgpPlan,
+    /// The configuration in force; empty where none is.
+    pub(super) config: Arc<Config>,
     /// Configuration errors and what else is worth knowing about it.
     pub(super) findings: Vec<Finding>,
     /// What is wrong with the newest configuration.
@@ -71,8 +76,10 @@ pub(super) struct Decider {
     /// What the newest configuration was made of, and what became of it.
     parsed: Option<(Resources, Parsed)>,
     planner: Planner,
-    /// The Services that somebody announces, by the last plan.
+    /// The Services that somebody announces on layer 2, by the last plan.
     announced: BTreeSet<ServiceKey>,
+    /// The Services that this node tells routers of, by the last plan.
+    told: BTreeSet<ServiceKey>,
     hold_until: Option<Instant>,
     /// Since when a configuration waits.
     held_since: Option<Instant>,
@@ -93,6 +100,7 @@ impl Decider {
             parsed: None,
             planner: Planner::default(),
             announced: BTreeSet::new(),
+            told: BTreeSet::new(),
             hold_until: None,
             held_since: None,
         }
@@ -101,8 +109,9 @@ impl Decider {
     /// One pass.
     pub(super) fn decide(&mut self, inputs: Inputs, now: Instant) -> Decision {
         let (verdict, findings) = self.configure(&inputs.resources, &inputs.services, now);
-        let plan = self.planner.plan(&Snapshot {
-            config: self.config.clone().unwrap_or_default(),
+        let config = self.config.clone().unwrap_or_default();
+        let snapshot = Snapshot {
+            config: config.clone(),
             services: inputs.services,
             endpoints: inputs.endpoints,
             nodes: inputs.nodes,
@@ -113,10 +122,13 @@ impl Decider {
             without_interface: BTreeSet::new(),
             owners: inputs.owners,
             options: self.options.clone(),
-        });
+        };
+        let (plan, bgp) = (self.planner.plan(&snapshot), plan::bgp::plan(&snapshot));
         let announced = plan.services.iter().filter(|service| service.owner.is_some() && service.code().is_none());
         self.announced = announced.map(|service| service.service.clone()).collect();
-        Decision { plan, findings, verdict, configured: self.config.is_some() }
+        let told = bgp.services.iter().filter(|(_, part)| !part.peers.is_empty());
+        self.told = told.map(|(service, _)| service.clone()).collect();
+        Decision { plan, bgp, config, findings, verdict, configured: self.config.is_some() }
     }
 
     /// When the answer changes by time alone.
@@ -199,21 +211,27 @@ impl Decider {
         if self.config.as_ref().is_none_or(|old| Arc::ptr_eq(old, new)) {
             return None;
         }
-        let announced = || self.announced.iter().filter_map(|key| Some((key, &**services.get(key)?)));
-        let homeless: Vec<_> = announced().filter(|(_, service)| !is_housed(*service, new)).collect();
+        let of = |keys: &BTreeSet<ServiceKey>| -> Vec<(ServiceKey, Arc<dyn View>)> {
+            keys.iter().filter_map(|key| Some((key.clone(), services.get(key)?.clone()))).collect()
+        };
+        let (answered, told) = (of(&self.announced), of(&self.told));
+        let homeless: BTreeMap<_, _> =
+            answered.iter().chain(&told).filter(|(_, service)| !is_housed(&**service, new)).cloned().collect();
         if !homeless.is_empty() {
             let what = "no pool of it has the addresses of";
             return Some((HOLD_INTERVAL, held(what, &homeless)));
         }
-        let unadvertised: Vec<_> = announced().filter(|(_, service)| !plan::is_advertised(*service, new)).collect();
+        let unanswered = answered.into_iter().filter(|(_, service)| !plan::is_advertised(&**service, new));
+        let untold = told.into_iter().filter(|(_, service)| !plan::bgp::is_advertised(&**service, new));
+        let unadvertised: BTreeMap<_, _> = unanswered.chain(untold).collect();
         let what = "no advertisement of it is for";
         (!unadvertised.is_empty()).then(|| (UNADVERTISED_INTERVAL, held(what, &unadvertised)))
     }
 }
 
-fn held(what: &str, services: &[(&ServiceKey, &dyn View)]) -> String {
-    let list = |(key, service): &(&ServiceKey, &dyn View)| {
-        format!("{key} ({})", status_ips(*service).collect::<Vec<_>>().join(", "))
+fn held(what: &str, services: &BTreeMap<ServiceKey, Arc<dyn View>>) -> String {
+    let list = |(key, service): (&ServiceKey, &Arc<dyn View>)| {
+        format!("{key} ({})", status_ips(&**service).collect::<Vec<_>>().join(", "))
     };
     let named: Vec<String> = services.iter().take(3).map(list).collect();
     let more = if services.len() > named.len() { " and others" } else { "" };
@@ -234,6 +252,10 @@ fn same(a: &Resources, b: &Resources) -> bool {
     }
     all(&a.pools, &b.pools)
         && all(&a.l2_advertisements, &b.l2_advertisements)
+        && all(&a.bgp_advertisements, &b.bgp_advertisements)
+        && all(&a.bgp_peers, &b.bgp_peers)
+        && a.secrets.is_some() == b.secrets.is_some()
+        && all(a.secrets.as_deref().unwrap_or_default(), b.secrets.as_deref().unwrap_or_default())
         && all(&a.communities, &b.communities)
         && all(&a.namespaces, &b.namespaces)
         && all(&a.nodes, &b.nodes)

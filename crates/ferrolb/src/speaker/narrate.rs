@@ -38,10 +38,14 @@ impl Notice {
     }
 }
 
+/// Services with the addresses that are announced.
+type Announced = BTreeMap<ServiceKey, BTreeSet<IpAddr>>;
+
 /// What was said last.
 #[derive(Debug, Default)]
 pub(super) struct Narrator {
-    answered: BTreeMap<ServiceKey, BTreeSet<IpAddr>>,
+    /// What was announced, by protocol.
+    announced: BTreeMap<&'static str, Announced>,
     /// The Services whose interfaces are missing here, with their addresses, since when, and whether it was said.
     failed: BTreeMap<ServiceKey, (Arc<[IpAddr]>, Instant, bool)>,
     alive: BTreeSet<NodeName>,
@@ -59,25 +63,48 @@ impl Narrator {
         plan: Option<&Plan>,
         now: Instant,
     ) -> Vec<Notice> {
-        let mut events = Vec::new();
-        for (service, one) in answering {
-            if self.answered.get(service) == Some(&one.addresses) {
-                continue;
-            }
-            tracing::info!(event = "serviceAnnounced", %service, ips = ?one.addresses, node = %own, protocol = "layer2", "service has IP, announcing");
-            if !self.answered.contains_key(service) {
-                let message = format!("announcing from node \"{own}\" with protocol \"layer2\"");
-                events.push(Notice::assigned(service, message));
-            }
-        }
-        for (service, ips) in self.answered.iter().filter(|(service, _)| !answering.contains_key(*service)) {
-            let reason = reason(own, service, plan);
-            tracing::info!(event = "serviceWithdrawn", %service, ?ips, reason, protocol = "layer2", "withdrawing service announcement");
-        }
-        self.answered = answering.iter().map(|(service, one)| (service.clone(), one.addresses.clone())).collect();
+        let announced = answering.iter().map(|(service, one)| (service.clone(), one.addresses.clone())).collect();
+        let mut events = self.changes(own, "layer2", announced, |service| reason(own, service, plan));
         if let Some(plan) = plan {
             events.extend(self.failures(own, plan, now));
         }
+        events
+    }
+
+    /// Says of which Services routers have been told now, and `why` of no more. Returns the events.
+    pub(super) fn routes(
+        &mut self,
+        own: &NodeName,
+        told: &Announced,
+        why: impl Fn(&ServiceKey) -> String,
+    ) -> Vec<Notice> {
+        self.changes(own, "bgp", told.clone(), why)
+    }
+
+    fn changes(
+        &mut self,
+        own: &NodeName,
+        protocol: &'static str,
+        announced: Announced,
+        why: impl Fn(&ServiceKey) -> String,
+    ) -> Vec<Notice> {
+        let before = self.announced.remove(protocol).unwrap_or_default();
+        let mut events = Vec::new();
+        for (service, ips) in &announced {
+            if before.get(service) == Some(ips) {
+                continue;
+            }
+            tracing::info!(event = "serviceAnnounced", %service, ?ips, node = %own, protocol, "service has IP, announcing");
+            if !before.contains_key(service) {
+                let message = format!("announcing from node \"{own}\" with protocol \"{protocol}\"");
+                events.push(Notice::assigned(service, message));
+            }
+        }
+        for (service, ips) in before.iter().filter(|(service, _)| !announced.contains_key(*service)) {
+            let reason = why(service);
+            tracing::info!(event = "serviceWithdrawn", %service, ?ips, reason, protocol, "withdrawing service announcement");
+        }
+        self.announced.insert(protocol, announced);
         events
     }
 
@@ -190,5 +217,11 @@ mod tests {
         assert!(narrator.announcements(&own, &answering, None, now).is_empty());
         assert!(narrator.announcements(&own, &BTreeMap::new(), None, now).is_empty());
         assert_eq!(narrator.announcements(&own, &answering, None, now).len(), 1, "back again is a change");
+        let told =
+            Announced::from([(ServiceKey::new("default", "web"), BTreeSet::from(["10.0.0.1".parse().unwrap()]))]);
+        let said = narrator.routes(&own, &told, |_| String::new());
+        let expected = "announcing from node \"a\" with protocol \"bgp\"".to_owned();
+        assert_eq!(said, [Notice::assigned(&ServiceKey::new("default", "web"), expected)], "each protocol by itself");
+        assert!(narrator.routes(&own, &told, |_| String::new()).is_empty());
     }
 }

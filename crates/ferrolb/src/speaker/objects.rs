@@ -6,10 +6,12 @@ use std::sync::Arc;
 use ferrolb_rules::api::well_known::{
     ALLOCATED_FROM_POOL, ALLOW_SHARED_IP, DEPRECATED_ALLOW_SHARED_IP, SLICE_SERVICE_LABEL,
 };
-use ferrolb_rules::config::Resources;
+use ferrolb_rules::config::{BASIC_AUTH, Resources};
 use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::service::{self, Compact, View, is_load_balancer, key_of};
-use k8s_openapi::api::core::v1::{LoadBalancerIngress, Node, Service, ServiceSpec, ServiceStatus};
+use k8s_openapi::api::core::v1::{
+    LoadBalancerIngress, Node, ObjectReference, Secret, Service, ServiceSpec, ServiceStatus,
+};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::reflector::Store;
@@ -25,6 +27,10 @@ pub(super) struct Objects {
     /// Those that are ours to announce.
     services: Shelf<ServiceKey, Compact>,
     slices: Store<EndpointSlice>,
+    /// The passwords of routers.
+    secrets: Store<Secret>,
+    /// Their watch is apart from the others: where it is not allowed, only peers with a `passwordSecret` wait for it.
+    passwords: Watches,
     /// The Nodes, the same `Arc` as long as what is read of one is the same.
     nodes: BTreeMap<NodeName, Arc<Node>>,
 }
@@ -37,10 +43,16 @@ impl Objects {
         let ours = move |service: &Service| ours(service).then(|| Compact::of(service));
         // Slices without this label are of no Service.
         let labelled = watcher::Config::default().labels(SLICE_SERVICE_LABEL);
+        // Other Secrets are none of our business, and may be large.
+        let of_peers = watcher::Config::default().fields(&format!("type={BASIC_AUTH}"));
+        let mut passwords = Watches::default();
+        let secrets = passwords.follow(Api::namespaced(client.clone(), namespace), of_peers, trim_secret);
         Self {
             configuration: Configuration::follow(watches, client, namespace),
             services: watches.shelve(Api::all(client.clone()), trim_service, |service| key_of(service), ours),
             slices: watches.follow(Api::all(client.clone()), labelled, trim_slice),
+            secrets,
+            passwords,
             nodes: BTreeMap::new(),
         }
     }
@@ -48,7 +60,18 @@ impl Objects {
     /// What the configuration is made of.
     pub(super) fn resources(&mut self) -> Resources {
         let nodes = self.nodes();
-        Resources { nodes: nodes.values().cloned().collect(), ..self.configuration.resources() }
+        let secrets = self.passwords.are_synced().then(|| by_name(&self.secrets));
+        Resources { nodes: nodes.values().cloned().collect(), secrets, ..self.configuration.resources() }
+    }
+
+    /// Returns when a password changed, or all of them are known.
+    pub(super) async fn passwords_changed(&mut self) {
+        self.passwords.changed().await;
+    }
+
+    /// The object of ours that a finding names, for an Event.
+    pub(super) fn reference(&self, object: &str) -> Option<ObjectReference> {
+        self.configuration.reference(object)
     }
 
     /// The Nodes by name.
@@ -90,14 +113,8 @@ impl Objects {
             let part = |text: &Option<String>| text.clone().unwrap_or_default();
             format!("{kind}/{}/{}", part(&metadata.namespace), part(&metadata.name))
         };
-        let peers = by_name(&self.configuration.bgp_peers);
-        let advertisements = by_name(&self.configuration.bgp_advertisements);
         let profiles = by_name(&self.configuration.bfd_profiles);
-        let peers = peers.iter().map(|one| (named("BGPPeer", &one.metadata), "no BGP session is opened"));
-        let advertisements =
-            advertisements.iter().map(|one| (named("BGPAdvertisement", &one.metadata), "nothing is announced by BGP"));
-        let profiles = profiles.iter().map(|one| (named("BFDProfile", &one.metadata), "no BFD session is opened"));
-        peers.chain(advertisements).chain(profiles).collect()
+        profiles.iter().map(|one| (named("BFDProfile", &one.metadata), "no BFD session is opened")).collect()
     }
 }
 
@@ -149,6 +166,14 @@ fn trim_service(service: &mut Service) {
         uid: uid.filter(|_| load_balancer),
         ..metadata
     };
+}
+
+/// The password, and what names it.
+fn trim_secret(secret: &mut Secret) {
+    secret.metadata = bare(&mut secret.metadata);
+    if let Some(data) = &mut secret.data {
+        data.retain(|key, _| key == "password");
+    }
 }
 
 /// Of the endpoints that can serve (spec §5.3) one per node: more of them decide nothing.

@@ -1,7 +1,8 @@
 //! The last plan on disk, for a start without an API server (decision D21).
 //!
-//! What is saved is what this node announces and where the other speakers are; a file that cannot be read counts as
-//! none. Writing is left to a task: the disk must not hold up an announcement.
+//! What is saved is what this node announces and where the other speakers are; beside it, in a file of their own that
+//! only the owner may read because there may be passwords in it, sessions and routes ([`routing`]). A file that cannot be
+//! read counts as none. Writing is left to a task: the disk must not hold up an announcement.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -14,14 +15,27 @@ use ferrolb_rules::plan::Announcement;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::durable;
+use crate::durable::{self, Readers};
 
-/// The file in the state directory.
-const FILE: &str = "speaker-plan.json";
+mod routing;
+
+pub(super) use routing::Routing;
+
 /// The version of its content.
 const VERSION: u32 = 1;
 /// Between two writes, so that a busy cluster does not wear out the disk.
 const WRITE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Something that is kept over a restart.
+pub(super) trait Kept: Clone + PartialEq + Send + Sync + 'static {
+    /// The file in the state directory.
+    const FILE: &'static str;
+    /// Who may read it.
+    const READERS: Readers;
+
+    /// As it is written.
+    fn text(&self) -> serde_json::Result<Vec<u8>>;
+}
 
 /// What a speaker knows again after a restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +55,15 @@ struct SavedAnnouncement {
     interfaces: Option<BTreeSet<String>>,
     /// `namespace/name`.
     services: BTreeSet<String>,
+}
+
+impl Kept for Saved {
+    const FILE: &'static str = "speaker-plan.json";
+    const READERS: Readers = Readers::All;
+
+    fn text(&self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(self)
+    }
 }
 
 impl Saved {
@@ -72,31 +95,36 @@ impl Saved {
     /// # Errors
     /// The file is there and cannot be used.
     pub(super) fn load(directory: &Path, node: &NodeName) -> io::Result<Option<Self>> {
-        let text = match fs::read(directory.join(FILE)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            result => result?,
-        };
+        let Some(text) = read::<Self>(directory)? else { return Ok(None) };
         let saved: Self = serde_json::from_slice(&text)?;
         Ok((saved.version == VERSION && saved.node == *node).then_some(saved))
     }
 }
 
-/// Where to hand plans to be saved.
-#[derive(Debug)]
-pub(super) struct Saver {
-    newest: watch::Sender<Saved>,
+/// The bytes of what was kept; none where nothing was.
+fn read<T: Kept>(directory: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(directory.join(T::FILE)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
+    }
 }
 
-impl Saver {
+/// Where to hand what is to be kept.
+#[derive(Debug)]
+pub(super) struct Saver<T> {
+    newest: watch::Sender<T>,
+}
+
+impl<T: Kept> Saver<T> {
     /// Starts the task. `last` is what is on disk.
-    pub(super) fn start(directory: PathBuf, last: Saved) -> Self {
+    pub(super) fn start(directory: PathBuf, last: T) -> Self {
         let (newest, plans) = watch::channel(last);
         tokio::spawn(write(directory, plans));
         Self { newest }
     }
 
     /// Saves this soon, unless it is saved already.
-    pub(super) fn save(&self, saved: Saved) {
+    pub(super) fn save(&self, saved: T) {
         self.newest.send_if_modified(|last| {
             let different = *last != saved;
             if different {
@@ -107,21 +135,22 @@ impl Saver {
     }
 }
 
-async fn write(directory: PathBuf, mut plans: watch::Receiver<Saved>) {
+async fn write<T: Kept>(directory: PathBuf, mut plans: watch::Receiver<T>) {
     let mut failing = false;
     while plans.changed().await.is_ok() {
         let saved = plans.borrow_and_update().clone();
-        let path = directory.join(FILE);
+        let path = directory.join(T::FILE);
         let directory = directory.clone();
         let written = tokio::task::spawn_blocking(move || {
             fs::create_dir_all(directory)?;
-            durable::replace(&path, &serde_json::to_vec(&saved)?, durable::Readers::All)
+            durable::replace(&path, &saved.text()?, T::READERS)
         });
         match written.await {
             Ok(Ok(())) => failing = false,
             Ok(Err(error)) if !failing => {
                 failing = true;
-                tracing::warn!(op = "save", %error, "the plan cannot be saved: a restart without the API server would announce nothing");
+                let file = T::FILE;
+                tracing::warn!(op = "save", file, %error, "the plan cannot be saved: a restart without the API server would announce nothing");
             }
             _ => {}
         }
@@ -151,7 +180,7 @@ mod tests {
         Saver::start(path.clone(), Saved::default()).save(saved("a"));
         for _ in 0..100 {
             tokio::time::sleep(Duration::from_millis(20)).await;
-            if path.join(FILE).exists() {
+            if path.join(Saved::FILE).exists() {
                 break;
             }
         }
@@ -165,10 +194,10 @@ mod tests {
     fn a_damaged_file_is_an_error_and_another_version_is_none() {
         let directory = tempfile::tempdir().unwrap();
         let node = NodeName::new("a");
-        fs::write(directory.path().join(FILE), b"{\"version\":1").unwrap();
+        fs::write(directory.path().join(Saved::FILE), b"{\"version\":1").unwrap();
         assert!(Saved::load(directory.path(), &node).is_err());
         let other = Saved { version: VERSION + 1, ..saved("a") };
-        fs::write(directory.path().join(FILE), serde_json::to_vec(&other).unwrap()).unwrap();
+        fs::write(directory.path().join(Saved::FILE), serde_json::to_vec(&other).unwrap()).unwrap();
         assert_eq!(Saved::load(directory.path(), &node).unwrap(), None);
     }
 }

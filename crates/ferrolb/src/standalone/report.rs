@@ -9,9 +9,10 @@ use ferrolb_rules::plan::ServicePlan;
 use ferrolb_rules::reason::{Code, Finding, Severity};
 use k8s_openapi::api::core::v1::Service;
 
-use super::bgp::{self, AllSeen};
+use super::bgp;
 use super::decide::Decision;
 use super::strangers::{self, Seen};
+use crate::drive::routers::{self, AllSeen};
 use crate::state::{self, InterfaceState, PeerState, PoolState, Progress, ReasonState, ServiceState, State};
 
 /// Who really answers for an address: host, then interface and MAC address of each answer.
@@ -51,7 +52,6 @@ pub(super) fn report(facts: Facts<'_>) -> State {
         .map(|(key, service)| service_state(key, service, &facts))
         .collect();
     let mut findings = facts.findings.clone();
-    findings.extend(bgp::findings(decision, facts.seen));
     findings.extend(services.iter().flat_map(|service| {
         let key = ServiceKey::new(&service.namespace, &service.name);
         strangers::conflicts(&key, &service.addresses, facts.strangers)
@@ -121,7 +121,7 @@ fn service_state(key: &ServiceKey, service: &Service, facts: &Facts<'_>) -> Serv
     let answer = addresses.iter().find_map(|address| answer(facts.announced.get(address)?, plan?.owner.as_ref()));
     let silent: Vec<IpAddr> =
         addresses.iter().filter(|address| !facts.announced.contains_key(*address)).copied().collect();
-    let routers = bgp::told(decision, facts.seen, key);
+    let routers = routers::told(&decision.bgp, facts.seen, key);
     let state = match (&answer, addresses.is_empty()) {
         (_, false) if !routers.is_empty() => Progress::Announced,
         (Some(_), false) if silent.is_empty() => Progress::Announced,

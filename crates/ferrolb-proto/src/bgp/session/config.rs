@@ -4,10 +4,12 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::bgp::{Asn, Families};
 
 /// Which AS the peer may be of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Remote {
     /// This one.
     Number(Asn),
@@ -29,7 +31,7 @@ impl Remote {
 }
 
 /// Who connects.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Posture {
     /// We do.
     #[default]
@@ -53,7 +55,7 @@ impl Posture {
 }
 
 /// How far away the router may be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reach {
     /// The system's default TTL: iBGP.
     #[default]
@@ -66,8 +68,8 @@ pub enum Reach {
     Gtsm(u8),
 }
 
-/// A password for TCP-MD5 (RFC 2385). Never printed.
-#[derive(Clone, PartialEq, Eq)]
+/// A password for TCP-MD5 (RFC 2385). Never printed; who serializes it keeps it where only its owner reads.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Password(pub String);
 
 impl fmt::Debug for Password {
@@ -77,7 +79,7 @@ impl fmt::Debug for Password {
 }
 
 /// What the driver needs to make a connection. The session only carries it, and sees that a change of it is a new session.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transport {
     /// The router; `None` on an unnumbered session, where it is learned on the interface.
     pub remote: Option<IpAddr>,
@@ -94,7 +96,7 @@ pub struct Transport {
 }
 
 /// What a session is configured with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
     /// Our AS as this router sees it: `localASN` where it is set, alone in the path (no-prepend, replace-as).
     pub local_asn: Asn,

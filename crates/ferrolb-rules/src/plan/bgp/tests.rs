@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Node, Secret, Service};
 
 use super::*;
 use crate::api;
-use crate::config::{self, Config, Invalid, Resources};
+use crate::config::{self, Config, Invalid, PeerPassword, Resources};
 use crate::fixtures::{object, pool, service, with_status};
 use crate::plan::Options;
 use crate::service::key_of;
@@ -34,8 +34,8 @@ fn resources(advertisements: &[&str]) -> Resources {
     Resources {
         pools: vec![pool("pool", "addresses: [192.0.2.0/24, 'fd00::/64']")],
         bgp_peers: vec![
-            peer("one", "peerASN: 64513, peerAddress: 10.0.0.1"),
-            peer("two", "peerASN: 64512, peerAddress: 10.0.0.2"),
+            peer("one", "peerASN: 64513, peerAddress: 10.0.0.1, dualStackAddressFamily: true"),
+            peer("two", "peerASN: 64512, peerAddress: 10.0.0.2, dualStackAddressFamily: true"),
             peer("far", "peerASN: 64513, peerAddress: 10.0.0.3, nodeSelectors: [{matchLabels: {role: edge}}]"),
         ],
         bgp_advertisements: named.collect(),
@@ -81,6 +81,18 @@ fn every_router_of_the_node_is_told_every_address() {
     let routes = ["one 192.0.2.10/32 - ", "one fd00::10/128 - ", "two 192.0.2.10/32 - ", "two fd00::10/128 - "];
     assert_eq!(shown(&planned(&[""])), routes);
     assert_eq!(shown(&planned(&[])), [""; 0]);
+}
+
+#[test]
+fn a_router_is_told_nothing_of_a_family_that_its_session_does_not_have() {
+    let mut resources = resources(&[""]);
+    resources.bgp_peers =
+        vec![peer("v4", "peerASN: 64513, peerAddress: 10.0.0.1"), peer("v6", "peerASN: 64513, peerAddress: 'fd01::1'")];
+    let config = config::parse(&resources).unwrap();
+    let plan = plan(&snapshot(config, vec![web(&["192.0.2.10", "fd00::10"])]));
+    assert_eq!(shown(&plan), ["v4 192.0.2.10/32 - ", "v6 fd00::10/128 - "]);
+    let part = plan.services.values().next().unwrap();
+    assert_eq!((part.peers.len(), part.addresses.len(), part.code), (2, 2, None));
 }
 
 #[test]
@@ -144,21 +156,26 @@ fn a_peer_is_what_upstream_makes_of_it() {
         enableGracefulRestart: true, passwordSecret: {name: key}";
     resources.bgp_peers = vec![peer("full", spec), peer("bare", "dynamicASN: internal, peerAddress: 10.0.0.1")];
     let secret = "metadata: {name: key, namespace: metallb-system}\ntype: kubernetes.io/basic-auth\nstringData: {password: geheim}";
-    resources.secrets = vec![Arc::new(object::<Secret>(secret))];
+    resources.secrets = Some(vec![Arc::new(object::<Secret>(secret))]);
     let config = config::parse(&resources).unwrap();
     let full = &config.bgp_peers["full"];
     assert_eq!((full.local_asn, full.remote), (Asn(64600), Remote::Number(Asn(64513))));
     assert_eq!((full.hold_interval.as_secs(), full.keepalive_interval.unwrap().as_secs()), (30, 10));
-    assert_eq!(full.password, Some(Password("geheim".to_owned())));
+    assert_eq!(full.password, PeerPassword::Known(Password("geheim".to_owned())));
     assert_eq!((full.reach, full.families, full.graceful_restart), (Reach::Hops(255), Families::BOTH, true));
     let bare = &config.bgp_peers["bare"];
     assert_eq!((bare.remote, bare.reach, bare.families), (Remote::Internal, Reach::Default, Families::V4));
     assert_eq!((bare.hold_interval.as_secs(), bare.port), (180, 179));
     assert!(config.findings.iter().any(|finding| finding.code == Code::AdvertisedPeerMissing));
-    resources.secrets.clear();
+    resources.secrets = Some(Vec::new());
     let config = config::parse(&resources).unwrap();
-    assert!(!config.bgp_peers.contains_key("full") && config.bgp_peers.contains_key("bare"));
+    let passwords: Vec<_> = config.bgp_peers.values().map(|peer| peer.password.clone()).collect();
+    assert_eq!(passwords, [PeerPassword::None, PeerPassword::Unknown], "the one waits, the other does not");
     assert!(config.findings.iter().any(|finding| finding.code == Code::PeerSecretUnusable));
+    resources.secrets = None;
+    let config = config::parse(&resources).unwrap();
+    assert_eq!(config.bgp_peers["full"].password, PeerPassword::Unknown);
+    assert!(config.findings.iter().all(|finding| finding.code != Code::PeerSecretUnusable), "nobody looked");
 }
 
 #[test]
@@ -198,4 +215,33 @@ fn an_aggregate_larger_than_what_a_pool_has_in_one_piece_is_refused() {
         let fields: Vec<_> = found.iter().map(|finding| finding.field.as_str()).collect();
         assert_eq!(fields, Vec::from_iter(refused), "{addresses} {lengths}");
     }
+}
+
+#[test]
+fn seen_from_outside_a_service_has_the_nodes_that_tell_of_it_and_the_reasons_of_the_others() {
+    let config = config::parse(&resources(&["peers: [one]"])).unwrap();
+    let local = with_status(service("web", "externalTrafficPolicy: Local", ""), &["192.0.2.10"]);
+    let key = key_of(&local);
+    let mut snapshot = snapshot(config, vec![local]);
+    snapshot.nodes.insert(NodeName::new("b"), Arc::new(object::<Node>("metadata: {name: b}")));
+    let seen = |snapshot: &Snapshot| outlook(&key, &*snapshot.services[&key], snapshot).unwrap();
+    assert_eq!(seen(&snapshot).finding(&key).map(|finding| finding.code), Some(Code::NoReadyEndpoints));
+    let slice = object("addressType: IPv4\nendpoints: [{addresses: [10.1.1.1], nodeName: b}]");
+    snapshot.endpoints.insert(key.clone(), vec![Arc::new(slice)]);
+    let tells = BTreeMap::from([(NodeName::new("b"), BTreeSet::from(["one".to_owned()]))]);
+    let codes = BTreeMap::from([(NodeName::new("a"), Code::NoLocalEndpoints)]);
+    assert_eq!(seen(&snapshot), Outlook { tellers: tells, codes });
+    assert_eq!((seen(&snapshot).finding(&key), seen(&snapshot).untold(&key).code), (None, Code::BgpSessionDown));
+    snapshot.members = Some(BTreeSet::from([NodeName::new("a")]));
+    assert_eq!(seen(&snapshot).codes[&NodeName::new("b")], Code::NodeNotAlive);
+    assert_eq!(seen(&snapshot).finding(&key).map(|finding| finding.code), Some(Code::NoLocalEndpoints));
+}
+
+#[test]
+fn a_service_is_advertised_by_bgp_if_an_advertisement_of_its_pool_selects_it() {
+    let config = |advertisement| config::parse(&resources(&[advertisement])).unwrap();
+    let web = web(&["192.0.2.10"]);
+    assert!(is_advertised(&web, &config("")));
+    assert!(!is_advertised(&web, &config("serviceSelectors: [{matchLabels: {app: db}}]")));
+    assert!(!is_advertised(&web, &config("ipAddressPools: [other]")));
 }

@@ -1,0 +1,193 @@
+//! From the plan to sessions with routers, and from what they were told to what is said about it: the same with and without
+//! Kubernetes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ferrolb_proto::bgp::session::report::Unannounced;
+use ferrolb_proto::bgp::session::{Config, Posture, State, Transport};
+use ferrolb_rules::config::{self, BgpPeer, PeerPassword};
+use ferrolb_rules::names::{NodeName, ServiceKey};
+use ferrolb_rules::plan::bgp::BgpPlan;
+use ferrolb_rules::reason::{Code, Finding, Severity};
+
+use super::bgp::{Bgp, Seen, Wanted};
+
+/// How long a router keeps our routes while we are away, as FRR asks for it.
+const RESTART: Duration = Duration::from_secs(120);
+
+/// What is so, by the name of the peer.
+pub type AllSeen = BTreeMap<String, Seen>;
+
+/// How each session is configured, by the name of the peer.
+pub type Configs = BTreeMap<String, Config>;
+
+/// The sessions of a plan, but for those whose password is not known. `address` is the node's own, of which its BGP
+/// identifier is made where none is written.
+pub fn configs(config: &config::Config, plan: &BgpPlan, own: &NodeName, address: Option<IpAddr>) -> Configs {
+    let peers = plan.peers.keys().filter_map(|name| config.bgp_peers.get(name));
+    peers.filter_map(|peer| Some((peer.name.clone(), session(peer, own, address)?))).collect()
+}
+
+/// All sessions of this node, and how they were configured last.
+#[derive(Default)]
+pub struct Routers {
+    bgp: Bgp,
+    configs: Configs,
+}
+
+impl Routers {
+    /// Brings sessions in line with a plan. One that there is and whose password is not known any more goes on as it was:
+    /// what holds a Secret up for a moment is no reason to take routes away.
+    pub fn follow(&mut self, mut configs: Configs, plan: &BgpPlan) {
+        let before = std::mem::take(&mut self.configs);
+        for (name, config) in before.into_iter().filter(|(name, _)| plan.peers.contains_key(name)) {
+            configs.entry(name).or_insert(config);
+        }
+        let wanted = configs.iter().filter_map(|(name, config)| {
+            let routes = Arc::clone(plan.peers.get(name)?);
+            Some((name.clone(), Wanted { config: config.clone(), routes }))
+        });
+        self.bgp.set(wanted.collect());
+        self.configs = configs;
+    }
+
+    /// How each session is configured.
+    pub const fn configs(&self) -> &Configs {
+        &self.configs
+    }
+
+    /// What is so.
+    pub fn seen(&self) -> AllSeen {
+        self.bgp.seen()
+    }
+
+    /// Returns when something is different.
+    pub async fn changed(&self) {
+        self.bgp.changed().await;
+    }
+
+    /// What is wrong with sessions. Peers are objects of `namespace`.
+    pub fn findings(&self, seen: &AllSeen, namespace: &str) -> Vec<Finding> {
+        findings(&self.configs, seen, namespace)
+    }
+
+    /// See [`Bgp::leave`].
+    pub async fn leave(self) {
+        self.bgp.leave().await;
+    }
+}
+
+fn session(peer: &BgpPeer, own: &NodeName, address: Option<IpAddr>) -> Option<Config> {
+    let password = match &peer.password {
+        PeerPassword::None => None,
+        PeerPassword::Known(password) => Some(password.clone()),
+        PeerPassword::Unknown => return None,
+    };
+    Some(Config {
+        local_asn: peer.local_asn,
+        remote: peer.remote,
+        router_id: peer.router_id.unwrap_or_else(|| identifier(own, address)),
+        hold_interval: peer.hold_interval,
+        keepalive_interval: peer.keepalive_interval,
+        connect_interval: peer.connect_interval,
+        families: peer.families,
+        posture: Posture::Dial,
+        graceful_restart: peer.graceful_restart.then_some(RESTART),
+        restarting: peer.graceful_restart,
+        extended_next_hop: false,
+        extended_message: false,
+        host_name: own.to_string(),
+        receive_limit: None,
+        transport: Transport {
+            remote: Some(peer.address),
+            port: peer.port,
+            source: peer.source,
+            device: None,
+            password,
+            reach: peer.reach,
+        },
+    })
+}
+
+/// The node's IPv4 address; where it has none, a number that is made of its name and stays the same (FNV-1a).
+fn identifier(own: &NodeName, address: Option<IpAddr>) -> Ipv4Addr {
+    if let Some(IpAddr::V4(address)) = address {
+        return address;
+    }
+    let hash =
+        own.as_str().bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    Ipv4Addr::from(hash.max(1))
+}
+
+/// Whether routes can go over a session.
+pub fn is_up(seen: Option<&Seen>) -> bool {
+    seen.is_some_and(|seen| seen.state == State::Established)
+}
+
+fn findings(configs: &Configs, seen: &AllSeen, namespace: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (name, config) in configs {
+        let Some(seen) = seen.get(name) else { continue };
+        let object = format!("BGPPeer/{namespace}/{name}");
+        if let (false, Some(why)) = (is_up(Some(seen)), &seen.last_down) {
+            let transport = &config.transport;
+            let silence = transport.password.is_some() && why.starts_with("no connection: no answer");
+            let hint = if silence {
+                "; the peer has a password: if the router has none or another, its kernel drops what we send without a word"
+            } else {
+                ""
+            };
+            let address = transport.remote.map(|address| address.to_string()).unwrap_or_default();
+            let message = format!("no session with {address}: {why}{hint}");
+            findings.push(Finding::new(Code::BgpSessionDown, Severity::Error, object.clone(), message));
+        }
+        findings.extend(seen.unannounced.iter().map(|one| untold(&object, *one)));
+    }
+    findings
+}
+
+/// Why something does not go over an established session.
+fn untold(object: &str, why: Unannounced) -> Finding {
+    let message = match why {
+        Unannounced::NotAgreed(family) => format!("the router does not speak IP{family:?} on this session"),
+        Unannounced::NoNextHop(family) => {
+            format!("the interface to the router has no IP{family:?} address to be the next hop")
+        }
+        Unannounced::TooLarge(count) => format!("the attributes of {count} prefixes are too large for a message"),
+    };
+    Finding::new(Code::BgpRouteUntold, Severity::Warning, object, message)
+}
+
+/// The routers that were told everything that leads to these addresses of a Service.
+pub fn told(plan: &BgpPlan, seen: &AllSeen, key: &ServiceKey) -> BTreeSet<String> {
+    let Some(part) = plan.services.get(key) else { return BTreeSet::new() };
+    let is_told =
+        |name: &String, prefixes: &BTreeSet<_>| seen.get(name).is_some_and(|one| prefixes.is_subset(&one.told));
+    part.peers.iter().filter(|(name, prefixes)| is_told(name, prefixes)).map(|(name, _)| name.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use ferrolb_proto::bgp::Family;
+
+    use super::*;
+
+    #[test]
+    fn what_a_session_cannot_carry_is_said_with_the_family() {
+        let finding = untold("BGPPeer/metallb-system/router", Unannounced::NotAgreed(Family::V6));
+        assert_eq!(finding.code, Code::BgpRouteUntold);
+        assert_eq!(finding.message, "the router does not speak IPV6 on this session");
+    }
+
+    #[test]
+    fn the_identifier_is_the_nodes_address_or_made_of_its_name() {
+        let own = NodeName::new("a");
+        let address = Ipv4Addr::new(192, 168, 1, 11);
+        assert_eq!(identifier(&own, Some(address.into())), address);
+        assert_eq!(identifier(&own, None), identifier(&own, None));
+        assert_ne!(identifier(&own, None), Ipv4Addr::UNSPECIFIED);
+    }
+}

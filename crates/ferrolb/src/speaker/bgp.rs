@@ -1,0 +1,202 @@
+//! BGP in the speaker: sessions that follow the plan, and what is really so of them.
+//!
+//! There is no election and nobody to meet first: as soon as everything has been read once, each node tells its routers
+//! what it announces. Until then, and where neither a configuration nor a plan from before the restart is known, sessions
+//! are left as they are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ferrolb_rules::names::{NodeName, ServiceKey};
+use ferrolb_rules::reason::{Code, Finding, Severity};
+use ferrolb_rules::service::View;
+
+use super::decide::{Basis, Decision};
+use super::saved::{Routing, Saver};
+use crate::drive::routers::{self, AllSeen, Routers};
+
+/// How long something must be wrong with a session before it is told on the BGPPeer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Sessions, what they are to say, and what was saved of it.
+pub(super) struct Bgp {
+    own: NodeName,
+    routers: Routers,
+    /// What is in force; none: nothing is known yet.
+    routing: Option<Arc<Routing>>,
+    /// What was saved before this start; forgotten once a plan is in force.
+    saved: Option<Routing>,
+    saver: Option<Saver<Arc<Routing>>>,
+    /// What is wrong with sessions, since when, and whether it was told.
+    troubles: BTreeMap<(String, Code), (Instant, bool)>,
+}
+
+/// What routers have been told.
+pub(super) struct Told {
+    /// Per Service the addresses that some router was told of.
+    pub(super) addresses: BTreeMap<ServiceKey, BTreeSet<IpAddr>>,
+    /// Per Service the peers that were told everything of it.
+    pub(super) peers: BTreeMap<ServiceKey, BTreeSet<String>>,
+}
+
+impl Bgp {
+    /// Starts with what was saved, which is read from the directory.
+    pub(super) fn start(own: NodeName, state_dir: Option<&Path>) -> (Self, Option<Finding>) {
+        let (saved, finding) = match state_dir.map(|directory| Routing::load(directory, &own)) {
+            None => (None, None),
+            Some(Ok(saved)) => (saved, None),
+            Some(Err(error)) => {
+                let message = format!("what routers were told before the restart cannot be read: {error}");
+                (None, Some(Finding::new(Code::StateUnusable, Severity::Warning, "state", message)))
+            }
+        };
+        let last = Arc::new(saved.clone().unwrap_or_default());
+        let saver = state_dir.map(|directory| Saver::start(directory.to_owned(), last));
+        let routers = Routers::default();
+        (Self { own, routers, routing: None, saved, saver, troubles: BTreeMap::new() }, finding)
+    }
+
+    /// Whether what was saved may still be needed.
+    pub(super) const fn waits(&self) -> bool {
+        self.saved.is_some()
+    }
+
+    /// Before everything has been read: what was saved counts once the API server had its time.
+    pub(super) fn without_api(&mut self, since: Instant, now: Instant) {
+        if let (Basis::Saved, Some(saved)) =
+            (Basis::choose(false, false, self.saved.is_some(), since, now), &self.saved)
+            && self.routing.is_none()
+        {
+            self.follow(Arc::new(saved.clone()));
+        }
+    }
+
+    /// Brings sessions in line with a pass. `address` is this node's.
+    pub(super) fn decided(
+        &mut self,
+        decision: &Decision,
+        services: &BTreeMap<ServiceKey, Arc<dyn View>>,
+        address: Option<IpAddr>,
+    ) {
+        if let (false, Some(saved)) = (decision.configured, &self.saved) {
+            self.follow(Arc::new(saved.still(services)));
+            return;
+        }
+        let configs = routers::configs(&decision.config, &decision.bgp, &self.own, address);
+        self.follow(Arc::new(Routing { node: self.own.clone(), configs, plan: decision.bgp.clone() }));
+        self.saved = None;
+        if let (Some(saver), Some(routing)) = (&self.saver, &self.routing) {
+            // As sessions are, so that one whose password is not known any more comes back too.
+            let configs = self.routers.configs().clone();
+            saver.save(Arc::new(Routing { configs, ..Routing::clone(routing) }));
+        }
+    }
+
+    fn follow(&mut self, routing: Arc<Routing>) {
+        if self.routing.as_ref() != Some(&routing) {
+            self.routers.follow(routing.configs.clone(), &routing.plan);
+            self.routing = Some(routing);
+        }
+    }
+
+    /// Returns when something is different.
+    pub(super) async fn changed(&self) {
+        self.routers.changed().await;
+    }
+
+    /// What is so.
+    pub(super) fn seen(&self) -> AllSeen {
+        self.routers.seen()
+    }
+
+    /// What routers have been told.
+    pub(super) fn told(&self, seen: &AllSeen) -> Told {
+        let mut told = Told { addresses: BTreeMap::new(), peers: BTreeMap::new() };
+        let Some(routing) = &self.routing else { return told };
+        for (key, part) in &routing.plan.services {
+            let prefixes = part.peers.iter().flat_map(|(peer, prefixes)| {
+                let known = seen.get(peer).map(|seen| &seen.told);
+                prefixes.iter().filter(move |prefix| known.is_some_and(|known| known.contains(*prefix)))
+            });
+            let prefixes: BTreeSet<_> = prefixes.collect();
+            let reached = |address: &&IpAddr| prefixes.iter().any(|prefix| prefix.contains(*address));
+            let addresses: BTreeSet<IpAddr> = part.addresses.iter().filter(reached).copied().collect();
+            if !addresses.is_empty() {
+                told.addresses.insert(key.clone(), addresses);
+            }
+            let peers = routers::told(&routing.plan, seen, key);
+            if !peers.is_empty() {
+                told.peers.insert(key.clone(), peers);
+            }
+        }
+        told
+    }
+
+    /// Why this node tells nobody of a Service.
+    pub(super) fn reason(&self, key: &ServiceKey) -> String {
+        let part = self.routing.as_ref().and_then(|routing| routing.plan.services.get(key));
+        match part.map(|part| part.code) {
+            None => "serviceDeleted".to_owned(),
+            Some(Some(code)) => format!("{code} {}", code.name()),
+            Some(None) => format!("{} {}", Code::BgpSessionDown, Code::BgpSessionDown.name()),
+        }
+    }
+
+    /// What is wrong with sessions. Peers are objects of `namespace`.
+    pub(super) fn findings(&self, seen: &AllSeen, namespace: &str) -> Vec<Finding> {
+        self.routers.findings(seen, namespace)
+    }
+
+    /// Of these findings those about sessions that have lasted for long enough to be told on the BGPPeer, each once.
+    pub(super) fn lasting<'a>(&mut self, findings: &'a [Finding], now: Instant) -> Vec<&'a Finding> {
+        let ours = [Code::BgpSessionDown, Code::BgpRouteUntold, Code::PeerSecretUnusable];
+        let mut before = std::mem::take(&mut self.troubles);
+        let mut due = Vec::new();
+        for finding in findings.iter().filter(|finding| ours.contains(&finding.code)) {
+            let key = (finding.object.clone(), finding.code);
+            if self.troubles.contains_key(&key) {
+                continue;
+            }
+            let (since, told) = before.remove(&key).unwrap_or((now, false));
+            let tells = !told && now >= since + PATIENCE;
+            if tells {
+                due.push(finding);
+            }
+            self.troubles.insert(key, (since, told || tells));
+        }
+        due
+    }
+
+    /// When something has lasted for long enough.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.troubles.values().filter(|(_, told)| !told).map(|(since, _)| *since + PATIENCE).min()
+    }
+
+    /// Ends every session; routers keep our routes where they agreed to (decision D18).
+    pub(super) async fn leave(self) {
+        self.routers.leave().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_wrong_with_a_session_is_told_once_and_only_if_it_lasts() {
+        let (mut bgp, _) = Bgp::start(NodeName::new("a"), None);
+        let now = Instant::now();
+        let down = |why: &str| vec![Finding::new(Code::BgpSessionDown, Severity::Error, "BGPPeer/m/r", why)];
+        assert!(bgp.lasting(&down("refused"), now).is_empty());
+        assert_eq!(bgp.next_deadline(), Some(now + PATIENCE));
+        assert!(bgp.lasting(&[], now + Duration::from_secs(1)).is_empty(), "it is up");
+        assert!(bgp.lasting(&down("refused"), now + PATIENCE).is_empty(), "a new trouble, which has its time too");
+        let (lasting, later) = (down("no answer"), now + 2 * PATIENCE);
+        assert_eq!(bgp.lasting(&lasting, later), lasting.iter().collect::<Vec<_>>());
+        assert!(bgp.lasting(&down("refused"), later + PATIENCE).is_empty(), "the same trouble in other words");
+        assert_eq!(bgp.next_deadline(), None);
+    }
+}
