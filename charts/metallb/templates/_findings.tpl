@@ -33,7 +33,7 @@ speaker.bgpDebounceTimeout: delayed reloads of FRR, which is not used. Remove it
 {{- if (.Values.frrk8s).external }}{{ $on = append $on "frrk8s.external" }}{{ end }}
 {{- if index .Values "frr-k8s" }}{{ $on = append $on "frr-k8s" }}{{ end }}
 {{- if $on }}
-{{ join ", " $on }}: no FRR and no frr-k8s is installed or needed, now or later: BGP belongs to the speaker itself. BGPPeer objects are accepted, and LB0010 on them says what this release does not do yet; layer 2 is not affected. Remove {{ ternary "it" "them" (eq (len $on) 1) }}. (LB3002)
+{{ join ", " $on }}: no FRR and no frr-k8s is installed or needed, now or later: BGP belongs to the speaker itself. LB0010 on a BGPPeer says what this release does not do yet. Remove {{ ternary "it" "them" (eq (len $on) 1) }}. (LB3002)
 {{- end }}
 {{- end }}
 

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::api;
-use crate::config::{self, Resources, Selector};
+use crate::config::{self, Resources};
 use crate::reason::{Code, Finding, Severity};
 
 #[cfg(test)]
@@ -64,12 +64,8 @@ impl Kind {
 /// Everything of our namespace that is known, without the object asked about or with it as it was.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
-    /// What a configuration is made of.
+    /// What a configuration is made of, but for Secrets.
     pub resources: Resources,
-    /// Every BGPAdvertisement.
-    pub bgp_advertisements: Vec<Arc<api::BGPAdvertisement>>,
-    /// Every BGPPeer.
-    pub bgp_peers: Vec<Arc<api::BGPPeer>>,
 }
 
 /// What the API server is told about one request.
@@ -136,7 +132,8 @@ fn misplaced(kind: Kind, request: &Value, ours: &str, other: &str) -> Finding {
 fn deletion(request: &Value, namespace: &str, known: &Known) -> Verdict {
     let name = request["name"].as_str().unwrap_or_default();
     let here = request["namespace"] == namespace;
-    let users = known.bgp_peers.iter().filter(|peer| here && !name.is_empty() && peer.spec.bfd_profile == name);
+    let users =
+        known.resources.bgp_peers.iter().filter(|peer| here && !name.is_empty() && peer.spec.bfd_profile == name);
     let refused = users.take(LISTED).map(|peer| {
         let peer = peer.metadata.name.as_deref().unwrap_or_default();
         let message = format!("failed to delete BFDProfile {name}, used by BGPPeer {peer}");
@@ -179,7 +176,10 @@ fn warning(finding: &Finding) -> String {
 
 /// Reads the object, puts it in its place and looks at everything.
 fn look(kind: Kind, object: &Value, known: &Known) -> Result<Findings, Malformed> {
-    let mut with = known.resources.clone();
+    let mut known = known.resources.clone();
+    // What may come later keeps nothing from being written now (spec §2.2).
+    known.bgp_advertisements = known.bgp_advertisements.iter().map(config::without_aliases).collect();
+    let mut with = known.clone();
     let name = |metadata: &Value| {
         let text = |key: &str| metadata[key].as_str().unwrap_or_default().to_owned();
         format!("{}/{}/{}", kind.name(), text("namespace"), text("name"))
@@ -189,16 +189,17 @@ fn look(kind: Kind, object: &Value, known: &Known) -> Result<Findings, Malformed
         Kind::IpAddressPool => place(&mut with.pools, read(kind, object)?),
         Kind::L2Advertisement => place(&mut with.l2_advertisements, read(kind, object)?),
         Kind::Community => place(&mut with.communities, read(kind, object)?),
-        Kind::BgpPeer => return Ok(alone(kind, config::check_peer(&read_peer(object)?), &this)),
+        Kind::BgpPeer => place(&mut with.bgp_peers, read_peer(object)?),
         Kind::BgpAdvertisement => {
-            return Ok(alone(kind, config::check_bgp_advertisement(&read(kind, object)?), &this));
+            place(&mut with.bgp_advertisements, read(kind, object)?);
+            with.bgp_advertisements = with.bgp_advertisements.iter().map(config::without_aliases).collect();
         }
         Kind::BfdProfile => {
             readable(kind, object)?;
-            return Ok(alone(kind, Vec::new(), &this));
+            return Ok(not_yet(kind, &this));
         }
     }
-    let (before, after) = (outcome(&known.resources), outcome(&with));
+    let (before, after) = (outcome(&known), outcome(&with));
     let mut findings = Findings::default();
     let mut broken = 0;
     for finding in after {
@@ -208,7 +209,7 @@ fn look(kind: Kind, object: &Value, known: &Known) -> Result<Findings, Malformed
             Severity::Error if about_it || new => findings.errors.push(finding),
             Severity::Error => broken += 1,
             // Of what it does to others only what is new: an advertisement that takes a pool away, say.
-            _ if (about_it || new) && !told_by_bgp(&finding, &with, known) => findings.notes.push(finding),
+            _ if about_it || new => findings.notes.push(finding),
             _ => {}
         }
     }
@@ -229,30 +230,11 @@ fn outcome(resources: &Resources) -> Vec<Finding> {
     }
 }
 
-/// Whether it says that a pool lacks an advertisement although one of BGP has it.
-fn told_by_bgp(finding: &Finding, with: &Resources, known: &Known) -> bool {
-    if finding.code != Code::PoolNotAdvertised {
-        return false;
-    }
-    let name = finding.object.rsplit('/').next().unwrap_or_default();
-    let pool = with.pools.iter().find(|pool| pool.metadata.name.as_deref() == Some(name));
-    let labels = pool.and_then(|pool| pool.metadata.labels.clone()).unwrap_or_default();
-    known.bgp_advertisements.iter().any(|advertisement| {
-        let spec = &advertisement.spec;
-        let selects = spec
-            .ip_address_pool_selectors
-            .iter()
-            .any(|selector| Selector::parse(selector).is_ok_and(|selector| selector.matches(&labels)));
-        let all = spec.ip_address_pools.is_empty() && spec.ip_address_pool_selectors.is_empty();
-        all || selects || spec.ip_address_pools.iter().any(|pool| pool == name)
-    })
-}
-
-/// Kinds of BGP, which nothing is done with yet: never in silence.
-fn alone(kind: Kind, errors: Vec<Finding>, this: &str) -> Findings {
+/// A kind that nothing is done with yet: never in silence.
+fn not_yet(kind: Kind, this: &str) -> Findings {
     let message =
         format!("{} is not implemented in this release: it is kept and checked, and has no effect", kind.name());
-    Findings { errors, notes: vec![Finding::new(Code::NotYet, Severity::Warning, this, message)] }
+    Findings { errors: Vec::new(), notes: vec![Finding::new(Code::NotYet, Severity::Warning, this, message)] }
 }
 
 /// Puts an object in the place of the one of its name, or adds it.

@@ -27,7 +27,7 @@ mod selector;
 #[cfg(test)]
 mod tests;
 
-pub use bgp::{BASIC_AUTH, BgpAdvertisement, BgpPeer, PeerPassword};
+pub use bgp::{BASIC_AUTH, BgpAdvertisement, BgpPeer, PeerPassword, without_aliases};
 pub use communities::CommunityValue;
 pub use peers::{check_bgp_advertisement, check_peer};
 

@@ -17,6 +17,7 @@ use crate::annotations;
 use crate::api::well_known::SLICE_SERVICE_LABEL;
 use crate::config::{self, Config, Resources};
 use crate::names::{NodeName, ServiceKey};
+use crate::plan::bgp::Outlook;
 use crate::plan::{self, Plan, Planner, Snapshot};
 use crate::reason::{Code, Finding};
 use crate::service::{self, Outcome, View, key_of};
@@ -68,8 +69,10 @@ pub struct Picture {
     pub outcomes: BTreeMap<ServiceKey, Outcome>,
     /// Every Service, with its addresses.
     pub services: BTreeMap<ServiceKey, Arc<Service>>,
-    /// Who is to announce what, and why not.
+    /// Who is to announce what on layer 2, and why not.
     pub plan: Plan,
+    /// The same by BGP, per Service that it is concerned with.
+    pub bgp: BTreeMap<ServiceKey, Outlook>,
     /// Counts per pool.
     pub counters: BTreeMap<String, Counters>,
 }
@@ -80,11 +83,12 @@ impl Picture {
     pub fn obstacle(&self, key: &ServiceKey) -> Option<Finding> {
         let plan = self.plan.service(key)?;
         let refusal = || self.outcomes.get(key).and_then(|outcome| outcome.refusal.clone());
-        match plan.code()? {
-            Code::NoAddress | Code::OtherClass => refusal().or_else(|| plan.finding()),
-            Code::NoReadyEndpoints => plan.finding().map(|finding| self.with_endpoints(key, finding)),
-            _ => plan.finding(),
-        }
+        let finding = plan::bgp::obstacle(plan, self.bgp.get(key))?;
+        Some(match finding.code {
+            Code::NoAddress | Code::OtherClass => refusal().unwrap_or(finding),
+            Code::NoReadyEndpoints => self.with_endpoints(key, finding),
+            _ => finding,
+        })
     }
 
     /// Says which pods a Service wants, where none of them is ready.
@@ -126,9 +130,14 @@ pub fn draw(known: &Known, options: &Options) -> Picture {
     };
     let services: BTreeMap<ServiceKey, Arc<Service>> =
         known.services.iter().map(|service| (key_of(service), dressed(service))).collect();
-    let plan = Planner::default().plan(&snapshot(known, &config, &resources.nodes, &services, options));
+    let snapshot = snapshot(known, &config, &resources.nodes, &services, options);
+    let plan = Planner::default().plan(&snapshot);
+    let outlooks = snapshot.services.iter();
+    let bgp = outlooks
+        .filter_map(|(key, service)| Some((key.clone(), plan::bgp::outlook(key, &**service, &snapshot)?)))
+        .collect();
     let counters = config.pools.keys().filter_map(|pool| Some((pool.clone(), allocator.counters(pool)?))).collect();
-    Picture { config, loads, findings, outcomes, services, plan, counters }
+    Picture { config, loads, findings, outcomes, services, plan, bgp, counters }
 }
 
 fn snapshot(
@@ -177,6 +186,16 @@ fn assumed(resources: &Resources) -> Resources {
         for advertisement in &mut resources.l2_advertisements {
             if !advertisement.spec.node_selectors.is_empty() {
                 Arc::make_mut(advertisement).spec.node_selectors.clear();
+            }
+        }
+        for advertisement in &mut resources.bgp_advertisements {
+            if !advertisement.spec.node_selectors.is_empty() {
+                Arc::make_mut(advertisement).spec.node_selectors.clear();
+            }
+        }
+        for peer in &mut resources.bgp_peers {
+            if !peer.spec.node_selectors.is_empty() {
+                Arc::make_mut(peer).spec.node_selectors.clear();
             }
         }
     }

@@ -111,6 +111,7 @@ impl Rule {
             | Code::NodeExcluded
             | Code::NodeNotSelected
             | Code::NoLocalEndpoints
+            | Code::NoBgpPeer
             | Code::HealthCheckFailing => Self::Node,
             Code::InterfaceMissing => Self::Interface,
             Code::AddressInUse => Self::Conflict,

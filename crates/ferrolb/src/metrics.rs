@@ -6,10 +6,11 @@
 //! counter must end in `_total`: `metallb_layer2_requests_received` and its like could not have their names there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use ferrolb_proto::bgp::session::report::Counters as Messages;
 use ferrolb_rules::alloc::Counters;
 use ferrolb_rules::names::ServiceKey;
 
@@ -37,6 +38,7 @@ pub struct Metrics {
     pools: Mutex<BTreeMap<String, Counters>>,
     announced: Mutex<BTreeMap<String, Announced>>,
     layer2: Mutex<BTreeMap<IpAddr, Layer2Frames>>,
+    bgp: Mutex<BTreeMap<SocketAddr, BgpFigures>>,
 }
 
 /// What is announced by one protocol.
@@ -44,6 +46,19 @@ pub struct Metrics {
 struct Announced {
     node: String,
     addresses: BTreeMap<ServiceKey, BTreeSet<IpAddr>>,
+}
+
+/// What there is to measure about a session with a router.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BgpFigures {
+    /// It is established.
+    pub up: bool,
+    /// Prefixes that the router has been told.
+    pub announced: usize,
+    /// Prefixes that it is to be told.
+    pub pending: usize,
+    /// What was sent and received.
+    pub counters: Messages,
 }
 
 /// Frames for one address since the process started.
@@ -92,6 +107,11 @@ impl Metrics {
         locked(&self.layer2).clone_from(frames);
     }
 
+    /// Sessions with routers, by the router's address and port (`metallb_bgp_…`).
+    pub fn set_bgp(&self, sessions: &BTreeMap<SocketAddr, BgpFigures>) {
+        locked(&self.bgp).clone_from(sessions);
+    }
+
     /// Everything as Prometheus reads it, the kernel's figures about this process included.
     pub fn text(&self) -> String {
         let mut text = self.own_text();
@@ -105,6 +125,7 @@ impl Metrics {
         let build = [("version", env!("CARGO_PKG_VERSION").to_owned()), ("commit", COMMIT.to_owned())];
         text.family("ferrolb_build_info", Kind::Gauge, "What was built, always 1", [(build, 1)]);
         self.write_pools(&mut text);
+        self.write_bgp(&mut text);
         self.write_client(&mut text);
         self.write_layer2(&mut text);
         self.write_announced(&mut text);
@@ -127,6 +148,42 @@ impl Metrics {
         for (name, help, figure) in families {
             let samples = pools.iter().map(|(pool, counters)| ([("pool", pool.clone())], figure(counters)));
             text.family(&format!("metallb_allocator_{name}"), Kind::Gauge, help, samples);
+        }
+    }
+
+    /// The families of upstream's native mode have the router alone for a label; those that only its FRR mode has, the VRF
+    /// too (spec §8.2, §8.3).
+    fn write_bgp(&self, text: &mut Text) {
+        type Figure = fn(&BgpFigures) -> u64;
+        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let sessions = locked(&self.bgp);
+        let native = |text: &mut Text, name: &str, kind, help: &str, figure: &dyn Fn(&BgpFigures) -> u64| {
+            let samples = sessions.iter().map(|(peer, session)| ([("peer", peer.to_string())], figure(session)));
+            text.family(&format!("metallb_bgp_{name}"), kind, help, samples);
+        };
+        native(text, "announced_prefixes_total", Kind::Gauge, "Prefixes that the router has been told", &|one| {
+            count(one.announced)
+        });
+        native(text, "pending_prefixes_total", Kind::Gauge, "Prefixes that the router is to be told", &|one| {
+            count(one.pending)
+        });
+        native(text, "session_up", Kind::Gauge, "1 while the session is established", &|one| u64::from(one.up));
+        native(text, "updates_total", Kind::Counter, "UPDATEs sent to the router", &|one| one.counters.updates_sent);
+        let families: [(&str, &str, Figure); 9] = [
+            ("keepalives_received", "KEEPALIVEs received", |one| one.counters.keepalives_received),
+            ("keepalives_sent", "KEEPALIVEs sent", |one| one.counters.keepalives_sent),
+            ("notifications_sent", "NOTIFICATIONs sent", |one| one.counters.notifications_sent),
+            ("opens_received", "OPENs received", |one| one.counters.opens_received),
+            ("opens_sent", "OPENs sent", |one| one.counters.opens_sent),
+            ("route_refresh_sent", "ROUTE-REFRESHs sent", |one| one.counters.refreshes_sent),
+            ("total_received", "Messages received", |one| one.counters.received()),
+            ("total_sent", "Messages sent", |one| one.counters.sent()),
+            ("updates_total_received", "UPDATEs received", |one| one.counters.updates_received),
+        ];
+        for (name, help, figure) in families {
+            let labels = |peer: &SocketAddr| [("peer", peer.to_string()), ("vrf", "default".to_owned())];
+            let samples = sessions.iter().map(|(peer, session)| (labels(peer), figure(session)));
+            text.family(&format!("metallb_bgp_{name}"), Kind::Counter, help, samples);
         }
     }
 
@@ -207,6 +264,10 @@ mod tests {
         metrics.set_announced("n1", "layer2", &BTreeMap::from([(service, BTreeSet::from([ip]))]));
         let frames = Layer2Frames { requests: 7, responses: 6, gratuitous: 5 };
         metrics.set_layer2(&BTreeMap::from([(ip, frames), ("2001:db8::1".parse().unwrap(), Layer2Frames::default())]));
+        let counters =
+            Messages { opens_sent: 1, opens_received: 1, updates_sent: 4, keepalives_sent: 9, ..Messages::default() };
+        let session = BgpFigures { up: true, announced: 2, pending: 3, counters };
+        metrics.set_bgp(&BTreeMap::from([("192.0.2.254:179".parse().unwrap(), session)]));
         let expected =
             include_str!("metrics/golden.txt").replace("VERSION", env!("CARGO_PKG_VERSION")).replace("COMMIT", COMMIT);
         assert_eq!(metrics.own_text().finish(), expected);

@@ -172,9 +172,9 @@ impl Speaker {
         let mut watches = Watches::default();
         let class = settings.lb_class.clone();
         let objects = Objects::follow(&mut watches, &client, &settings.namespace, class);
-        let (saved, mut start_findings) = load(&settings, &own);
-        let (bgp, damaged) = Bgp::start(own.clone(), settings.state_dir.as_deref());
-        start_findings.extend(damaged);
+        let (saved, damaged) = saved::load(settings.state_dir.as_deref(), |directory| Saved::load(directory, &own));
+        let (bgp, damaged_too) = Bgp::start(own.clone(), settings.state_dir.as_deref());
+        let start_findings = damaged.into_iter().chain(damaged_too).collect();
         let saver = settings.state_dir.clone().map(|path| Saver::start(path, saved.clone().unwrap_or_default()));
         let options = Options {
             ignore_exclude_lb: settings.ignore_exclude_lb,
@@ -230,6 +230,7 @@ impl Speaker {
                 () = self.meeting.changed() => return,
                 () = self.objects.passwords_changed() => return,
                 () = self.bgp.changed() => return,
+                () = self.bgp.counted() => self.bgp.count(&self.metrics),
                 Some(frames) = next(&mut self.frames) => count(&self.metrics, &mut self.frames_so_far, frames),
                 () = sleep => return,
             }
@@ -398,8 +399,10 @@ impl Speaker {
         let announced = answering.iter().map(|(key, one)| (key.clone(), one.addresses.clone())).collect();
         self.metrics.set_announced(self.own.as_str(), "layer2", &announced);
         self.metrics.set_announced(self.own.as_str(), "bgp", &told.addresses);
+        self.bgp.count(&self.metrics);
         if outcome.plan.is_some() {
             self.reports.statuses(statuses::wanted(&self.own, &answering));
+            self.reports.told(statuses::told(&self.own, &told.peers));
         }
         let mut findings = outcome.findings.clone();
         findings.extend(self.bgp.findings(&seen, &self.namespace));
@@ -464,18 +467,6 @@ fn claims(settings: &Settings, own: &NodeName, l2: &L2) -> owners::Config {
 /// The nodes whose address is known.
 fn known(nodes: &BTreeMap<NodeName, Option<IpAddr>>) -> BTreeMap<NodeName, IpAddr> {
     nodes.iter().filter_map(|(name, address)| Some((name.clone(), (*address)?))).collect()
-}
-
-/// What was saved before this start; one that cannot be read counts as none, and is said.
-fn load(settings: &Settings, own: &NodeName) -> (Option<Saved>, Vec<Finding>) {
-    match settings.state_dir.as_deref().map(|directory| Saved::load(directory, own)) {
-        None => (None, Vec::new()),
-        Some(Ok(saved)) => (saved, Vec::new()),
-        Some(Err(error)) => {
-            let message = format!("the plan from before the restart cannot be read: {error}");
-            (None, vec![Finding::new(Code::StateUnusable, Severity::Warning, "state", message)])
-        }
-    }
 }
 
 async fn next(frames: &mut Option<mpsc::UnboundedReceiver<Frames>>) -> Option<Frames> {

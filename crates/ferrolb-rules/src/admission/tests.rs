@@ -38,7 +38,7 @@ fn known(pools: &[(&str, &str)]) -> Known {
         l2_advertisements: vec![Arc::new(object(&everything))],
         ..Resources::default()
     };
-    Known { resources, ..Known::default() }
+    Known { resources }
 }
 
 fn request(operation: &str, object: &Value) -> Value {
@@ -111,7 +111,7 @@ fn a_pool_that_nobody_advertises_is_a_warning_unless_bgp_does() {
     let mut known = Known::default();
     let warnings = create(Kind::IpAddressPool, &pool("p", "10.0.0.0/24"), &known).warnings;
     assert!(warnings.len() == 1 && warnings[0].starts_with("LB4008 "), "{warnings:?}");
-    known.bgp_advertisements =
+    known.resources.bgp_advertisements =
         vec![Arc::new(object(&format!("{{metadata: {{name: b, namespace: {HOME}}}, spec: {{}}}}")))];
     assert_eq!(create(Kind::IpAddressPool, &pool("p", "10.0.0.0/24"), &known), Verdict::default());
 }
@@ -193,7 +193,7 @@ fn good_peers_are_accepted_in_both_versions() {
 }
 
 #[test]
-fn bgp_advertisements_are_checked_by_themselves() {
+fn a_bgp_advertisement_is_refused_for_what_is_wrong_with_it_and_not_for_what_may_come_later() {
     let advertisement =
         |spec: &str| object::<Value>(&format!("{{metadata: {{name: b, namespace: {HOME}}}, spec: {{{spec}}}}}"));
     for (spec, code) in [
@@ -209,14 +209,42 @@ fn bgp_advertisements_are_checked_by_themselves() {
         assert!(refused.len() == 1 && refused[0].starts_with(code), "{spec}: {refused:?}");
     }
     let good = advertisement("aggregationLength: 24, communities: [alias, '1:1', 'large:1:2:3'], peers: [a, b]");
-    assert_eq!(create(Kind::BgpAdvertisement, &good, &Known::default()).refused, [""; 0]);
+    let verdict = create(Kind::BgpAdvertisement, &good, &Known::default());
+    assert_eq!(verdict.refused, [""; 0]);
+    assert!(verdict.warnings.iter().all(|text| text.starts_with("LB4309 ")), "{:?}", verdict.warnings);
+}
+
+#[test]
+fn a_peer_is_warned_of_what_is_not_done_yet_and_of_nothing_else() {
+    let plain = "myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, passwordSecret: {name: comes-later}";
+    assert_eq!(create(Kind::BgpPeer, &peer(plain), &Known::default()), Verdict::default());
+    for field in ["bfdProfile: fast", "vrf: red"] {
+        let verdict = create(Kind::BgpPeer, &peer(&format!("{plain}, {field}")), &Known::default());
+        assert!(verdict.refused.is_empty() && verdict.warnings.len() == 1, "{verdict:?}");
+        assert!(verdict.warnings[0].starts_with("LB0010 "), "{verdict:?}");
+    }
+}
+
+#[test]
+fn advertisements_whose_local_preferences_contradict_each_other_are_refused() {
+    let advertisement = |name: &str, preference: u32| {
+        object::<Value>(&format!(
+            "{{metadata: {{name: {name}, namespace: {HOME}}}, spec: {{localPref: {preference}, communities: [alias]}}}}"
+        ))
+    };
+    let mut known = known(&[("p", "10.0.0.0/24")]);
+    known.resources.nodes = vec![Arc::new(object("{metadata: {name: n}}"))];
+    known.resources.bgp_advertisements = vec![Arc::new(serde_json::from_value(advertisement("low", 1)).unwrap())];
+    let refused = create(Kind::BgpAdvertisement, &advertisement("high", 2), &known).refused;
+    assert!(refused.len() == 1 && refused[0].starts_with("LB4307 "), "{refused:?}");
+    assert_eq!(create(Kind::BgpAdvertisement, &advertisement("low", 2), &known).refused, [""; 0], "it is replaced");
 }
 
 #[test]
 fn a_profile_that_a_peer_names_cannot_be_deleted() {
     let mut known = Known::default();
     let user = peer("myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, bfdProfile: fast");
-    known.bgp_peers = vec![Arc::new(serde_json::from_value(user).unwrap())];
+    known.resources.bgp_peers = vec![Arc::new(serde_json::from_value(user).unwrap())];
     let delete = |name: &str, namespace: &str| {
         let request = json!({"uid": "u", "operation": "DELETE", "name": name, "namespace": namespace, "object": null});
         judge(Kind::BfdProfile, &request, HOME, &known).unwrap().refused

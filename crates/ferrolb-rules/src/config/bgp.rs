@@ -259,6 +259,16 @@ fn selected(selectors: &[Selector], nodes: &[Arc<Node>]) -> BTreeSet<NodeName> {
     selected.filter_map(|node| node.metadata.name.clone().map(NodeName)).collect()
 }
 
+/// An advertisement without the communities that go by a name: where names may be defined later, or elsewhere (spec §2.2).
+#[must_use]
+pub fn without_aliases(advertisement: &Arc<api::BGPAdvertisement>) -> Arc<api::BGPAdvertisement> {
+    let mut literal = advertisement.clone();
+    if literal.spec.communities.iter().any(|text| !text.contains(':')) {
+        Arc::make_mut(&mut literal).spec.communities.retain(|text| text.contains(':'));
+    }
+    literal
+}
+
 /// An advertisement and the pools it asks for.
 pub(super) struct Wanted {
     advertisement: Arc<BgpAdvertisement>,

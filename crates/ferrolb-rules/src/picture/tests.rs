@@ -180,3 +180,56 @@ fn a_configuration_that_does_not_load_is_said_and_draws_nothing() {
     let errors: Vec<(Code, Severity)> = picture.findings.iter().map(|one| (one.code, one.severity)).collect();
     assert_eq!(errors, [(Code::AddressRangeInvalid, Severity::Error)]);
 }
+
+/// The same cluster, where routers are told of the pool and the LAN is not.
+fn routed(known: &mut Known) {
+    known.resources.l2_advertisements.clear();
+    known.resources.bgp_advertisements =
+        vec![Arc::new(object("metadata: {name: all, namespace: metallb-system}\nspec: {}"))];
+    known.resources.bgp_peers = vec![Arc::new(object(
+        "metadata: {name: tor, namespace: metallb-system}\nspec: {myASN: 1, peerASN: 2, peerAddress: 10.9.0.1, \
+         nodeSelectors: [{matchLabels: {kubernetes.io/hostname: nuc-1}}]}",
+    ))];
+}
+
+#[test]
+fn a_service_that_routers_are_told_of_is_announced() {
+    assert_eq!(code(routed), None);
+    let without = |known: &mut Known| {
+        routed(known);
+        known.resources.bgp_peers.clear();
+    };
+    assert_eq!(code(without), Some(Code::NoBgpPeer));
+    let unready = |known: &mut Known| {
+        routed(known);
+        known.endpoints = vec![slice("web", "nuc-1", false)];
+    };
+    assert_eq!(code(unready), Some(Code::NoReadyEndpoints));
+}
+
+#[test]
+fn what_one_protocol_cannot_do_the_other_may() {
+    let both = |known: &mut Known| {
+        let selecting = known.resources.l2_advertisements.clone();
+        routed(known);
+        known.resources.l2_advertisements = selecting;
+        known.resources.nodes.push(node("nuc-2", ""));
+    };
+    assert_eq!(code(both), None);
+    let nowhere = |known: &mut Known| {
+        both(known);
+        known.resources.l2_advertisements = vec![l2("a", "nodeSelectors: [{matchLabels: {no: node}}]")];
+    };
+    assert_eq!(code(nowhere), None, "on layer 2 no node is selected");
+}
+
+#[test]
+fn in_files_a_peer_for_certain_nodes_counts_where_no_node_is_known() {
+    let mut known = sound();
+    routed(&mut known);
+    (known.resources.nodes, known.endpoints) = (Vec::new(), Vec::new());
+    unassigned(&mut known, "", "");
+    let options = Options { files: true, as_if_applied: true, ..Options::default() };
+    assert_eq!(obstacle(&known, &options), None);
+    assert_eq!(draw(&known, &options).bgp[&web()].tellers.len(), 1);
+}

@@ -21,7 +21,7 @@ use ipnet::IpNet;
 
 mod outlook;
 
-pub use outlook::{Outlook, outlook};
+pub use outlook::{Outlook, obstacle, outlook, silence};
 
 /// What this node tells its routers.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -262,7 +262,7 @@ Right:
     Explanation {
         code: Code::NotYet,
         summary: "Valid and understood, but this release does not do it yet",
-        fix: "use an L2Advertisement meanwhile, or keep MetalLB where the feature is needed",
+        fix: "do without the object or field, or keep MetalLB where it is needed",
         long: "\
 The object or field is part of the MetalLB API and nothing is wrong with it. This release of FerroLB
 does not act on it, and says so instead of keeping silent. It can stay where it is: a later release
@@ -271,22 +271,21 @@ will use it without a change.
 See it: the finding names the kind or field. `ferrolb --version` shows the release; its changelog
 says what has been added since.
 
-What to do: if addresses must be reachable today, announce the pool by layer 2, which needs hosts
-and clients on one network segment. If that is not possible, this release is not for that pool.
+What to do: see whether it can be done without. A router can be reached by its address in the main
+table instead of in a VRF or by an interface's name; and without BFD a short holdTime finds a dead
+router within three seconds.
 
 Wrong:
-    apiVersion: metallb.io/v1beta1
-    kind: BGPAdvertisement
-    metadata: {name: to-the-router, namespace: metallb-system}
-    spec:
-      ipAddressPools: [default-pool]
+    apiVersion: metallb.io/v1beta2
+    kind: BGPPeer
+    metadata: {name: router, namespace: metallb-system}
+    spec: {myASN: 64512, peerASN: 64513, peerAddress: 192.168.1.1, vrf: red}
 
 Right:
-    apiVersion: metallb.io/v1beta1
-    kind: L2Advertisement
-    metadata: {name: on-the-lan, namespace: metallb-system}
-    spec:
-      ipAddressPools: [default-pool]",
+    apiVersion: metallb.io/v1beta2
+    kind: BGPPeer
+    metadata: {name: router, namespace: metallb-system}
+    spec: {myASN: 64512, peerASN: 64513, peerAddress: 192.168.1.1}",
     },
     Explanation {
         code: Code::NodeUnknown,

@@ -102,7 +102,9 @@ pub(super) async fn look(client: Client, namespace: &str, before: bool) -> anyho
         daemon_sets: sets.iter().map(|set| names(&set.metadata)).collect(),
         frr_configurations,
         strict_webhooks,
-        objects: seen.known.resources.pools.len() + seen.known.resources.l2_advertisements.len(),
+        objects: seen.known.resources.pools.len()
+            + seen.known.resources.l2_advertisements.len()
+            + seen.known.resources.bgp_advertisements.len(),
         unreadable: unreadable
             .map(|finding| format!("{}: {} ({})", finding.object, finding.message, finding.code))
             .collect(),

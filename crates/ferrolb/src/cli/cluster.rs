@@ -11,7 +11,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use ferrolb_proto::ethernet::MacAddr;
-use ferrolb_rules::api::{Community, ConfigurationState, IPAddressPool, L2Advertisement, ServiceL2Status};
+use ferrolb_rules::api::{
+    BGPAdvertisement, BGPPeer, Community, ConfigurationState, IPAddressPool, L2Advertisement, ServiceBGPStatus,
+    ServiceL2Status,
+};
 use ferrolb_rules::config::Resources;
 use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::picture::{self, Known};
@@ -28,12 +31,14 @@ use serde::de::DeserializeOwned;
 /// How long a request may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Who answers for a Service, as a speaker reports it.
+/// Who announces a Service, as a speaker reports it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Announcer {
     pub(super) node: NodeName,
     pub(super) interfaces: Vec<String>,
     pub(super) mac: Option<MacAddr>,
+    /// The peers that it has told of it.
+    pub(super) routers: Vec<String>,
 }
 
 /// What one look saw.
@@ -86,17 +91,21 @@ pub(super) async fn read(client: Client, namespace: &str) -> anyhow::Result<Clus
     let resources = Resources {
         pools: list::<IPAddressPool>(Api::namespaced(client.clone(), own), said).await?,
         l2_advertisements: list::<L2Advertisement>(Api::namespaced(client.clone(), own), said).await?,
+        bgp_advertisements: list::<BGPAdvertisement>(Api::namespaced(client.clone(), own), said).await?,
+        bgp_peers: list::<BGPPeer>(Api::namespaced(client.clone(), own), said).await?,
+        // Passwords are nobody's business who only looks.
+        secrets: None,
         communities: list::<Community>(Api::namespaced(client.clone(), own), said).await?,
         namespaces: list::<Namespace>(Api::all(client.clone()), said).await?,
         nodes: list::<Node>(Api::all(client.clone()), said).await?,
         malformed: Vec::new(),
-        ..Resources::default()
     };
     let reports = list::<ServiceL2Status>(Api::namespaced(client.clone(), own), said).await?;
+    let told = list::<ServiceBGPStatus>(Api::namespaced(client.clone(), own), said).await?;
     seen.states = list::<ConfigurationState>(Api::namespaced(client.clone(), own), said).await?;
     seen.pods = list::<Pod>(Api::namespaced(client, own), said).await?;
     seen.known = Known { resources, services, endpoints };
-    seen.announced = announced(&reports);
+    seen.announced = announced(&reports, &told);
     seen.options = options(&seen);
     seen.announced.values_mut().for_each(|all| {
         all.retain(|one| seen.options.members.as_ref().is_none_or(|members| members.contains(&one.node)));
@@ -165,7 +174,7 @@ pub(super) async fn objection(client: &Client, service: &ServiceKey) -> anyhow::
     Ok(Some(Finding::new(code.unwrap_or(Code::InterfaceMissing), Severity::Error, object, message)))
 }
 
-fn announced(reports: &[Arc<ServiceL2Status>]) -> BTreeMap<ServiceKey, Vec<Announcer>> {
+fn announced(reports: &[Arc<ServiceL2Status>], told: &[Arc<ServiceBGPStatus>]) -> BTreeMap<ServiceKey, Vec<Announcer>> {
     let mut announced = BTreeMap::<ServiceKey, Vec<Announcer>>::new();
     for status in reports.iter().filter_map(|report| report.status.as_ref()).filter(|status| !status.node.is_empty()) {
         let key = ServiceKey::new(status.service_namespace.clone(), status.service_name.clone());
@@ -174,8 +183,23 @@ fn announced(reports: &[Arc<ServiceL2Status>]) -> BTreeMap<ServiceKey, Vec<Annou
             answers => answers.iter().map(|answer| answer.interface.clone()).collect(),
         };
         let mac = status.answers.first().and_then(|answer| answer.mac.parse().ok());
-        announced.entry(key).or_default().push(Announcer { node: NodeName::new(&status.node), interfaces, mac });
+        let announcer = Announcer { node: NodeName::new(&status.node), interfaces, mac, routers: Vec::new() };
+        announced.entry(key).or_default().push(announcer);
     }
+    let told = told.iter().filter_map(|report| report.status.as_ref());
+    for status in told.filter(|status| !status.node.is_empty() && !status.peers.is_empty()) {
+        let key = ServiceKey::new(status.service_namespace.clone(), status.service_name.clone());
+        let all = announced.entry(key).or_default();
+        match all.iter_mut().find(|one| one.node.as_str() == status.node) {
+            Some(one) => one.routers.clone_from(&status.peers),
+            None => all.push(Announcer {
+                node: NodeName::new(&status.node),
+                routers: status.peers.clone(),
+                ..Announcer::default()
+            }),
+        }
+    }
+    announced.values_mut().for_each(|all| all.sort_by(|a, b| a.node.cmp(&b.node)));
     announced
 }
 

@@ -1,9 +1,11 @@
 //! From objects to the document that `status`, `why`, `ip` and `wait` speak about, as a standalone process makes it of itself.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use ferrolb_rules::api::ConfigurationResult;
-use ferrolb_rules::names::ServiceKey;
+use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::picture::{ANY_NODE, Picture};
-use ferrolb_rules::plan::ServicePlan;
+use ferrolb_rules::plan::{ServicePlan, bgp};
 use ferrolb_rules::reason::{Code, Finding, Severity};
 use ferrolb_rules::service::is_load_balancer;
 use ferrolb_rules::surroundings::{is_component, is_ready};
@@ -36,12 +38,15 @@ pub(super) fn of_cluster(picture: &Picture, cluster: &Cluster) -> State {
 /// What files would come to.
 pub(super) fn of_files(picture: &Picture, mut findings: Vec<Finding>) -> State {
     let service = |(key, service)| {
-        let owner = picture.plan.service(key).filter(|_| picture.obstacle(key).is_none());
-        let by: Vec<Announcer> = owner
-            .and_then(|plan| plan.owner.clone())
-            .map(|node| Announcer { node, ..Announcer::default() })
-            .into_iter()
-            .collect();
+        let plan = picture.plan.service(key).filter(|_| picture.obstacle(key).is_none());
+        let owner = plan.and_then(|plan| plan.owner.clone()).map(|node| (node, Vec::new()));
+        let tellers = picture.bgp.get(key).filter(|_| plan.is_some()).map(|outlook| outlook.tellers.clone());
+        let tellers = tellers.into_iter().flatten().map(|(node, peers)| (node, peers.into_iter().collect()));
+        let mut by = BTreeMap::<NodeName, Vec<String>>::new();
+        by.extend(owner);
+        by.extend(tellers);
+        let by: Vec<Announcer> =
+            by.into_iter().map(|(node, routers)| Announcer { node, routers, ..Announcer::default() }).collect();
         of_service(picture, key, service, &by, |_| picture.obstacle(key))
     };
     let services = ours(picture).map(service).collect();
@@ -115,15 +120,11 @@ impl Trouble {
                 let message = "it can have an address, and the controller has not written one yet";
                 Some(Finding { message: message.to_owned(), ..finding })
             }
-            Some(finding) if self.nobody_lives && finding.code == Code::NoCandidate => {
+            Some(finding) if self.nobody_lives && matches!(finding.code, Code::NoCandidate | Code::NodeNotAlive) => {
                 Some(Finding::new(Code::NoSpeaker, Severity::Error, object(), "no speaker is running and ready"))
             }
             Some(finding) => Some(finding),
-            None => {
-                let node = plan.owner.as_ref().map(ToString::to_string).unwrap_or_default();
-                let message = format!("{node} is elected and does not report that it announces it");
-                Some(Finding::new(Code::AnnouncerSilent, Severity::Error, object(), message))
-            }
+            None => Some(bgp::silence(plan, picture.bgp.get(&plan.service))),
         }
     }
 }
@@ -155,11 +156,17 @@ fn of_service(
             reasons.extend(plan.warnings().iter().chain(&notes).map(|finding| reason(finding, None)));
         } else {
             reasons.extend(why(plan).iter().map(|finding| reason(finding, None)));
-            let nodes = plan.node_findings().filter(|(node, _)| node.as_str() != ANY_NODE);
+            let by_bgp = picture.bgp.get(key).filter(|_| plan.code() == Some(Code::NoAdvertisement));
+            let nodes: Vec<_> = match by_bgp {
+                Some(outlook) => outlook.node_findings(key).collect(),
+                None => plan.node_findings().collect(),
+            };
+            let nodes = nodes.into_iter().filter(|(node, _)| node.as_str() != ANY_NODE);
             reasons.extend(nodes.map(|(node, finding)| reason(&finding, Some(node.to_string()))));
         }
     }
-    let first = by.first();
+    let first = by.iter().find(|one| one.mac.is_some()).or(by.first());
+    let routers: BTreeSet<&String> = by.iter().flat_map(|one| &one.routers).collect();
     ServiceState {
         namespace: key.namespace.to_string(),
         name: key.name.to_string(),
@@ -168,7 +175,7 @@ fn of_service(
         node: (!by.is_empty()).then(|| by.iter().map(|one| one.node.to_string()).collect::<Vec<_>>().join(" and ")),
         mac: first.and_then(|one| one.mac),
         interfaces: first.map(|one| one.interfaces.clone()).unwrap_or_default(),
-        routers: Vec::new(),
+        routers: routers.into_iter().cloned().collect(),
         try_urls: if state == Progress::Announced { crate::state::urls(service, &addresses) } else { Vec::new() },
         reasons,
         addresses,

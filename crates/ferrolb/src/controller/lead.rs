@@ -8,7 +8,7 @@ use std::convert::identity;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ferrolb_rules::api::{ConfigurationState, ServiceL2Status};
+use ferrolb_rules::api::ConfigurationState;
 use ferrolb_rules::config::{self, Invalid};
 use ferrolb_rules::names::ServiceKey;
 use ferrolb_rules::reason::{Code, Severity};
@@ -28,7 +28,7 @@ use super::findings::Findings;
 use super::output::{Output, Task};
 use super::pools;
 use super::queue::{Ending, Queue};
-use super::reports::Reports;
+use super::reports::{Protocol, Report, Reports};
 use super::rivals::{self, Rivals};
 use super::wanted::Distance;
 use super::{Settings, trim};
@@ -57,7 +57,8 @@ const DRAIN: Duration = Duration::from_millis(250);
 enum Update {
     Services(Change<Compact>),
     Slices(Change<EndpointSlice>),
-    L2(Change<ServiceL2Status>),
+    L2(Change<Report>),
+    Bgp(Change<Report>),
 }
 
 /// Why the loop ended.
@@ -121,7 +122,9 @@ impl Leader {
         watches.feed(Api::all(client.clone()), trim::service, keep, sender.clone(), Update::Services);
         evidence.feed(Api::all(client.clone()), trim::slice, identity, sender.clone(), Update::Slices);
         let api = Api::namespaced(client.clone(), namespace);
-        evidence.feed(api, trim::l2_status, identity, sender, Update::L2);
+        evidence.feed(api, |_| (), Report::layer2, sender.clone(), Update::L2);
+        let api = Api::namespaced(client.clone(), namespace);
+        evidence.feed(api, |_| (), Report::bgp, sender, Update::Bgp);
         let pods = evidence.follow(Api::namespaced(client.clone(), namespace), watcher::Config::default(), trim::pod);
         let states = watches.follow(Api::namespaced(client.clone(), namespace), watcher::Config::default(), |_| ());
         let options = Options { load_balancer_class: around.settings.lb_class.clone(), ..Options::default() };
@@ -228,7 +231,8 @@ impl Leader {
                 }
             }
             Update::Slices(change) => self.reports.take_in_slices(change),
-            Update::L2(change) => self.reports.take_in_l2(change),
+            Update::L2(change) => self.reports.take_in_reports(Protocol::Layer2, change),
+            Update::Bgp(change) => self.reports.take_in_reports(Protocol::Bgp, change),
         }
         self.reports_at.get_or_insert(Instant::now() + REPORTS_INTERVAL);
     }

@@ -1,6 +1,6 @@
 //! Who announces each Service, by what speakers report; and where nobody does, why (decisions D12, D16).
 //!
-//! A ServiceL2Status of a node with a live speaker is the proof. The reason for silence comes from the same plan that
+//! A ServiceL2Status or ServiceBGPStatus of a node with a live speaker is the proof. The reason for silence comes from the same plan that
 //! speakers make, seen from no node. Silence becomes a condition after [`SETTLING`] and an event after [`PATIENCE`], so
 //! that the moment between two owners is not told as an outage.
 
@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ferrolb_rules::api::{ConfigurationState, ServiceL2Status, well_known};
+use ferrolb_rules::api::{ConfigurationState, ServiceBGPStatus, ServiceL2Status, well_known};
 use ferrolb_rules::config::Config;
 use ferrolb_rules::names::{NodeName, ServiceKey};
+use ferrolb_rules::plan::bgp::{self, Outlook};
 use ferrolb_rules::plan::{Options, Planner, ServicePlan, Snapshot};
 use ferrolb_rules::reason::{Code, Finding, Severity};
 use ferrolb_rules::service::{Event, View};
@@ -31,13 +32,49 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The label of a namespace that says which Pods are refused.
 const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
 
+/// By what a Service is announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Protocol {
+    Layer2,
+    Bgp,
+}
+
+/// What is kept of a status object of a speaker.
+#[derive(Debug)]
+pub(super) struct Report {
+    name: String,
+    service: Option<ServiceKey>,
+    /// Who announces; empty: nobody.
+    node: NodeName,
+}
+
+impl Report {
+    pub(super) fn layer2(object: ServiceL2Status) -> Self {
+        Self::of(object.metadata, object.status.map(|status| status.node))
+    }
+
+    pub(super) fn bgp(object: ServiceBGPStatus) -> Self {
+        Self::of(object.metadata, object.status.filter(|status| !status.peers.is_empty()).map(|status| status.node))
+    }
+
+    fn of(metadata: ObjectMeta, node: Option<String>) -> Self {
+        let service = service_of(&metadata, well_known::SERVICE_NAME_LABEL, Some(well_known::SERVICE_NAMESPACE_LABEL));
+        let ours = metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(well_known::NODE_LABEL));
+        Self {
+            service: service.filter(|_| ours),
+            name: metadata.name.unwrap_or_default(),
+            node: NodeName::new(node.unwrap_or_default()),
+        }
+    }
+}
+
 /// What speakers report, and what to make of it.
 #[derive(Debug, Default)]
 pub(super) struct Reports {
     snapshot: Snapshot,
     planner: Planner,
-    /// Per Service the nodes that report it, by the name of the object.
-    l2: BTreeMap<ServiceKey, BTreeMap<String, NodeName>>,
+    /// Per Service the nodes that report it, by protocol and name of the object.
+    reported: BTreeMap<ServiceKey, BTreeMap<(Protocol, String), NodeName>>,
     said: BTreeMap<ServiceKey, Arc<Verdict>>,
     /// The verdict given last: the next Service mostly has the same, and ten thousand of a kind need one copy.
     last: Option<Arc<Verdict>>,
@@ -108,37 +145,39 @@ impl Reports {
         }
     }
 
-    /// Takes in what speakers report.
-    pub(super) fn take_in_l2(&mut self, change: Change<ServiceL2Status>) {
+    /// Takes in what speakers report of a protocol.
+    pub(super) fn take_in_reports(&mut self, protocol: Protocol, change: Change<Report>) {
         match change {
             Change::Listed(reports) => {
-                self.l2.clear();
+                self.reported.retain(|_, nodes| {
+                    nodes.retain(|(other, _), _| *other != protocol);
+                    !nodes.is_empty()
+                });
                 for report in reports {
-                    self.report(&report);
+                    self.report(protocol, &report);
                 }
             }
-            Change::Applied(report) => self.report(&report),
-            Change::Deleted(report) => self.forget(&report),
+            Change::Applied(report) => self.report(protocol, &report),
+            Change::Deleted(report) => self.forget(protocol, &report),
         }
     }
 
-    fn report(&mut self, report: &ServiceL2Status) {
-        let node = report.status.as_ref().map(|status| status.node.as_str()).unwrap_or_default();
-        let Some(key) = reported(report) else { return };
-        if node.is_empty() {
-            self.forget(report);
+    fn report(&mut self, protocol: Protocol, report: &Report) {
+        let Some(key) = &report.service else { return };
+        if report.node.as_str().is_empty() {
+            self.forget(protocol, report);
         } else {
-            let name = report.metadata.name.clone().unwrap_or_default();
-            self.l2.entry(key).or_default().insert(name, NodeName::new(node));
+            let nodes = self.reported.entry(key.clone()).or_default();
+            nodes.insert((protocol, report.name.clone()), report.node.clone());
         }
     }
 
-    fn forget(&mut self, report: &ServiceL2Status) {
-        let Some(key) = reported(report) else { return };
-        if let Some(nodes) = self.l2.get_mut(&key) {
-            nodes.remove(report.metadata.name.as_deref().unwrap_or_default());
+    fn forget(&mut self, protocol: Protocol, report: &Report) {
+        let Some(key) = &report.service else { return };
+        if let Some(nodes) = self.reported.get_mut(key) {
+            nodes.remove(&(protocol, report.name.clone()));
             if nodes.is_empty() {
-                self.l2.remove(&key);
+                self.reported.remove(key);
             }
         }
     }
@@ -164,7 +203,7 @@ impl Reports {
         let of_state = |state: &Arc<ConfigurationState>| {
             state.metadata.name.as_ref()?.strip_prefix(well_known::SPEAKER_STATE_PREFIX).map(NodeName::new)
         };
-        states.iter().filter_map(of_state).chain(self.l2.values().flat_map(BTreeMap::values).cloned()).collect()
+        states.iter().filter_map(of_state).chain(self.reported.values().flat_map(BTreeMap::values).cloned()).collect()
     }
 
     /// Looks at every Service anew. `services` are those of the book; they are the same afterwards.
@@ -187,14 +226,14 @@ impl Reports {
         std::mem::swap(&mut self.snapshot.services, services);
         let mut passed = Passed::default();
         for plan in &plan.services {
-            self.judge(plan, now, &mut passed);
+            self.judge(plan, services.get(&plan.service), now, &mut passed);
         }
         self.said.retain(|key, _| services.contains_key(key));
         self.silent.retain(|key, _| services.contains_key(key));
         passed
     }
 
-    fn judge(&mut self, plan: &ServicePlan, now: Instant, passed: &mut Passed) {
+    fn judge(&mut self, plan: &ServicePlan, service: Option<&Arc<dyn View>>, now: Instant, passed: &mut Passed) {
         let key = &plan.service;
         let nothing_to_announce = matches!(
             plan.code(),
@@ -206,14 +245,14 @@ impl Reports {
             return;
         }
         let alive = self.snapshot.members.as_ref();
-        let nodes: BTreeSet<&NodeName> = self.l2.get(key).into_iter().flat_map(BTreeMap::values).collect();
+        let nodes: BTreeSet<&NodeName> = self.reported.get(key).into_iter().flat_map(BTreeMap::values).collect();
         let nodes: Vec<&str> = nodes
             .into_iter()
             .filter(|node| alive.is_none_or(|alive| alive.contains(*node)))
             .map(NodeName::as_str)
             .collect();
         let verdict = if nodes.is_empty() {
-            match self.silence(plan, now, passed) {
+            match self.silence(plan, service, now, passed) {
                 Some(verdict) => verdict,
                 None => return,
             }
@@ -234,10 +273,17 @@ impl Reports {
     }
 
     /// Nobody announces it. Returns what to say, once it has lasted.
-    fn silence(&mut self, plan: &ServicePlan, now: Instant, passed: &mut Passed) -> Option<Verdict> {
+    fn silence(
+        &mut self,
+        plan: &ServicePlan,
+        service: Option<&Arc<dyn View>>,
+        now: Instant,
+        passed: &mut Passed,
+    ) -> Option<Verdict> {
         let key = &plan.service;
         let nobody_lives = self.snapshot.members.as_ref().is_none_or(BTreeSet::is_empty);
-        let finding = why(plan, nobody_lives, self.refusing.as_ref());
+        let outlook = service.and_then(|service| bgp::outlook(key, &**service, &self.snapshot));
+        let finding = why(plan, outlook.as_ref(), nobody_lives, self.refusing.as_ref());
         let silent = self.silent.entry(key.clone()).or_insert(Silent {
             since: now,
             code: finding.code,
@@ -272,12 +318,17 @@ impl Reports {
 }
 
 /// Why nobody announces a Service that has an address.
-fn why(plan: &ServicePlan, nobody_lives: bool, refusing: Option<&(String, String)>) -> Finding {
-    let object = format!("Service/{}", plan.service);
-    match plan.finding() {
+fn why(
+    plan: &ServicePlan,
+    outlook: Option<&Outlook>,
+    nobody_lives: bool,
+    refusing: Option<&(String, String)>,
+) -> Finding {
+    match bgp::obstacle(plan, outlook) {
         // What lies in the configuration or at the endpoints is true whether or not anybody lives.
-        Some(finding) if !(nobody_lives && finding.code == Code::NoCandidate) => finding,
+        Some(finding) if !(nobody_lives && matches!(finding.code, Code::NoCandidate | Code::NodeNotAlive)) => finding,
         _ if nobody_lives => {
+            let object = format!("Service/{}", plan.service);
             if let Some((namespace, level)) = refusing {
                 let message = format!(
                     "no speaker is running and ready: namespace {namespace} enforces Pod Security level {level:?}, which refuses its pods"
@@ -287,11 +338,7 @@ fn why(plan: &ServicePlan, nobody_lives: bool, refusing: Option<&(String, String
             }
             Finding::new(Code::NoSpeaker, Severity::Error, object, "no speaker is running and ready".to_owned())
         }
-        _ => {
-            let node = plan.owner.as_ref().map(NodeName::as_str).unwrap_or_default();
-            let message = format!("{node} is elected and does not report that it announces it");
-            Finding::new(Code::AnnouncerSilent, Severity::Error, object, message)
-        }
+        _ => bgp::silence(plan, outlook),
     }
 }
 
@@ -302,9 +349,4 @@ fn service_of(metadata: &ObjectMeta, name: &str, namespace: Option<&str>) -> Opt
         None => metadata.namespace.clone()?,
     };
     Some(ServiceKey::new(namespace, labels.get(name)?))
-}
-
-fn reported(report: &ServiceL2Status) -> Option<ServiceKey> {
-    report.metadata.labels.as_ref()?.get(well_known::NODE_LABEL)?;
-    service_of(&report.metadata, well_known::SERVICE_NAME_LABEL, Some(well_known::SERVICE_NAMESPACE_LABEL))
 }

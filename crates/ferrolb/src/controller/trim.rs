@@ -1,7 +1,7 @@
 //! What is kept of objects: with ten thousand of each, every field counts.
 
 use ferrolb_rules::annotations;
-use ferrolb_rules::api::{ServiceL2Status, well_known};
+use ferrolb_rules::api::well_known;
 use ferrolb_rules::service::{is_load_balancer, status_ips};
 use k8s_openapi::api::core::v1::{Pod, PodSpec, Service, ServiceSpec};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
@@ -78,13 +78,6 @@ pub(super) fn slice(slice: &mut EndpointSlice) {
     }
     kept.shrink_to_fit();
     slice.endpoints = kept;
-}
-
-/// The node, and which Service it is about.
-pub(super) fn l2_status(report: &mut ServiceL2Status) {
-    let labels = report.metadata.labels.take();
-    report.metadata = named(std::mem::take(&mut report.metadata));
-    report.metadata.labels = labels;
 }
 
 /// Where it runs, what it is, and whether it is ready.

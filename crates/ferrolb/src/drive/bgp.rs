@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ferrolb_proto::bgp::Routes;
-use ferrolb_proto::bgp::session::report::Unannounced;
+use ferrolb_proto::bgp::session::report::{Counters, Unannounced};
 use ferrolb_proto::bgp::session::{Config, State};
 use ipnet::IpNet;
 use tokio::sync::watch;
@@ -66,7 +66,16 @@ struct Order {
 struct Running {
     order: watch::Sender<Order>,
     seen: watch::Receiver<Seen>,
+    counters: watch::Receiver<Counters>,
     task: JoinHandle<()>,
+}
+
+/// Where a session says what is so, and what it has counted: apart, because counting wakes nobody who decides.
+struct Telling {
+    seen: watch::Sender<Seen>,
+    changed: Arc<tokio::sync::Notify>,
+    counters: watch::Sender<Counters>,
+    counted: Arc<tokio::sync::Notify>,
 }
 
 /// All sessions of this node, by the name of the peer.
@@ -74,6 +83,7 @@ struct Running {
 pub struct Bgp {
     running: BTreeMap<String, Running>,
     changed: Arc<tokio::sync::Notify>,
+    counted: Arc<tokio::sync::Notify>,
 }
 
 impl Bgp {
@@ -105,8 +115,13 @@ impl Bgp {
         let nothing =
             Seen { state: State::Idle, last_down: None, told: Arc::default(), unannounced: Vec::new(), established: 0 };
         let (tell, seen) = watch::channel(nothing);
-        let task = tokio::spawn(peer::run(name, orders, tell, self.changed.clone()));
-        Running { order, seen, task }
+        let (count, counters) = watch::channel(Counters::default());
+        let task = tokio::spawn(peer::run(
+            name,
+            orders,
+            Telling { seen: tell, changed: self.changed.clone(), counters: count, counted: self.counted.clone() },
+        ));
+        Running { order, seen, counters, task }
     }
 
     /// What is so, per peer.
@@ -117,6 +132,17 @@ impl Bgp {
     /// Returns when something is different.
     pub async fn changed(&self) {
         self.changed.notified().await;
+    }
+
+    /// What each session has counted since it began to run, and how many prefixes its router is to be told.
+    pub fn counters(&self) -> BTreeMap<String, (Counters, usize)> {
+        let of = |running: &Running| (*running.counters.borrow(), running.order.borrow().wanted.routes.len());
+        self.running.iter().map(|(name, running)| (name.clone(), of(running))).collect()
+    }
+
+    /// Returns when something was counted.
+    pub async fn counted(&self) {
+        self.counted.notified().await;
     }
 
     /// Ends every session so that routers keep our routes over a restart, where they agreed to (decision D18).

@@ -2,7 +2,7 @@
 //! Kubernetes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use ferrolb_rules::plan::bgp::BgpPlan;
 use ferrolb_rules::reason::{Code, Finding, Severity};
 
 use super::bgp::{Bgp, Seen, Wanted};
+use crate::metrics::BgpFigures;
 
 /// How long a router keeps our routes while we are away, as FRR asks for it.
 const RESTART: Duration = Duration::from_secs(120);
@@ -67,6 +68,25 @@ impl Routers {
     /// Returns when something is different.
     pub async fn changed(&self) {
         self.bgp.changed().await;
+    }
+
+    /// Returns when something was counted.
+    pub async fn counted(&self) {
+        self.bgp.counted().await;
+    }
+
+    /// What there is to measure, by the router's address and port.
+    pub fn figures(&self) -> BTreeMap<SocketAddr, BgpFigures> {
+        let seen = self.seen();
+        let counters = self.bgp.counters().into_iter();
+        let figures = counters.filter_map(|(name, (counters, pending))| {
+            let transport = &self.configs.get(&name)?.transport;
+            let seen = seen.get(&name);
+            let announced = seen.map_or(0, |seen| seen.told.len());
+            let figures = BgpFigures { up: is_up(seen), announced, pending, counters };
+            Some((SocketAddr::new(transport.remote?, transport.port), figures))
+        });
+        figures.collect()
     }
 
     /// What is wrong with sessions. Peers are objects of `namespace`.

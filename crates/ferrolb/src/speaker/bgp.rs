@@ -11,12 +11,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ferrolb_rules::names::{NodeName, ServiceKey};
-use ferrolb_rules::reason::{Code, Finding, Severity};
+use ferrolb_rules::reason::{Code, Finding};
 use ferrolb_rules::service::View;
 
 use super::decide::{Basis, Decision};
-use super::saved::{Routing, Saver};
+use super::saved::{self, Routing, Saver};
 use crate::drive::routers::{self, AllSeen, Routers};
+use crate::metrics::Metrics;
 
 /// How long something must be wrong with a session before it is told on the BGPPeer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -45,14 +46,7 @@ pub(super) struct Told {
 impl Bgp {
     /// Starts with what was saved, which is read from the directory.
     pub(super) fn start(own: NodeName, state_dir: Option<&Path>) -> (Self, Option<Finding>) {
-        let (saved, finding) = match state_dir.map(|directory| Routing::load(directory, &own)) {
-            None => (None, None),
-            Some(Ok(saved)) => (saved, None),
-            Some(Err(error)) => {
-                let message = format!("what routers were told before the restart cannot be read: {error}");
-                (None, Some(Finding::new(Code::StateUnusable, Severity::Warning, "state", message)))
-            }
-        };
+        let (saved, finding) = saved::load(state_dir, |directory| Routing::load(directory, &own));
         let last = Arc::new(saved.clone().unwrap_or_default());
         let saver = state_dir.map(|directory| Saver::start(directory.to_owned(), last));
         let routers = Routers::default();
@@ -105,6 +99,16 @@ impl Bgp {
     /// Returns when something is different.
     pub(super) async fn changed(&self) {
         self.routers.changed().await;
+    }
+
+    /// Returns when something was counted.
+    pub(super) async fn counted(&self) {
+        self.routers.counted().await;
+    }
+
+    /// Tells what there is to measure.
+    pub(super) fn count(&self, metrics: &Metrics) {
+        metrics.set_bgp(&self.routers.figures());
     }
 
     /// What is so.
@@ -183,6 +187,8 @@ impl Bgp {
 
 #[cfg(test)]
 mod tests {
+    use ferrolb_rules::reason::Severity;
+
     use super::*;
 
     #[tokio::test]

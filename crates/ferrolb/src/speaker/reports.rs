@@ -1,12 +1,13 @@
-//! What goes back to the API server: ServiceL2Statuses and our ConfigurationState. None of it holds up an announcement.
+//! What goes back to the API server: ServiceL2Statuses, ServiceBGPStatuses and our ConfigurationState. None of it holds up an announcement.
 //!
-//! Both are owned by our own Pod, so that they go with it. It is asked for once; until that is answered nothing is
+//! All are owned by our own Pod, so that they go with it. It is asked for once; until that is answered nothing is
 //! written.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ferrolb_rules::api::{ServiceBGPStatus, ServiceL2Status};
 use ferrolb_rules::names::NodeName;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -14,7 +15,7 @@ use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::statuses;
+use super::statuses::{Wanted, Writer};
 use crate::k8s::configuration_state::{Component, Verdicts};
 
 /// Between two tries to ask for our own Pod, at first and at last.
@@ -23,7 +24,8 @@ const RETRY_INTERVALS: (Duration, Duration) = (Duration::from_secs(1), Duration:
 /// Where to hand over what is so.
 #[derive(Debug)]
 pub(super) struct Reports {
-    statuses: watch::Sender<Option<Arc<statuses::Wanted>>>,
+    statuses: watch::Sender<Option<Arc<Wanted<ServiceL2Status>>>>,
+    told: watch::Sender<Option<Arc<Wanted<ServiceBGPStatus>>>>,
     alive: watch::Sender<Option<BTreeSet<NodeName>>>,
     verdict: watch::Sender<Option<Result<(), String>>>,
     _tasks: JoinSet<()>,
@@ -33,6 +35,7 @@ impl Reports {
     /// Starts the tasks.
     pub(super) fn start(client: &Client, namespace: &str, own: &NodeName, pod_name: Option<String>) -> Self {
         let (statuses, wanted) = watch::channel(None);
+        let (told, wanted_by_bgp) = watch::channel(None);
         let (alive, living) = watch::channel(None);
         let (verdict, verdicts) = watch::channel(None);
         let mut tasks = JoinSet::new();
@@ -42,24 +45,28 @@ impl Reports {
                 Some(pod) => own_pod(&client, &namespace, &pod).await,
                 None => None,
             };
-            let writer = statuses::Writer::new(own.clone(), &client, &namespace, owner.clone());
-            tokio::join!(writer.run(wanted, living), pass_on(client, &namespace, &own, owner, verdicts));
+            let by_layer2 = Writer::<ServiceL2Status>::new(own.clone(), &client, &namespace, owner.clone());
+            let by_bgp = Writer::<ServiceBGPStatus>::new(own.clone(), &client, &namespace, owner.clone());
+            tokio::join!(
+                by_layer2.run(wanted, living.clone()),
+                by_bgp.run(wanted_by_bgp, living),
+                pass_on(client, &namespace, &own, owner, verdicts)
+            );
         });
-        Self { statuses, alive, verdict, _tasks: tasks }
+        Self { statuses, told, alive, verdict, _tasks: tasks }
     }
 
     /// The ServiceL2Statuses that there ought to be.
-    pub(super) fn statuses(&self, wanted: statuses::Wanted) {
-        self.statuses.send_if_modified(|last| {
-            let different = last.as_deref() != Some(&wanted);
-            if different {
-                *last = Some(Arc::new(wanted));
-            }
-            different
-        });
+    pub(super) fn statuses(&self, wanted: Wanted<ServiceL2Status>) {
+        want(&self.statuses, wanted);
     }
 
-    /// The nodes that look after their own ServiceL2Statuses.
+    /// The ServiceBGPStatuses that there ought to be.
+    pub(super) fn told(&self, wanted: Wanted<ServiceBGPStatus>) {
+        want(&self.told, wanted);
+    }
+
+    /// The nodes that look after their own statuses.
     pub(super) fn alive(&self, nodes: &BTreeSet<NodeName>) {
         set(&self.alive, nodes);
     }
@@ -68,6 +75,16 @@ impl Reports {
     pub(super) fn verdict(&self, verdict: &Result<(), String>) {
         set(&self.verdict, verdict);
     }
+}
+
+fn want<T: PartialEq>(channel: &watch::Sender<Option<Arc<T>>>, wanted: T) {
+    channel.send_if_modified(|last| {
+        let different = last.as_deref() != Some(&wanted);
+        if different {
+            *last = Some(Arc::new(wanted));
+        }
+        different
+    });
 }
 
 fn set<T: Clone + PartialEq>(channel: &watch::Sender<Option<T>>, value: &T) {

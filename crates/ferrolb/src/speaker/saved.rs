@@ -12,6 +12,7 @@ use std::{fs, io};
 
 use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::plan::Announcement;
+use ferrolb_rules::reason::{Code, Finding, Severity};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -98,6 +99,21 @@ impl Saved {
         let Some(text) = read::<Self>(directory)? else { return Ok(None) };
         let saved: Self = serde_json::from_slice(&text)?;
         Ok((saved.version == VERSION && saved.node == *node).then_some(saved))
+    }
+}
+
+/// What was saved before this start; one that cannot be read counts as none, and is said.
+pub(super) fn load<T>(
+    state_dir: Option<&Path>,
+    read: impl FnOnce(&Path) -> io::Result<Option<T>>,
+) -> (Option<T>, Option<Finding>) {
+    match state_dir.map(read) {
+        None => (None, None),
+        Some(Ok(saved)) => (saved, None),
+        Some(Err(error)) => {
+            let message = format!("what was saved before the restart cannot be read: {error}");
+            (None, Some(Finding::new(Code::StateUnusable, Severity::Warning, "state", message)))
+        }
     }
 }
 

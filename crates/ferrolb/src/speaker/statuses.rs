@@ -1,22 +1,31 @@
-//! This node's ServiceL2Statuses (spec §6.9): one object for each Service that it really answers for.
+//! This node's ServiceL2Statuses and ServiceBGPStatuses (spec §6.9, §7.9): one object for each Service that it really
+//! answers for, and one for each that it has really told routers of.
 //!
-//! The newest wish is handed over whole; a task compares it with what its watch shows and writes the difference. What
+//! Both kinds are looked after in the same way, each by a [`Writer`] of its own. The newest wish is handed over whole; a task compares it with what its watch shows and writes the difference. What
 //! the watch does not show yet although it was written is remembered until it does, so nothing is written twice; in
 //! the steady state nothing is asked and nothing written.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ferrolb_rules::api::well_known::{L2_STATUS_PREFIX, NODE_LABEL, SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL};
-use ferrolb_rules::api::{Answer, InterfaceInfo, ServiceL2Status, ServiceL2StatusDetails};
+use ferrolb_rules::api::well_known::{
+    BGP_STATUS_PREFIX, L2_STATUS_PREFIX, NODE_LABEL, SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL,
+};
+use ferrolb_rules::api::{
+    Answer, InterfaceInfo, ServiceBGPStatus, ServiceBGPStatusDetails, ServiceL2Status, ServiceL2StatusDetails,
+};
 use ferrolb_rules::names::{NodeName, ServiceKey};
 use futures::StreamExt as _;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::core::NamespaceResourceScope;
 use kube::runtime::reflector::Store;
 use kube::runtime::watcher;
-use kube::{Api, Client};
+use kube::{Api, Client, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -39,11 +48,93 @@ const REMEMBER: Duration = Duration::from_secs(30);
 /// Between two tries after a failure, at first and at last.
 const RETRY_INTERVALS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// The Services that this node answers for, with what their status says.
-pub(super) type Wanted = BTreeMap<ServiceKey, ServiceL2StatusDetails>;
+/// A kind of objects that say which node announces a Service.
+pub(super) trait Report:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Serialize
+    + Send
+    + Sync
+    + 'static
+{
+    /// What stands in its status.
+    type Details: Clone + Debug + PartialEq + Serialize + Send + Sync + 'static;
 
-/// What the statuses ought to say.
-pub(super) fn wanted(own: &NodeName, answering: &BTreeMap<ServiceKey, Answering>) -> Wanted {
+    /// How its names begin.
+    const PREFIX: &'static str;
+    /// What writing it is called in the log.
+    const OPERATION: &'static str;
+    /// The lists in its status.
+    const LISTS: &'static [&'static str];
+
+    /// An object without a status.
+    fn blank(metadata: ObjectMeta) -> Self;
+
+    /// Its status.
+    fn details(&self) -> Option<&Self::Details>;
+
+    /// The immutable fields of a status: node, name and namespace of the Service.
+    fn about(details: &Self::Details) -> [&str; 3];
+}
+
+impl Report for ServiceL2Status {
+    type Details = ServiceL2StatusDetails;
+
+    const PREFIX: &'static str = L2_STATUS_PREFIX;
+    const OPERATION: &'static str = "serviceL2Status";
+    const LISTS: &'static [&'static str] = &["interfaces", "answers"];
+
+    fn blank(metadata: ObjectMeta) -> Self {
+        Self { metadata, ..Self::default() }
+    }
+
+    fn details(&self) -> Option<&ServiceL2StatusDetails> {
+        self.status.as_ref()
+    }
+
+    fn about(details: &ServiceL2StatusDetails) -> [&str; 3] {
+        [&details.node, &details.service_name, &details.service_namespace]
+    }
+}
+
+impl Report for ServiceBGPStatus {
+    type Details = ServiceBGPStatusDetails;
+
+    const PREFIX: &'static str = BGP_STATUS_PREFIX;
+    const OPERATION: &'static str = "serviceBGPStatus";
+    const LISTS: &'static [&'static str] = &["peers"];
+
+    fn blank(metadata: ObjectMeta) -> Self {
+        Self { metadata, ..Self::default() }
+    }
+
+    fn details(&self) -> Option<&ServiceBGPStatusDetails> {
+        self.status.as_ref()
+    }
+
+    fn about(details: &ServiceBGPStatusDetails) -> [&str; 3] {
+        [&details.node, &details.service_name, &details.service_namespace]
+    }
+}
+
+/// The Services that this node announces, with what their status says.
+pub(super) type Wanted<K> = BTreeMap<ServiceKey, <K as Report>::Details>;
+
+/// What the ServiceBGPStatuses ought to say: the peers that were told everything of each Service.
+pub(super) fn told(own: &NodeName, peers: &BTreeMap<ServiceKey, BTreeSet<String>>) -> Wanted<ServiceBGPStatus> {
+    let details = |key: &ServiceKey, peers: &BTreeSet<String>| ServiceBGPStatusDetails {
+        node: own.to_string(),
+        service_name: key.name.to_string(),
+        service_namespace: key.namespace.to_string(),
+        peers: peers.iter().cloned().collect(),
+    };
+    peers.iter().map(|(key, peers)| (key.clone(), details(key, peers))).collect()
+}
+
+/// What the ServiceL2Statuses ought to say.
+pub(super) fn wanted(own: &NodeName, answering: &BTreeMap<ServiceKey, Answering>) -> Wanted<ServiceL2Status> {
     let details = |key: &ServiceKey, one: &Answering| ServiceL2StatusDetails {
         node: own.to_string(),
         service_name: key.name.to_string(),
@@ -63,51 +154,53 @@ pub(super) fn wanted(own: &NodeName, answering: &BTreeMap<ServiceKey, Answering>
 
 /// One write.
 #[derive(Clone, Debug, PartialEq)]
-enum Write {
-    Create(ServiceKey, ServiceL2StatusDetails),
-    Set(String, ServiceL2StatusDetails),
+enum Write<D> {
+    Create(ServiceKey, D),
+    Set(String, D),
     Delete(String),
 }
 
 /// One of this node's objects.
 #[derive(Clone, Debug, PartialEq)]
-struct Existing {
+struct Existing<D> {
     name: String,
     service: Option<ServiceKey>,
-    details: Option<ServiceL2StatusDetails>,
+    details: Option<D>,
 }
 
-impl Existing {
-    fn read(object: &ServiceL2Status) -> Self {
-        let labels = object.metadata.labels.as_ref();
+impl<D> Existing<D> {
+    fn read<K: Report<Details = D>>(object: &K) -> Self
+    where
+        D: Clone,
+    {
+        let labels = object.meta().labels.as_ref();
         let label = |key: &str| labels.and_then(|labels| labels.get(key)).cloned();
         Self {
-            name: object.metadata.name.clone().unwrap_or_default(),
+            name: object.meta().name.clone().unwrap_or_default(),
             service: label(SERVICE_NAMESPACE_LABEL)
                 .zip(label(SERVICE_NAME_LABEL))
                 .map(|(namespace, name)| ServiceKey::new(namespace, name)),
-            details: object.status.clone(),
+            details: object.details().cloned(),
         }
     }
 
     /// Whether its immutable fields say something else.
-    fn is_of_another(&self, wanted: &ServiceL2StatusDetails) -> bool {
-        let key = |details: &ServiceL2StatusDetails| {
-            (details.node.clone(), details.service_name.clone(), details.service_namespace.clone())
-        };
-        self.details.as_ref().is_some_and(|details| !details.node.is_empty() && key(details) != key(wanted))
+    fn is_of_another<K: Report<Details = D>>(&self, wanted: &D) -> bool {
+        let different =
+            |[node, name, namespace]: [&str; 3]| !node.is_empty() && [node, name, namespace] != K::about(wanted);
+        self.details.as_ref().is_some_and(|details| different(K::about(details)))
     }
 }
 
 /// What has to be written. `existing` are the objects with this node's label, in order of name.
-fn difference(wanted: &Wanted, existing: &[Existing]) -> Vec<Write> {
+fn difference<K: Report>(wanted: &Wanted<K>, existing: &[Existing<K::Details>]) -> Vec<Write<K::Details>> {
     let mut writes = Vec::new();
     let mut there = BTreeSet::new();
     for object in existing {
         // An object without the other labels is not ours to judge (spec §6.9).
         let Some(service) = &object.service else { continue };
         match wanted.get(service) {
-            Some(details) if !there.contains(service) && !object.is_of_another(details) => {
+            Some(details) if !there.contains(service) && !object.is_of_another::<K>(details) => {
                 there.insert(service);
                 if object.details.as_ref() != Some(details) {
                     writes.push(Write::Set(object.name.clone(), details.clone()));
@@ -122,15 +215,19 @@ fn difference(wanted: &Wanted, existing: &[Existing]) -> Vec<Write> {
 }
 
 /// What was written and what the watch may not show yet.
-#[derive(Debug, Default)]
-struct Remembered {
-    objects: BTreeMap<String, (Option<Existing>, Instant)>,
+#[derive(Debug)]
+struct Remembered<D> {
+    objects: BTreeMap<String, (Option<Existing<D>>, Instant)>,
 }
 
-impl Remembered {
+impl<D: Clone + PartialEq> Remembered<D> {
+    const fn new() -> Self {
+        Self { objects: BTreeMap::new() }
+    }
+
     /// The objects as they are, as far as is known: what the watch shows, with what was written since.
-    fn apply(&mut self, shown: Vec<Existing>, now: Instant) -> Vec<Existing> {
-        let mut objects: BTreeMap<String, Existing> =
+    fn apply(&mut self, shown: Vec<Existing<D>>, now: Instant) -> Vec<Existing<D>> {
+        let mut objects: BTreeMap<String, Existing<D>> =
             shown.into_iter().map(|object| (object.name.clone(), object)).collect();
         self.objects.retain(|name, (written, at)| {
             let shown = objects.get(name) == written.as_ref();
@@ -145,36 +242,36 @@ impl Remembered {
         objects.into_values().collect()
     }
 
-    fn wrote(&mut self, name: String, object: Option<Existing>, now: Instant) {
+    fn wrote(&mut self, name: String, object: Option<Existing<D>>, now: Instant) {
         self.objects.insert(name, (object, now));
     }
 }
 
 /// Writes what is wanted.
-pub(super) struct Writer {
+pub(super) struct Writer<K: Report> {
     own: NodeName,
-    api: Api<ServiceL2Status>,
-    store: Store<ServiceL2Status>,
+    api: Api<K>,
+    store: Store<K>,
     /// A watch of its own: nothing is announced any later if these objects cannot be read.
     watches: Watches,
     owner: Option<OwnerReference>,
-    remembered: Remembered,
+    remembered: Remembered<K::Details>,
 }
 
-impl Writer {
+impl<K: Report> Writer<K> {
     /// Follows this node's objects. `owner` owns what is created.
     pub(super) fn new(own: NodeName, client: &Client, namespace: &str, owner: Option<OwnerReference>) -> Self {
         let api = Api::namespaced(client.clone(), namespace);
         let ours = watcher::Config::default().labels(&format!("{NODE_LABEL}={own}"));
         let mut watches = Watches::default();
         let store = watches.follow(api.clone(), ours, |_| ());
-        Self { own, api, store, watches, owner, remembered: Remembered::default() }
+        Self { own, api, store, watches, owner, remembered: Remembered::new() }
     }
 
     /// Runs until nobody wants anything any more. `alive` are the nodes whose own objects are their own to look after.
     pub(super) async fn run(
         mut self,
-        mut wanted: watch::Receiver<Option<Arc<Wanted>>>,
+        mut wanted: watch::Receiver<Option<Arc<Wanted<K>>>>,
         mut alive: watch::Receiver<Option<BTreeSet<NodeName>>>,
     ) {
         let (mut wait, mut retry_at, mut sweep_at) = (RETRY_INTERVALS.0, None::<Instant>, None::<Instant>);
@@ -200,7 +297,7 @@ impl Writer {
                 Ok(()) => (wait, retry_at) = (RETRY_INTERVALS.0, None),
                 Err(error) => {
                     if retry_at.is_none() {
-                        tracing::warn!(op = "serviceL2Status", %error, "cannot be written; trying again");
+                        tracing::warn!(op = K::OPERATION, %error, "cannot be written; trying again");
                     }
                     retry_at = Some(Instant::now() + wait);
                     wait = (wait * 2).min(RETRY_INTERVALS.1);
@@ -209,10 +306,10 @@ impl Writer {
         }
     }
 
-    async fn bring_in_line(&mut self, wanted: &Wanted) -> Result<(), kube::Error> {
-        let shown = self.store.state().iter().map(|object| Existing::read(object)).collect();
+    async fn bring_in_line(&mut self, wanted: &Wanted<K>) -> Result<(), kube::Error> {
+        let shown = self.store.state().iter().map(|object| Existing::read(&**object)).collect();
         let existing = self.remembered.apply(shown, Instant::now());
-        let writes = difference(wanted, &existing);
+        let writes = difference::<K>(wanted, &existing);
         let (own, api, owner) = (&self.own, &self.api, &self.owner);
         let requests = writes.into_iter().map(|write| write_one(own, api, owner.as_ref(), write));
         let results: Vec<_> = futures::stream::iter(requests).buffer_unordered(AT_A_TIME).collect().await;
@@ -227,7 +324,7 @@ impl Writer {
     }
 
     /// Takes away what nodes that are not alive left behind about Services that this node answers for now.
-    async fn sweep(&self, wanted: &Wanted, alive: Option<BTreeSet<NodeName>>) -> Result<(), kube::Error> {
+    async fn sweep(&self, wanted: &Wanted<K>, alive: Option<BTreeSet<NodeName>>) -> Result<(), kube::Error> {
         let Some(alive) = alive.filter(|_| !wanted.is_empty()) else { return Ok(()) };
         let names: Vec<String> = alive.iter().chain([&self.own]).map(ToString::to_string).collect();
         let strangers = ListParams::default().labels(&format!("{NODE_LABEL},{NODE_LABEL} notin ({})", names.join(",")));
@@ -240,21 +337,21 @@ impl Writer {
     }
 }
 
-type Written = Option<(String, Option<Existing>)>;
+type Written<D> = Option<(String, Option<Existing<D>>)>;
 
 /// Does one write. Returns what is there now, as far as it came.
-async fn write_one(
+async fn write_one<K: Report>(
     own: &NodeName,
-    api: &Api<ServiceL2Status>,
+    api: &Api<K>,
     owner: Option<&OwnerReference>,
-    write: Write,
-) -> (Written, Result<(), kube::Error>) {
+    write: Write<K::Details>,
+) -> (Written<K::Details>, Result<(), kube::Error>) {
     match write {
         Write::Create(service, details) => {
-            match in_time(api.create(&PostParams::default(), &blank(own, &service, owner))).await {
+            match in_time(api.create(&PostParams::default(), &blank::<K>(own, &service, owner))).await {
                 Err(error) => (None, Err(error)),
                 Ok(object) => {
-                    let name = object.metadata.name.unwrap_or_default();
+                    let name = object.meta().name.clone().unwrap_or_default();
                     let result = set(api, &name, &details).await;
                     let details = result.is_ok().then_some(details);
                     (Some((name.clone(), Some(Existing { name, service: Some(service), details }))), result)
@@ -262,7 +359,8 @@ async fn write_one(
             }
         }
         Write::Set(name, details) => {
-            let service = ServiceKey::new(details.service_namespace.clone(), details.service_name.clone());
+            let [_, service, namespace] = K::about(&details);
+            let service = ServiceKey::new(namespace, service);
             match set(api, &name, &details).await {
                 Ok(()) => {
                     let object = Existing { name: name.clone(), service: Some(service), details: Some(details) };
@@ -280,34 +378,34 @@ async fn write_one(
     }
 }
 
-fn blank(own: &NodeName, service: &ServiceKey, owner: Option<&OwnerReference>) -> ServiceL2Status {
+fn blank<K: Report>(own: &NodeName, service: &ServiceKey, owner: Option<&OwnerReference>) -> K {
     let labels = [
         (NODE_LABEL, own.as_str()),
         (SERVICE_NAME_LABEL, &service.name),
         (SERVICE_NAMESPACE_LABEL, &service.namespace),
     ];
     let metadata = ObjectMeta {
-        generate_name: Some(L2_STATUS_PREFIX.to_owned()),
+        generate_name: Some(K::PREFIX.to_owned()),
         labels: Some(labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()),
         owner_references: owner.map(|owner| vec![owner.clone()]),
         ..ObjectMeta::default()
     };
-    ServiceL2Status { metadata, ..ServiceL2Status::default() }
+    K::blank(metadata)
 }
 
-async fn set(api: &Api<ServiceL2Status>, name: &str, details: &ServiceL2StatusDetails) -> Result<(), kube::Error> {
+async fn set<K: Report>(api: &Api<K>, name: &str, details: &K::Details) -> Result<(), kube::Error> {
     // A merge leaves alone what is not named: lists that are empty now have to be named.
     let mut status = json!(details);
-    for list in ["interfaces", "answers"] {
+    for list in K::LISTS {
         if status.get(list).is_none() {
-            status[list] = json!(null);
+            status[*list] = json!(null);
         }
     }
     let patch = Patch::Merge(json!({ "status": status }));
     in_time(api.patch_status(name, &PatchParams::default(), &patch)).await.map(drop)
 }
 
-async fn delete(api: &Api<ServiceL2Status>, name: &str, params: DeleteParams) -> Result<(), kube::Error> {
+async fn delete<K: Report>(api: &Api<K>, name: &str, params: DeleteParams) -> Result<(), kube::Error> {
     match in_time(api.delete(name, &params)).await {
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         result => result.map(drop),

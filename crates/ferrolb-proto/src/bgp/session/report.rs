@@ -207,3 +207,19 @@ pub struct Counters {
     /// Times an established session ended.
     pub dropped: u64,
 }
+
+impl Counters {
+    /// All messages out.
+    pub const fn sent(&self) -> u64 {
+        self.opens_sent + self.updates_sent + self.keepalives_sent + self.notifications_sent + self.refreshes_sent
+    }
+
+    /// All messages in.
+    pub const fn received(&self) -> u64 {
+        self.opens_received
+            + self.updates_received
+            + self.keepalives_received
+            + self.notifications_received
+            + self.refreshes_received
+    }
+}

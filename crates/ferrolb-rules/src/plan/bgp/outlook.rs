@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::{Concern, all_excluded};
 use crate::config::BgpPeer;
 use crate::names::{NodeName, ServiceKey};
-use crate::plan::Snapshot;
+use crate::plan::{ServicePlan, Snapshot};
 use crate::reason::{Code, Finding, Severity};
 use crate::service::View;
 
@@ -49,6 +49,26 @@ pub fn outlook(key: &ServiceKey, service: &dyn View, snapshot: &Snapshot) -> Opt
         }
     }
     Some(outlook)
+}
+
+/// Why no node is to announce a Service, on layer 2 or by BGP; `None`: some node is.
+pub fn obstacle(plan: &ServicePlan, outlook: Option<&Outlook>) -> Option<Finding> {
+    let by_layer2 = plan.finding()?;
+    match outlook {
+        Some(outlook) if plan.code() == Some(Code::NoAdvertisement) => outlook.finding(&plan.service),
+        Some(outlook) if !outlook.tellers.is_empty() => None,
+        _ => Some(by_layer2),
+    }
+}
+
+/// What to say where some node is to announce a Service, and none reports that it does.
+pub fn silence(plan: &ServicePlan, outlook: Option<&Outlook>) -> Finding {
+    if let Some(outlook) = outlook.filter(|outlook| plan.code().is_some() && !outlook.tellers.is_empty()) {
+        return outlook.untold(&plan.service);
+    }
+    let node = plan.owner.as_ref().map(NodeName::as_str).unwrap_or_default();
+    let message = format!("{node} is elected and does not report that it announces it");
+    Finding::new(Code::AnnouncerSilent, Severity::Error, format!("Service/{}", plan.service), message)
 }
 
 impl Outlook {

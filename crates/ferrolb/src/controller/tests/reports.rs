@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
 
-use super::super::reports::{Passed, Reports};
+use super::super::reports::{Passed, Protocol, Report, Reports};
 use super::*;
 
 struct Scene {
@@ -36,9 +36,13 @@ impl Scene {
     }
 
     fn report(&mut self, node: &str) {
-        self.reports.take_in_l2(Change::Applied(Arc::new(object(&format!(
-            "metadata: {{name: l2-1, namespace: metallb-system, labels: {{metallb.io/node: {node}, metallb.io/service-name: a, metallb.io/service-namespace: default}}}}\nstatus: {{node: {node}, serviceName: a, serviceNamespace: default}}"
-        )))));
+        let report = Report::layer2(object(&status(node, "")));
+        self.reports.take_in_reports(Protocol::Layer2, Change::Applied(Arc::new(report)));
+    }
+
+    fn report_by_bgp(&mut self, node: &str, peers: &str) {
+        let report = Report::bgp(object(&status(node, &format!(", peers: [{peers}]"))));
+        self.reports.take_in_reports(Protocol::Bgp, Change::Applied(Arc::new(report)));
     }
 
     fn pass(&mut self, seconds: u64) -> Passed {
@@ -52,6 +56,12 @@ impl Scene {
             _ => None,
         }
     }
+}
+
+fn status(node: &str, more: &str) -> String {
+    format!(
+        "metadata: {{name: one, namespace: metallb-system, labels: {{metallb.io/node: {node}, metallb.io/service-name: a, metallb.io/service-namespace: default}}}}\nstatus: {{node: {node}, serviceName: a, serviceNamespace: default{more}}}"
+    )
 }
 
 fn speaker(ready: &str) -> Arc<Pod> {
@@ -122,4 +132,59 @@ fn where_speakers_are_no_pods_what_they_wrote_proves_that_they_live() {
     scene.report("node-a");
     scene.pass(0);
     assert_eq!(scene.said().map(|(holds, ..)| holds), Some(true));
+}
+
+#[test]
+fn a_service_that_only_routers_are_told_of_is_announced_and_says_why_it_is_not() {
+    let mut scene = Scene::new("metadata: {name: node-a}");
+    scene.config = by_bgp(true);
+    scene.pass(0);
+    scene.pass(2);
+    let (_, reason, message) = scene.said().unwrap();
+    assert_eq!(reason, "BgpSessionDown");
+    assert!(message.contains("from node-a, and no router has been told: tor"), "{message}");
+    scene.report_by_bgp("node-a", "tor");
+    scene.pass(3);
+    assert_eq!(scene.said(), Some((true, "Announced", "announced by node-a".to_owned())));
+    scene.report_by_bgp("node-a", "");
+    scene.config = by_bgp(false);
+    scene.pass(4);
+    scene.pass(6);
+    assert_eq!(scene.said().map(|(_, reason, _)| reason), Some("NoBgpPeer"));
+    scene.pods.clear();
+    scene.config = by_bgp(true);
+    scene.pass(7);
+    assert_eq!(scene.said().map(|(_, reason, _)| reason), Some("NoSpeaker"));
+}
+
+#[test]
+fn a_list_of_one_protocol_says_nothing_about_the_other() {
+    let mut scene = Scene::new("metadata: {name: node-a}");
+    scene.report("node-a");
+    scene.reports.take_in_reports(Protocol::Bgp, Change::Listed(Vec::new()));
+    scene.pass(0);
+    assert_eq!(scene.said().map(|(holds, ..)| holds), Some(true));
+    scene.reports.take_in_reports(Protocol::Layer2, Change::Listed(Vec::new()));
+    scene.pass(1);
+    scene.pass(3);
+    assert_eq!(scene.said().map(|(holds, ..)| holds), Some(false));
+}
+
+/// A pool that is announced by BGP alone, with a router or without one.
+fn by_bgp(router: bool) -> Arc<config::Config> {
+    let peer = || {
+        Arc::new(object(
+            "metadata: {name: tor, namespace: metallb-system}\nspec: {myASN: 1, peerASN: 2, peerAddress: 10.9.0.1}",
+        ))
+    };
+    let resources = Resources {
+        pools: vec![Arc::new(object(
+            "metadata: {name: p, namespace: metallb-system}\nspec: {addresses: [10.0.0.1-10.0.0.9]}",
+        ))],
+        bgp_advertisements: vec![Arc::new(object("metadata: {name: all, namespace: metallb-system}\nspec: {}"))],
+        bgp_peers: router.then(peer).into_iter().collect(),
+        nodes: vec![Arc::new(object("metadata: {name: node-a}"))],
+        ..Resources::default()
+    };
+    Arc::new(config::parse(&resources).unwrap())
 }

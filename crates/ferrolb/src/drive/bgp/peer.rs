@@ -13,9 +13,9 @@ use ferrolb_proto::bgp::session::{ConnectionId, Endpoints, Input, Output, Sessio
 use ferrolb_proto::bgp::wire::notification::Cease;
 use tokio::io::{AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
-use super::{Goal, Order, Seen, next_hops};
+use super::{Goal, Order, Seen, Telling, next_hops};
 use crate::net::tcp;
 
 /// How long a connection that ends may take to get rid of its last bytes.
@@ -35,8 +35,7 @@ struct Peer {
     session: Session,
     dialing: Option<(ConnectionId, Dialing)>,
     connection: Option<Connection>,
-    seen: watch::Sender<Seen>,
-    changed: Arc<Notify>,
+    telling: Telling,
     order: Order,
     unannounced: Vec<Unannounced>,
 }
@@ -50,18 +49,12 @@ enum Event {
 }
 
 /// Runs a session until it is told to end.
-pub(super) async fn run(
-    name: String,
-    mut orders: watch::Receiver<Order>,
-    seen: watch::Sender<Seen>,
-    changed: Arc<Notify>,
-) {
+pub(super) async fn run(name: String, mut orders: watch::Receiver<Order>, telling: Telling) {
     let order = orders.borrow_and_update().clone();
     let mut session = Session::new(order.wanted.config.clone(), rand::random(), Instant::now());
     session.handle(Instant::now(), Input::Routes(order.wanted.routes.clone()));
     session.handle(Instant::now(), Input::Start);
-    let mut peer =
-        Peer { name, session, dialing: None, connection: None, seen, changed, order, unannounced: Vec::new() };
+    let mut peer = Peer { name, session, dialing: None, connection: None, telling, order, unannounced: Vec::new() };
     loop {
         peer.drain().await;
         peer.tell();
@@ -250,13 +243,20 @@ impl Peer {
             unannounced: if established { self.unannounced.clone() } else { Vec::new() },
             established: self.session.counters().established,
         };
-        let different = self.seen.send_if_modified(|old| {
-            let different = *old != seen;
-            *old = seen;
-            different
-        });
-        if different {
-            self.changed.notify_one();
+        if replace(&self.telling.seen, seen) {
+            self.telling.changed.notify_one();
+        }
+        if replace(&self.telling.counters, *self.session.counters()) {
+            self.telling.counted.notify_one();
         }
     }
+}
+
+/// Sends what is different from what was sent last; says whether it was.
+fn replace<T: PartialEq>(channel: &watch::Sender<T>, new: T) -> bool {
+    channel.send_if_modified(|old| {
+        let different = *old != new;
+        *old = new;
+        different
+    })
 }

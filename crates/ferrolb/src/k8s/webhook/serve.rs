@@ -19,7 +19,7 @@ use rustls::sign::CertifiedKey;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::k8s::stores::{Configuration, by_name};
+use crate::k8s::stores::Configuration;
 
 /// A review has an object of at most 1.5 MiB twice; a conversion has a page of 500 objects.
 const LONGEST_REVIEW: usize = 64 << 20;
@@ -69,11 +69,7 @@ async fn validate(kind: Kind, namespace: Arc<str>, stores: Configuration, body: 
         return (StatusCode::SERVICE_UNAVAILABLE, "the objects are not known yet; try again in a moment")
             .into_response();
     }
-    let known = Known {
-        resources: stores.resources(),
-        bgp_advertisements: by_name(&stores.bgp_advertisements),
-        bgp_peers: by_name(&stores.bgp_peers),
-    };
+    let known = Known { resources: stores.resources() };
     answer(&body, |review| admission::answer(kind, review, &namespace, &known))
 }
 

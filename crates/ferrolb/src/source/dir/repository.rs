@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ferrolb_rules::api::well_known::DEFAULT_NAMESPACE;
-use ferrolb_rules::config::Resources;
+use ferrolb_rules::config::{self, Resources};
 use ferrolb_rules::picture::{self, Known, Picture};
 use ferrolb_rules::reason::{Code, Finding, Location, Severity};
 
@@ -66,10 +66,16 @@ impl Review {
                 communities: objects.communities.clone(),
                 namespaces: objects.namespaces.clone(),
                 nodes: objects.nodes.clone(),
+                bgp_peers: objects.bgp_peers.clone(),
+                bgp_advertisements: match objects.communities.as_slice() {
+                    // Names of communities may be defined elsewhere.
+                    [] => objects.bgp_advertisements.iter().map(config::without_aliases).collect(),
+                    _ => objects.bgp_advertisements.clone(),
+                },
+                // They are often encrypted.
+                secrets: None,
                 // Named where they stand, with line and column.
                 malformed: Vec::new(),
-                // No cluster acts on BGP yet: said where they stand, not judged.
-                ..Resources::default()
             },
             services: objects.services.clone(),
             endpoints: objects.endpoint_slices.clone(),
@@ -153,11 +159,9 @@ fn review_here(files: &[Written], namespace: Option<&str>) -> Review {
     let (objects, said) = assemble(&placed);
     findings.extend(said);
     let mut review = Review { files: files.len(), namespace, objects, findings: Vec::new() };
-    let bgp = documents.iter().any(|document| document.is_of("BGPAdvertisement"));
-    findings.extend(judge(&review, bgp).into_iter().map(|finding| index.place(finding)));
+    findings.extend(judge(&review).into_iter().map(|finding| index.place(finding)));
     findings.extend(remarks::on_values(files, &texts, &documents, &gitops));
     findings.extend(remarks::on_annotations(files, &texts, &documents));
-    findings.extend(remarks::on_bgp(&review).into_iter().map(|finding| index.place(finding)));
     findings.extend(remarks::on_namespace(&review).into_iter().map(|finding| index.place(finding)));
     findings.sort_by(|a, b| sort_key(a).cmp(&sort_key(b)));
     findings.dedup();
@@ -274,21 +278,24 @@ fn assemble(placed: &[(usize, Placed)]) -> (Objects, Vec<Finding>) {
 }
 
 /// What the rules say about the objects, taken together as far as they are here.
-fn judge(review: &Review, bgp: bool) -> Vec<Finding> {
+fn judge(review: &Review) -> Vec<Finding> {
     let known = review.known();
     let options = picture::Options { files: true, as_if_applied: true, ..picture::Options::default() };
     let picture = picture::draw(&known, &options);
-    let (pools, advertisements) = (!known.resources.pools.is_empty(), !known.resources.l2_advertisements.is_empty());
+    let resources = &known.resources;
+    let (pools, peers) = (!resources.pools.is_empty(), !resources.bgp_peers.is_empty());
+    let advertisements = !resources.l2_advertisements.is_empty() || !resources.bgp_advertisements.is_empty();
     let can_tell = |finding: &&Finding| match finding.code {
         Code::AdvertisedPoolMissing => pools,
-        Code::PoolNotAdvertised => advertisements && !bgp,
+        Code::AdvertisedPeerMissing | Code::NoBgpPeer => peers,
+        Code::PoolNotAdvertised => advertisements,
         _ => true,
     };
     let mut findings: Vec<Finding> = picture.findings.iter().filter(can_tell).cloned().collect();
     for service in &known.services {
         findings.extend(ferrolb_rules::annotations::findings(service, None));
         if pools && picture.loads {
-            findings.extend(service_trouble(&picture, service, advertisements && !bgp));
+            findings.extend(service_trouble(&picture, service, advertisements).filter(|finding| can_tell(&finding)));
         }
     }
     findings

@@ -1,4 +1,4 @@
-//! What is written to ServiceL2Statuses, and what is not.
+//! What is written to status objects, and what is not.
 
 use super::*;
 
@@ -16,7 +16,7 @@ fn details(name: &str, mac: &str) -> ServiceL2StatusDetails {
     }
 }
 
-fn existing(name: &str, service: &str, details: Option<ServiceL2StatusDetails>) -> Existing {
+fn existing(name: &str, service: &str, details: Option<ServiceL2StatusDetails>) -> Existing<ServiceL2StatusDetails> {
     Existing { name: name.to_owned(), service: Some(key(service)), details }
 }
 
@@ -25,7 +25,7 @@ fn each_service_that_is_answered_for_has_one_object_and_no_other_has() {
     let wanted = BTreeMap::from([(key("new"), details("new", "m")), (key("same"), details("same", "m"))]);
     let there = [existing("l2-1", "same", Some(details("same", "m"))), existing("l2-2", "over", None)];
     assert_eq!(
-        difference(&wanted, &there),
+        difference::<ServiceL2Status>(&wanted, &there),
         [Write::Delete("l2-2".to_owned()), Write::Create(key("new"), details("new", "m"))]
     );
 }
@@ -33,7 +33,7 @@ fn each_service_that_is_answered_for_has_one_object_and_no_other_has() {
 #[test]
 fn nothing_is_written_where_everything_is_right() {
     let wanted = BTreeMap::from([(key("same"), details("same", "m"))]);
-    assert_eq!(difference(&wanted, &[existing("l2-1", "same", Some(details("same", "m")))]), []);
+    assert_eq!(difference::<ServiceL2Status>(&wanted, &[existing("l2-1", "same", Some(details("same", "m")))]), []);
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn a_second_object_is_deleted_and_a_changed_one_is_set() {
     let wanted = BTreeMap::from([(key("x"), details("x", "new"))]);
     let there = [existing("l2-1", "x", Some(details("x", "old"))), existing("l2-2", "x", Some(details("x", "new")))];
     let set = Write::Set("l2-1".to_owned(), details("x", "new"));
-    assert_eq!(difference(&wanted, &there), [set, Write::Delete("l2-2".to_owned())]);
+    assert_eq!(difference::<ServiceL2Status>(&wanted, &there), [set, Write::Delete("l2-2".to_owned())]);
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn an_object_whose_immutable_fields_are_wrong_is_replaced() {
     let wanted = BTreeMap::from([(key("x"), details("x", "m"))]);
     let there = [existing("l2-1", "x", Some(details("y", "m")))];
     assert_eq!(
-        difference(&wanted, &there),
+        difference::<ServiceL2Status>(&wanted, &there),
         [Write::Delete("l2-1".to_owned()), Write::Create(key("x"), details("x", "m"))]
     );
 }
@@ -57,12 +57,12 @@ fn an_object_whose_immutable_fields_are_wrong_is_replaced() {
 #[test]
 fn an_object_without_the_labels_of_a_service_is_left_alone() {
     let stranger = Existing { name: "l2-1".to_owned(), service: None, details: None };
-    assert_eq!(difference(&BTreeMap::new(), &[stranger]), []);
+    assert_eq!(difference::<ServiceL2Status>(&BTreeMap::new(), &[stranger]), []);
 }
 
 #[test]
 fn what_was_written_counts_until_the_watch_shows_it() {
-    let (mut remembered, now) = (Remembered::default(), Instant::now());
+    let (mut remembered, now) = (Remembered::new(), Instant::now());
     let written = existing("l2-1", "x", Some(details("x", "m")));
     remembered.wrote("l2-1".to_owned(), Some(written.clone()), now);
     remembered.wrote("l2-2".to_owned(), None, now);
@@ -75,7 +75,7 @@ fn what_was_written_counts_until_the_watch_shows_it() {
 
 #[test]
 fn what_the_watch_never_shows_is_forgotten() {
-    let (mut remembered, now) = (Remembered::default(), Instant::now());
+    let (mut remembered, now) = (Remembered::new(), Instant::now());
     remembered.wrote("l2-1".to_owned(), Some(existing("l2-1", "x", None)), now);
     assert_eq!(remembered.apply(Vec::new(), now + REMEMBER), []);
 }
@@ -93,4 +93,16 @@ fn interfaces_are_named_in_order_and_only_where_the_plan_names_them() {
     };
     assert_eq!(names(true), (vec!["eth0".to_owned(), "eth1".to_owned()], 2));
     assert_eq!(names(false), (vec![], 2));
+}
+
+#[test]
+fn a_status_by_bgp_names_the_peers_in_order() {
+    let peers = BTreeSet::from(["tor-2".to_owned(), "tor-1".to_owned()]);
+    let wanted = told(&NodeName::new("a"), &BTreeMap::from([(key("x"), peers)]));
+    let details = &wanted[&key("x")];
+    assert_eq!(ServiceBGPStatus::about(details), ["a", "x", "default"]);
+    assert_eq!(details.peers, ["tor-1", "tor-2"]);
+    let there = [Existing { name: "bgp-1".to_owned(), service: Some(key("x")), details: None }];
+    let set = Write::Set("bgp-1".to_owned(), details.clone());
+    assert_eq!(difference::<ServiceBGPStatus>(&wanted, &there), [set]);
 }

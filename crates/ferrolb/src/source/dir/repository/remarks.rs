@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use ferrolb_rules::annotations;
 use ferrolb_rules::reason::{Code, Finding, Location, Severity};
 use ferrolb_rules::values::{self, Standing};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::super::tree::{self, Node, Place, Value};
 use super::gitops::{GitOps, Inline, inline_values, list};
@@ -213,17 +212,4 @@ pub(super) fn on_namespace(review: &Review) -> Option<Finding> {
     };
     let finding = Finding::new(Code::PodSecurityForbids, severity, format!("Namespace/{}", review.namespace), message);
     Some(finding.at_field("metadata.labels").with_fix(format!("label it {ENFORCE}: privileged")))
-}
-
-/// Objects of BGP: standalone hosts act on them, clusters do not yet.
-pub(super) fn on_bgp(review: &Review) -> Vec<Finding> {
-    let peers = review.objects.bgp_peers.iter().map(|one| ("BGPPeer", &one.metadata));
-    let advertisements = review.objects.bgp_advertisements.iter().map(|one| ("BGPAdvertisement", &one.metadata));
-    let finding = |(kind, metadata): (&str, &ObjectMeta)| {
-        let name = metadata.name.as_deref().unwrap_or_default();
-        let object = format!("{kind}/{}/{name}", metadata.namespace.as_deref().unwrap_or_default());
-        let message = "only `ferrolb standalone` acts on it in this release: in a cluster nothing is announced by BGP";
-        Finding::new(Code::NotYet, Severity::Warning, object, message)
-    };
-    peers.chain(advertisements).map(finding).collect()
 }

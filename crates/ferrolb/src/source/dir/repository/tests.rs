@@ -186,3 +186,16 @@ fn an_object_defined_twice_is_said_for_our_kinds() {
     assert_eq!(found(&[("a.yaml", POOL), ("b.yaml", POOL), ("l2.yaml", L2)]), ["b.yaml:1:1 LB0007"]);
     assert_eq!(found(&[("one/svc.yaml", SERVICE), ("two/svc.yaml", SERVICE)]), Vec::<String>::new());
 }
+
+#[test]
+fn a_repository_that_announces_by_bgp_is_sound_and_what_is_not_done_yet_is_named_at_its_field() {
+    let peer = "apiVersion: metallb.io/v1beta2\nkind: BGPPeer\nmetadata: {name: tor, namespace: metallb-system}\n\
+                spec:\n  myASN: 64512\n  peerASN: 64513\n  peerAddress: 10.0.0.1\n  passwordSecret: {name: encrypted}\n";
+    let advertisement = L2.replace("L2Advertisement", "BGPAdvertisement") + "spec: {communities: [of-another-file]}\n";
+    let files = [("pool.yaml", POOL), ("peer.yaml", peer), ("bgp.yaml", advertisement.as_str()), ("svc.yaml", SERVICE)];
+    assert_eq!(found(&files), Vec::<String>::new());
+    let watched = format!("{peer}  bfdProfile: fast\n");
+    assert_eq!(found(&[("peer.yaml", &watched)]), ["peer.yaml:9:3 LB0010"]);
+    let without = [("pool.yaml", POOL), ("bgp.yaml", advertisement.as_str()), ("svc.yaml", SERVICE)];
+    assert_eq!(found(&without), Vec::<String>::new(), "where the peers are is not known");
+}
