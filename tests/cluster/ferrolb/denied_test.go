@@ -78,7 +78,8 @@ func TestARightThatIsTakenAwayIsNamedAndOnceItIsBackNothingHasToBeRestarted(t *t
 		s.awaitAddress(t, "default", "denied", "192.168.1.201")
 	})
 	t.Run("reading pools, by the controller and the speaker", func(t *testing.T) {
-		giveBack := s.take(t, "role", "metallb-pod-lister", "watch", "ipaddresspools")
+		// The speaker's role, and the controller's.
+		giveBack, giveBackToo := s.take(t, "role", "metallb-pod-lister", "watch", "ipaddresspools"), s.take(t, "role", "metallb-controller", "watch", "ipaddresspools")
 		// Rights are looked at when a watch begins.
 		s.StopAPIServer(t)
 		s.StartAPIServer(t)
@@ -91,6 +92,7 @@ func TestARightThatIsTakenAwayIsNamedAndOnceItIsBackNothingHasToBeRestarted(t *t
 		p.more(t, 15)
 		s.Apply(t, `{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: more, namespace: metallb-system}, spec: {addresses: [192.168.1.240/28]}}`)
 		giveBack()
+		giveBackToo()
 		s.service(t, "from-more", ", loadBalancerIP: 192.168.1.241")
 		s.awaitAddress(t, "default", "from-more", "192.168.1.241")
 	})

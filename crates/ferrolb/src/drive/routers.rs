@@ -191,7 +191,9 @@ pub fn told(plan: &BgpPlan, seen: &AllSeen, key: &ServiceKey) -> BTreeSet<String
 
 #[cfg(test)]
 mod tests {
-    use ferrolb_proto::bgp::Family;
+    use ferrolb_proto::bgp::session::Remote;
+    use ferrolb_proto::bgp::session::config::{Password, Reach};
+    use ferrolb_proto::bgp::{Asn, Families, Family};
 
     use super::*;
 
@@ -209,5 +211,43 @@ mod tests {
         assert_eq!(identifier(&own, Some(address.into())), address);
         assert_eq!(identifier(&own, None), identifier(&own, None));
         assert_ne!(identifier(&own, None), Ipv4Addr::UNSPECIFIED);
+    }
+
+    #[tokio::test]
+    async fn a_session_whose_password_is_not_known_any_more_goes_on_as_it_was() {
+        let peer = BgpPeer {
+            name: "tor".to_owned(),
+            local_asn: Asn(1),
+            remote: Remote::Number(Asn(2)),
+            address: "127.0.0.1".parse().unwrap(),
+            port: 1,
+            source: None,
+            router_id: None,
+            hold_interval: Duration::from_secs(9),
+            keepalive_interval: None,
+            connect_interval: None,
+            password: PeerPassword::Known(Password("geheim".to_owned())),
+            reach: Reach::Default,
+            graceful_restart: false,
+            families: Families::V4,
+            nodes: BTreeSet::new(),
+        };
+        let config = |peer: BgpPeer| config::Config {
+            bgp_peers: BTreeMap::from([("tor".to_owned(), Arc::new(peer))]),
+            ..config::Config::default()
+        };
+        let plan = BgpPlan { peers: BTreeMap::from([("tor".to_owned(), Arc::default())]), ..BgpPlan::default() };
+        let own = NodeName::new("a");
+        let known = configs(&config(peer.clone()), &plan, &own, None);
+        let unknown = configs(&config(BgpPeer { password: PeerPassword::Unknown, ..peer }), &plan, &own, None);
+        assert_eq!((known.len(), unknown.len()), (1, 0));
+        let mut routers = Routers::default();
+        routers.follow(unknown.clone(), &plan);
+        assert!(routers.seen().is_empty(), "without its password no session is opened");
+        routers.follow(known.clone(), &plan);
+        routers.follow(unknown.clone(), &plan);
+        assert_eq!((routers.configs(), routers.seen().len()), (&known, 1));
+        routers.follow(unknown, &BgpPlan::default());
+        assert!(routers.seen().is_empty() && routers.configs().is_empty());
     }
 }

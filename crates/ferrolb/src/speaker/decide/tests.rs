@@ -168,3 +168,29 @@ fn an_advertisement_that_is_replaced_is_missed_only_if_it_does_not_come_back() {
     let over = decider.decide(inputs(unadvertised(), "10.0.0.1"), later + UNADVERTISED_INTERVAL);
     assert!(addresses(&over).is_empty(), "{:?}", over.plan.announce);
 }
+
+#[test]
+fn a_bgp_advertisement_that_is_replaced_is_missed_only_if_it_does_not_come_back() {
+    let (mut decider, now) = (decider(), Instant::now());
+    let pools = vec![pool("p", "10.0.0.0/24")];
+    let metadata = |name: &str| format!("metadata: {{name: {name}, namespace: metallb-system}}");
+    let peer = format!("{}\nspec: {{myASN: 1, peerASN: 2, peerAddress: 10.9.0.1}}", metadata("tor"));
+    let routed = |advertised: bool| Resources {
+        l2_advertisements: Vec::new(),
+        bgp_advertisements: advertised
+            .then(|| object(&format!("{}\nspec: {{}}", metadata("all"))))
+            .into_iter()
+            .collect(),
+        bgp_peers: vec![object(&peer)],
+        ..resources(pools.clone())
+    };
+    let told = |decision: &Decision| decision.bgp.peers["tor"].len();
+    let first = decider.decide(inputs(routed(true), "10.0.0.1"), now);
+    assert_eq!((told(&first), codes(&first)), (1, vec![]));
+    let gone = decider.decide(inputs(routed(false), "10.0.0.1"), now);
+    assert_eq!((told(&gone), codes(&gone)), (1, vec![Code::ConfigurationHeld]));
+    let over = decider.decide(inputs(routed(false), "10.0.0.1"), now + UNADVERTISED_INTERVAL);
+    assert_eq!(told(&over), 0);
+    let bad = decider.decide(inputs(Resources { pools: vec![pool("p", "nonsense")], ..routed(true) }, "10.0.0.1"), now);
+    assert!(bad.verdict.is_err() && bad.bgp.peers.contains_key("tor"), "sessions outlive what does not load");
+}
