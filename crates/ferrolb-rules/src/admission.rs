@@ -194,10 +194,7 @@ fn look(kind: Kind, object: &Value, known: &Known) -> Result<Findings, Malformed
             place(&mut with.bgp_advertisements, read(kind, object)?);
             with.bgp_advertisements = with.bgp_advertisements.iter().map(config::without_aliases).collect();
         }
-        Kind::BfdProfile => {
-            readable(kind, object)?;
-            return Ok(not_yet(kind, &this));
-        }
+        Kind::BfdProfile => place(&mut with.bfd_profiles, read(kind, object)?),
     }
     let (before, after) = (outcome(&known), outcome(&with));
     let mut findings = Findings::default();
@@ -228,13 +225,6 @@ fn outcome(resources: &Resources) -> Vec<Finding> {
         Ok(config) => config.findings,
         Err(invalid) => invalid.0,
     }
-}
-
-/// A kind that nothing is done with yet: never in silence.
-fn not_yet(kind: Kind, this: &str) -> Findings {
-    let message =
-        format!("{} is not implemented in this release: it is kept and checked, and has no effect", kind.name());
-    Findings { errors: Vec::new(), notes: vec![Finding::new(Code::NotYet, Severity::Warning, this, message)] }
 }
 
 /// Puts an object in the place of the one of its name, or adds it.

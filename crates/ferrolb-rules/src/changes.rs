@@ -149,6 +149,7 @@ pub fn apply(present: &Known, files: &Known, prune: bool) -> Known {
     overlay(&mut to.l2_advertisements, &from.l2_advertisements, prune, |one| one.metadata.name.clone(), newest);
     overlay(&mut to.bgp_advertisements, &from.bgp_advertisements, prune, |one| one.metadata.name.clone(), newest);
     overlay(&mut to.bgp_peers, &from.bgp_peers, prune, |one| one.metadata.name.clone(), newest);
+    overlay(&mut to.bfd_profiles, &from.bfd_profiles, prune, |one| one.metadata.name.clone(), newest);
     overlay(&mut to.communities, &from.communities, prune, |one| one.metadata.name.clone(), newest);
     overlay(&mut to.namespaces, &from.namespaces, false, |one| one.metadata.name.clone(), newest);
     overlay(&mut to.nodes, &from.nodes, false, |one| one.metadata.name.clone(), newest);

@@ -407,15 +407,11 @@ impl Speaker {
         let mut findings = outcome.findings.clone();
         findings.extend(self.bgp.findings(&seen, &self.namespace));
         self.tell_peers(&findings, now);
-        let not_yet = self.objects.not_acted_on().into_iter().map(|(object, consequence)| {
-            let message = format!("this release does not act on it: {consequence}");
-            Finding::new(Code::NotYet, Severity::Warning, object, message)
-        });
         let failures = wire.failures.iter().map(|(interface, why)| {
             let message = format!("cannot answer on {interface}: {why}");
             Finding::new(Code::InterfaceMissing, Severity::Error, format!("interface/{interface}"), message)
         });
-        self.narrator.findings(findings.into_iter().chain(not_yet).chain(failures));
+        self.narrator.findings(findings.into_iter().chain(failures));
     }
 
     /// What is wrong with a session, and lasts, is said where people look for it: on the BGPPeer.

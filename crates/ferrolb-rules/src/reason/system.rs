@@ -272,8 +272,8 @@ See it: the finding names the kind or field. `ferrolb --version` shows the relea
 says what has been added since.
 
 What to do: see whether it can be done without. A router can be reached by its address in the main
-table instead of in a VRF or by an interface's name; and without BFD a short holdTime finds a dead
-router within three seconds.
+table instead of in a VRF or by an interface's name; and shorter intervals of a BFDProfile find a
+dead router as fast as its echo mode.
 
 Wrong:
     apiVersion: metallb.io/v1beta2

@@ -12,8 +12,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use ferrolb_proto::ethernet::MacAddr;
 use ferrolb_rules::api::{
-    BGPAdvertisement, BGPPeer, Community, ConfigurationState, IPAddressPool, L2Advertisement, ServiceBGPStatus,
-    ServiceL2Status,
+    BFDProfile, BGPAdvertisement, BGPPeer, Community, ConfigurationState, IPAddressPool, L2Advertisement,
+    ServiceBGPStatus, ServiceL2Status,
 };
 use ferrolb_rules::config::Resources;
 use ferrolb_rules::names::{NodeName, ServiceKey};
@@ -93,6 +93,7 @@ pub(super) async fn read(client: Client, namespace: &str) -> anyhow::Result<Clus
         l2_advertisements: list::<L2Advertisement>(Api::namespaced(client.clone(), own), said).await?,
         bgp_advertisements: list::<BGPAdvertisement>(Api::namespaced(client.clone(), own), said).await?,
         bgp_peers: list::<BGPPeer>(Api::namespaced(client.clone(), own), said).await?,
+        bfd_profiles: list::<BFDProfile>(Api::namespaced(client.clone(), own), said).await?,
         // Passwords are nobody's business who only looks.
         secrets: None,
         communities: list::<Community>(Api::namespaced(client.clone(), own), said).await?,

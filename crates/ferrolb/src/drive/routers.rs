@@ -6,35 +6,53 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ferrolb_proto::bfd::Path;
 use ferrolb_proto::bgp::session::report::Unannounced;
 use ferrolb_proto::bgp::session::{Config, Posture, State, Transport};
 use ferrolb_rules::config::{self, BgpPeer, PeerPassword};
 use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::plan::bgp::BgpPlan;
 use ferrolb_rules::reason::{Code, Finding, Severity};
+use serde::{Deserialize, Serialize};
 
+use super::bfd::{self, Bfd, Way};
 use super::bgp::{Bgp, Seen, Wanted};
-use crate::metrics::BgpFigures;
+use crate::metrics::{BfdSession, BgpFigures};
 
 /// How long a router keeps our routes while we are away, as FRR asks for it.
 const RESTART: Duration = Duration::from_secs(120);
 
+/// BFD outlives BGP for so long, so that a router has taken note of the one before it hears of the other.
+const BFD_STAYS_INTERVAL: Duration = Duration::from_millis(300);
+
 /// What is so, by the name of the peer.
 pub type AllSeen = BTreeMap<String, Seen>;
 
+/// How a session is configured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configured {
+    /// The session itself.
+    pub session: Config,
+    /// How BFD watches over the way to the router; `None`: not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bfd: Option<config::Bfd>,
+}
+
 /// How each session is configured, by the name of the peer.
-pub type Configs = BTreeMap<String, Config>;
+pub type Configs = BTreeMap<String, Configured>;
 
 /// The sessions of a plan, but for those whose password is not known. `address` is the node's own, of which its BGP
 /// identifier is made where none is written.
 pub fn configs(config: &config::Config, plan: &BgpPlan, own: &NodeName, address: Option<IpAddr>) -> Configs {
     let peers = plan.peers.keys().filter_map(|name| config.bgp_peers.get(name));
-    peers.filter_map(|peer| Some((peer.name.clone(), session(peer, own, address)?))).collect()
+    let configured = |peer: &BgpPeer| Some(Configured { session: session(peer, own, address)?, bfd: peer.bfd });
+    peers.filter_map(|peer| Some((peer.name.clone(), configured(peer)?))).collect()
 }
 
 /// All sessions of this node, and how they were configured last.
 #[derive(Default)]
 pub struct Routers {
+    bfd: Bfd,
     bgp: Bgp,
     configs: Configs,
 }
@@ -47,9 +65,11 @@ impl Routers {
         for (name, config) in before.into_iter().filter(|(name, _)| plan.peers.contains_key(name)) {
             configs.entry(name).or_insert(config);
         }
+        self.bfd.set(ways(&configs));
         let wanted = configs.iter().filter_map(|(name, config)| {
             let routes = Arc::clone(plan.peers.get(name)?);
-            Some((name.clone(), Wanted { config: config.clone(), routes }))
+            let bfd = config.bfd.and_then(|_| self.bfd.follow(&Way::of(&config.session.transport)?));
+            Some((name.clone(), Wanted { config: config.session.clone(), routes, bfd }))
         });
         self.bgp.set(wanted.collect());
         self.configs = configs;
@@ -80,7 +100,7 @@ impl Routers {
         let seen = self.seen();
         let counters = self.bgp.counters().into_iter();
         let figures = counters.filter_map(|(name, (counters, pending))| {
-            let transport = &self.configs.get(&name)?.transport;
+            let transport = &self.configs.get(&name)?.session.transport;
             let seen = seen.get(&name);
             let announced = seen.map_or(0, |seen| seen.told.len());
             let figures = BgpFigures { up: is_up(seen), announced, pending, counters };
@@ -89,15 +109,39 @@ impl Routers {
         figures.collect()
     }
 
+    /// What there is to measure of BFD, by the router's address.
+    pub fn ways(&self) -> BTreeMap<IpAddr, BfdSession> {
+        let (seen, counters) = (self.bfd.seen(), self.bfd.counters());
+        let is_up = |way| seen.get(way).is_some_and(|seen| seen.path() == Path::Up);
+        counters
+            .iter()
+            .map(|(way, counters)| (way.remote, BfdSession { up: is_up(way), counters: *counters }))
+            .collect()
+    }
+
     /// What is wrong with sessions. Peers are objects of `namespace`.
     pub fn findings(&self, seen: &AllSeen, namespace: &str) -> Vec<Finding> {
         findings(&self.configs, seen, namespace)
     }
 
-    /// See [`Bgp::leave`].
+    /// Ends every session so that routers keep our routes over a restart, where they agreed to (decision D18). In this
+    /// order: FRR takes even an end of BFD that is announced for our death, and drops the routes that it would keep.
     pub async fn leave(self) {
         self.bgp.leave().await;
+        tokio::time::sleep(BFD_STAYS_INTERVAL).await;
+        self.bfd.leave().await;
     }
+}
+
+/// The ways that BFD is to watch. Of peers that share one the first by name says how.
+fn ways(configs: &Configs) -> bfd::Wanted {
+    let mut ways = bfd::Wanted::new();
+    for config in configs.values() {
+        if let Some((settings, way)) = config.bfd.zip(Way::of(&config.session.transport)) {
+            ways.entry(way).or_insert(settings);
+        }
+    }
+    ways
 }
 
 fn session(peer: &BgpPeer, own: &NodeName, address: Option<IpAddr>) -> Option<Config> {
@@ -153,7 +197,7 @@ fn findings(configs: &Configs, seen: &AllSeen, namespace: &str) -> Vec<Finding> 
         let Some(seen) = seen.get(name) else { continue };
         let object = format!("BGPPeer/{namespace}/{name}");
         if let (false, Some(why)) = (is_up(Some(seen)), &seen.last_down) {
-            let transport = &config.transport;
+            let transport = &config.session.transport;
             let silence = transport.password.is_some() && why.starts_with("no connection: no answer");
             let hint = if silence {
                 "; the peer has a password: if the router has none or another, its kernel drops what we send without a word"
@@ -164,6 +208,8 @@ fn findings(configs: &Configs, seen: &AllSeen, namespace: &str) -> Vec<Finding> 
             let message = format!("no session with {address}: {why}{hint}");
             findings.push(Finding::new(Code::BgpSessionDown, Severity::Error, object.clone(), message));
         }
+        let router = config.session.transport.remote;
+        findings.extend(seen.way.as_ref().zip(router).and_then(|(way, router)| way.finding(&object, router)));
         findings.extend(seen.unannounced.iter().map(|one| untold(&object, *one)));
     }
     findings
@@ -194,8 +240,14 @@ mod tests {
     use ferrolb_proto::bgp::session::Remote;
     use ferrolb_proto::bgp::session::config::{Password, Reach};
     use ferrolb_proto::bgp::{Asn, Families, Family};
+    use ferrolb_rules::config::Resources;
+    use serde::de::DeserializeOwned;
 
     use super::*;
+
+    fn object<T: DeserializeOwned>(yaml: &str) -> Arc<T> {
+        Arc::new(serde_saphyr::from_str(yaml).unwrap())
+    }
 
     #[test]
     fn what_a_session_cannot_carry_is_said_with_the_family() {
@@ -230,6 +282,7 @@ mod tests {
             reach: Reach::Default,
             graceful_restart: false,
             families: Families::V4,
+            bfd: None,
             nodes: BTreeSet::new(),
         };
         let config = |peer: BgpPeer| config::Config {
@@ -249,5 +302,40 @@ mod tests {
         assert_eq!((routers.configs(), routers.seen().len()), (&known, 1));
         routers.follow(unknown, &BgpPlan::default());
         assert!(routers.seen().is_empty() && routers.configs().is_empty());
+    }
+
+    #[test]
+    fn peers_that_are_the_same_way_share_a_bfd_session() {
+        let peer = |name: &str, spec: &str| {
+            object(&format!(
+                "metadata: {{name: {name}, namespace: metallb-system}}\nspec: {{myASN: 64512, peerASN: 64513, {spec}}}"
+            ))
+        };
+        let profile = |name: &str, millis: u32| {
+            object(&format!(
+                "metadata: {{name: {name}, namespace: metallb-system}}\nspec: {{transmitInterval: {millis}}}"
+            ))
+        };
+        let resources = Resources {
+            bfd_profiles: vec![profile("fast", 50), profile("slow", 1000)],
+            bgp_peers: vec![
+                peer("a", "peerAddress: 10.0.0.1, bfdProfile: fast"),
+                peer("b", "peerAddress: 10.0.0.1, peerPort: 1179, bfdProfile: slow"),
+                peer("c", "peerAddress: 10.0.0.1, sourceAddress: 10.0.0.9, bfdProfile: slow"),
+                peer("d", "peerAddress: 10.0.0.2"),
+                peer("elsewhere", "peerAddress: 10.0.0.3, bfdProfile: fast"),
+            ],
+            ..Resources::default()
+        };
+        let config = config::parse(&resources).unwrap();
+        let here = ["a", "b", "c", "d"].map(|name| (name.to_owned(), Arc::default()));
+        let plan = BgpPlan { peers: here.into(), ..BgpPlan::default() };
+        let wanted: Vec<(String, Option<IpAddr>, Duration)> = ways(&configs(&config, &plan, &NodeName::new("n"), None))
+            .into_iter()
+            .map(|(way, settings)| (way.remote.to_string(), way.source, settings.transmit_interval))
+            .collect();
+        let (fast, slow) = (Duration::from_millis(50), Duration::from_secs(1));
+        let source = "10.0.0.9".parse().ok();
+        assert_eq!(wanted, [("10.0.0.1".to_owned(), None, fast), ("10.0.0.1".to_owned(), source, slow)]);
     }
 }

@@ -409,6 +409,7 @@ impl Configuration {
             l2_advertisements: by_name(&self.l2_advertisements),
             bgp_advertisements: by_name(&self.bgp_advertisements),
             bgp_peers: by_name(&self.bgp_peers),
+            bfd_profiles: by_name(&self.bfd_profiles),
             secrets: None,
             communities: by_name(&self.communities),
             namespaces: by_name(&self.namespaces),

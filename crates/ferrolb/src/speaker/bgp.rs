@@ -109,6 +109,7 @@ impl Bgp {
     /// Tells what there is to measure.
     pub(super) fn count(&self, metrics: &Metrics) {
         metrics.set_bgp(&self.routers.figures());
+        metrics.set_bfd(&self.routers.ways());
     }
 
     /// What is so.
@@ -156,7 +157,13 @@ impl Bgp {
 
     /// Of these findings those about sessions that have lasted for long enough to be told on the BGPPeer, each once.
     pub(super) fn lasting<'a>(&mut self, findings: &'a [Finding], now: Instant) -> Vec<&'a Finding> {
-        let ours = [Code::BgpSessionDown, Code::BgpRouteUntold, Code::PeerSecretUnusable];
+        let ours = [
+            Code::BgpSessionDown,
+            Code::BgpRouteUntold,
+            Code::BfdSessionDown,
+            Code::PeerSecretUnusable,
+            Code::BfdProfileMissing,
+        ];
         let mut before = std::mem::take(&mut self.troubles);
         let mut due = Vec::new();
         for finding in findings.iter().filter(|finding| ours.contains(&finding.code)) {

@@ -254,6 +254,7 @@ fn same(a: &Resources, b: &Resources) -> bool {
         && all(&a.l2_advertisements, &b.l2_advertisements)
         && all(&a.bgp_advertisements, &b.bgp_advertisements)
         && all(&a.bgp_peers, &b.bgp_peers)
+        && all(&a.bfd_profiles, &b.bfd_profiles)
         && a.secrets.is_some() == b.secrets.is_some()
         && all(a.secrets.as_deref().unwrap_or_default(), b.secrets.as_deref().unwrap_or_default())
         && all(&a.communities, &b.communities)

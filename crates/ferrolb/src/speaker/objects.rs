@@ -106,16 +106,6 @@ impl Objects {
         }
         endpoints
     }
-
-    /// The objects that this release does not act on, as `Kind/namespace/name` and what does not happen.
-    pub(super) fn not_acted_on(&self) -> Vec<(String, &'static str)> {
-        let named = |kind: &str, metadata: &ObjectMeta| {
-            let part = |text: &Option<String>| text.clone().unwrap_or_default();
-            format!("{kind}/{}/{}", part(&metadata.namespace), part(&metadata.name))
-        };
-        let profiles = by_name(&self.configuration.bfd_profiles);
-        profiles.iter().map(|one| (named("BFDProfile", &one.metadata), "no BFD session is opened")).collect()
-    }
 }
 
 /// The Service that a slice is of.

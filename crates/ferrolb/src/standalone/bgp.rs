@@ -10,7 +10,9 @@ use crate::state::RouterState;
 pub(super) fn rows(decision: &Decision, seen: &AllSeen) -> Vec<RouterState> {
     let peers = decision.bgp.peers.iter();
     let rows = peers.filter_map(|(name, routes)| {
-        let (peer, seen) = (decision.config.bgp_peers.get(name)?, seen.get(name));
+        let peer = decision.config.bgp_peers.get(name)?;
+        let seen = seen.get(name);
+        let way = seen.and_then(|seen| seen.way.as_ref());
         Some(RouterState {
             name: name.clone(),
             address: Some(peer.address),
@@ -19,6 +21,7 @@ pub(super) fn rows(decision: &Decision, seen: &AllSeen) -> Vec<RouterState> {
             prefixes: routes.len(),
             told: seen.map_or(0, |seen| seen.told.len()),
             last_error: seen.filter(|seen| !is_up(Some(seen))).and_then(|seen| seen.last_down.clone()),
+            bfd: way.map(|way| format!("{:?}", way.change.state)),
         })
     });
     rows.collect()

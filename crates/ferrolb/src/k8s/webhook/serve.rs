@@ -88,6 +88,7 @@ pub(super) async fn synced(stores: &Configuration) {
     let _ = stores.l2_advertisements.wait_until_ready().await;
     let _ = stores.bgp_advertisements.wait_until_ready().await;
     let _ = stores.bgp_peers.wait_until_ready().await;
+    let _ = stores.bfd_profiles.wait_until_ready().await;
     let _ = stores.communities.wait_until_ready().await;
     let _ = stores.namespaces.wait_until_ready().await;
     let _ = stores.nodes.wait_until_ready().await;

@@ -67,6 +67,7 @@ impl Review {
                 namespaces: objects.namespaces.clone(),
                 nodes: objects.nodes.clone(),
                 bgp_peers: objects.bgp_peers.clone(),
+                bfd_profiles: objects.bfd_profiles.clone(),
                 bgp_advertisements: match objects.communities.as_slice() {
                     // Names of communities may be defined elsewhere.
                     [] => objects.bgp_advertisements.iter().map(config::without_aliases).collect(),
