@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -262,11 +263,19 @@ endpoints: [{addresses: [10.244.0.10], nodeName: %[2]s, conditions: {ready: true
 // watched counts looks at a route of both routers that did not find it by a node.
 type watched struct {
 	stop, done    chan struct{}
+	closing       sync.Once
 	looks, missed atomic.Int64
+}
+
+func (w *watched) close() {
+	w.closing.Do(func() { close(w.stop) })
+	<-w.done
 }
 
 func (s *system) watchRoute(t testing.TB, b *bird, f *frr, address string, node *cluster.Machine) *watched {
 	w := &watched{stop: make(chan struct{}), done: make(chan struct{})}
+	// A test that fails leaves nobody behind who looks on.
+	t.Cleanup(w.close)
 	go func() {
 		defer close(w.done)
 		for {
@@ -287,8 +296,7 @@ func (s *system) watchRoute(t testing.TB, b *bird, f *frr, address string, node 
 
 func (w *watched) end(t testing.TB, during string) {
 	t.Helper()
-	close(w.stop)
-	<-w.done
+	w.close()
 	t.Logf("%s: looked %d times, the route was missing %d times", during, w.looks.Load(), w.missed.Load())
 	if w.missed.Load() != 0 || w.looks.Load() < 10 {
 		t.Errorf("%s: the route was missing %d of %d times", during, w.missed.Load(), w.looks.Load())
@@ -384,8 +392,9 @@ func TestRoutersAreToldOfServicesByEveryNode(t *testing.T) {
 			}
 		}
 	})
-	t.Run("a speaker that restarts, or dies, leaves its routes where they are", func(t *testing.T) {
+	t.Run("a speaker that restarts or dies leaves its routes where they are and needs no right to Secrets for that", func(t *testing.T) {
 		w := s.watchRoute(t, b, f, v4, one)
+		giveBack := s.take(t, "role", "metallb-pod-lister", "list", "secrets")
 		for times, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
 			s.speakers[one.Name].Signal(t, signal)
 			s.speakers[one.Name].Wait(t, 10*time.Second)
@@ -395,6 +404,12 @@ func TestRoutersAreToldOfServicesByEveryNode(t *testing.T) {
 		}
 		s.awaitRoutes(t, b, f, v4, one, two, three)
 		w.end(t, "a restart")
+		s.speakers[one.Name].WaitForLog(t, "LB0021 Secret", 10*time.Second)
+		if hops := secret.hops(t, v4); len(hops) != 0 {
+			t.Errorf("the guarded router has a route although its password cannot be read: %v", hops)
+		}
+		giveBack()
+		cluster.Eventually(t, 20*time.Second, "the guarded router has the route again", func() bool { return same(secret.hops(t, v4), ipv4, one) })
 	})
 	t.Run("a peer that is deleted has no routes any more", func(t *testing.T) {
 		s.Kubectl(t, "delete", "bgppeer", "-n", namespace, "bird")

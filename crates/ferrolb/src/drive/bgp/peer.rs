@@ -258,25 +258,34 @@ impl Peer {
 
     /// The log, with upstream's keys.
     fn note(&self, event: &Output) {
-        let (peer, address) = (&self.name, self.session.config().transport.remote);
+        let config = self.session.config();
+        let (peer, address) = (&self.name, config.transport.remote.map(tracing::field::display));
         match event {
-            Output::Established(_) => {
-                tracing::info!(event = "sessionUp", peer, ?address, "BGP session established");
+            Output::Established(agreed) => {
+                let (local_asn, peer_asn) = (config.local_asn.0, agreed.remote_asn.0);
+                tracing::info!(
+                    event = "sessionUp",
+                    peer,
+                    address,
+                    localASN = local_asn,
+                    peerASN = peer_asn,
+                    "BGP session established"
+                );
             }
             Output::Down { reason, established: true } => {
-                tracing::error!(event = "sessionDown", peer, ?address, %reason, "BGP session down");
+                tracing::error!(event = "sessionDown", peer, address, %reason, "BGP session down");
             }
             Output::Down { reason, established: false } => {
-                tracing::debug!(event = "sessionFailed", peer, ?address, %reason, "no BGP session came about");
+                tracing::debug!(event = "sessionFailed", peer, address, %reason, "no BGP session came about");
             }
             Output::Reset(field) => {
-                tracing::info!(event = "sessionReset", peer, ?address, field, "this change takes a new BGP session");
+                tracing::info!(event = "sessionReset", peer, address, field, "this change takes a new BGP session");
             }
             Output::Malformed(verdict) => {
                 tracing::warn!(
                     event = "malformedUpdate",
                     peer,
-                    ?address,
+                    address,
                     ?verdict,
                     "the router sends UPDATEs with faults"
                 );
