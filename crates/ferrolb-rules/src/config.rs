@@ -16,6 +16,7 @@ use crate::names::NodeName;
 use crate::range::AddressRange;
 use crate::reason::{Code, Finding, Severity};
 
+mod bfd;
 mod bgp;
 mod communities;
 mod l2;
@@ -27,6 +28,7 @@ mod selector;
 #[cfg(test)]
 mod tests;
 
+pub use bfd::{Bfd, Distance};
 pub use bgp::{BgpAdvertisement, BgpPeer};
 pub use communities::CommunityValue;
 pub use peers::{check_bgp_advertisement, check_peer};
@@ -44,6 +46,8 @@ pub struct Resources {
     pub bgp_advertisements: Vec<Arc<api::BGPAdvertisement>>,
     /// Every BGPPeer, where something acts on them.
     pub bgp_peers: Vec<Arc<api::BGPPeer>>,
+    /// Every BFDProfile; `None` where nothing drives BFD.
+    pub bfd_profiles: Option<Vec<Arc<api::BFDProfile>>>,
     /// The Secrets with passwords of peers.
     pub secrets: Vec<Arc<Secret>>,
     /// Every Community.
@@ -167,7 +171,8 @@ pub fn parse(resources: &Resources) -> Result<Config, Invalid> {
     overlap::check(&mut pools, &mut report);
     node_addresses::check(&resources.nodes, &mut pools, &mut report);
     let advertisements = l2::parse(&resources.l2_advertisements, &resources.nodes, &mut report);
-    let bgp_peers = bgp::parse_peers(&resources.bgp_peers, &resources.secrets, &resources.nodes, &mut report);
+    let mut bgp_peers = bgp::parse_peers(&resources.bgp_peers, &resources.secrets, &resources.nodes, &mut report);
+    bfd::attach(resources.bfd_profiles.as_deref(), &resources.bgp_peers, &mut bgp_peers, &mut report);
     let (all, peers) = (&resources.bgp_advertisements, &resources.bgp_peers);
     let by_bgp = bgp::parse_advertisements(all, peers, &resources.nodes, &communities, &mut report);
     bgp::attach(&by_bgp, &mut pools, &mut report);

@@ -251,6 +251,8 @@ codes! {
     BgpSessionDown = 1301,
     /// A route cannot be announced in an established session.
     BgpRouteUntold = 1302,
+    /// The BFD session that watches over the way to a router is not up.
+    BfdSessionDown = 1303,
 
     /// An annotation that looks like ours and is not.
     UnknownAnnotation = 2001,
@@ -316,6 +318,8 @@ codes! {
     PeerSecretUnusable = 4308,
     /// A BGP advertisement names a peer that does not exist.
     AdvertisedPeerMissing = 4309,
+    /// The BFD profile that a peer names does not exist.
+    BfdProfileMissing = 4310,
 }
 
 /// What `ferrolb explain` prints for a code, and where every surface takes its words from.

@@ -1,6 +1,7 @@
 //! One loop per machine: packets and time in, packets and state out. What is decided, is decided elsewhere.
 
 pub mod answers;
+pub mod bfd;
 pub mod bgp;
 pub mod l2;
 pub mod liveness;

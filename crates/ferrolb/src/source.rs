@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use ferrolb_rules::api::{BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
+use ferrolb_rules::api::{BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
 use ferrolb_rules::reason::Finding;
 use k8s_openapi::api::core::v1::{Namespace, Node, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -39,6 +39,8 @@ pub struct Objects {
     pub bgp_peers: Vec<Arc<BGPPeer>>,
     /// BGPAdvertisements of the configured namespace.
     pub bgp_advertisements: Vec<Arc<BGPAdvertisement>>,
+    /// BFDProfiles of the configured namespace.
+    pub bfd_profiles: Vec<Arc<BFDProfile>>,
     /// Communities of the configured namespace.
     pub communities: Vec<Arc<Community>>,
 }

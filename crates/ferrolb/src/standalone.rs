@@ -24,6 +24,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::drive::answers;
+use crate::drive::bfd::Bfd;
 use crate::drive::bgp::Bgp;
 use crate::drive::l2::{self, L2, Wire};
 use crate::drive::membership::addresses_of;
@@ -130,6 +131,7 @@ struct Host {
     manifests: watch::Receiver<Loaded>,
     l2: L2,
     owners: Owners,
+    bfd: Bfd,
     bgp: Bgp,
     wire: watch::Receiver<Arc<Wire>>,
     health: HealthChecks,
@@ -196,6 +198,7 @@ impl Host {
             manifests,
             l2,
             owners,
+            bfd: Bfd::default(),
             bgp: Bgp::default(),
             health,
             bound,
@@ -220,6 +223,7 @@ impl Host {
             Ok(()) = self.unhealthy.changed() => {}
             () = self.owners.changed() => {}
             () = self.group.changed() => {}
+            () = self.bfd.changed() => {}
             () = self.bgp.changed() => {}
             () = sleep => {}
         }
@@ -372,7 +376,8 @@ impl Host {
             self.l2.announce(answers::wanted(&decision.plan.announce));
         }
         let address = self.group.addresses().get(&self.own).copied();
-        self.bgp.set(bgp::wanted(decision, &self.own, address));
+        self.bfd.set(bgp::ways(decision));
+        self.bgp.set(bgp::wanted(decision, &self.own, address, &self.bfd));
         self.health.set(&decide::checks(decision));
         findings.extend(interfaces::findings(&self.own, self.settings.interfaces.as_ref(), wire));
     }
@@ -413,7 +418,7 @@ impl Host {
             settled: live.is_some() && self.settings.secret_file.is_some(),
             peers: self.peer_states(allocates, live),
             interfaces: wire.interfaces.clone(),
-            seen: &self.bgp.seen(),
+            seen: &bgp::seen(decision, &self.bgp, &self.bfd),
             findings,
         });
         self.narrator.narrate(&self.own, decision, wire, &state);
@@ -442,7 +447,12 @@ impl Host {
     async fn stop(self) {
         // What is bound here is unbound below, and nobody could be served here any more: the addresses must go. Otherwise
         // this host goes on forwarding, and who comes back finds its addresses where they were (decision D18).
-        tokio::join!(self.owners.end(self.bound.is_empty()), self.bgp.leave());
+        let routers = async {
+            // First, so that no router takes the end of BFD for our death.
+            self.bfd.leave().await;
+            self.bgp.leave().await;
+        };
+        tokio::join!(self.owners.end(self.bound.is_empty()), routers);
         self.group.leave().await;
         drop(self.l2);
         self.bound.release();

@@ -156,6 +156,9 @@ pub struct RouterState {
     pub told: usize,
     /// Why the session, or the last try, ended; none while it is established.
     pub last_error: Option<String>,
+    /// Where the BFD session stands, in the words of RFC 5880; none where BFD does not watch it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bfd: Option<String>,
 }
 
 /// One interface of this node.

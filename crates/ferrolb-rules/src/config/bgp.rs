@@ -15,6 +15,7 @@ use ferrolb_proto::bgp::{Asn, Attributes, Community, Families, LargeCommunity};
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Node, Secret};
 
+use super::bfd::Bfd;
 use super::communities::CommunityValue;
 use super::pools::Parsed;
 use super::selector::{self, Selector};
@@ -61,6 +62,8 @@ pub struct BgpPeer {
     pub graceful_restart: bool,
     /// What is announced to it.
     pub families: Families,
+    /// How BFD watches over the way to it; `None`: not at all.
+    pub bfd: Option<Bfd>,
     /// The nodes that have a session with it.
     pub nodes: BTreeSet<NodeName>,
 }
@@ -170,6 +173,7 @@ fn parse_peer(
         reach,
         graceful_restart: spec.enable_graceful_restart.unwrap_or(false),
         families,
+        bfd: None,
         nodes: selected(&selectors, nodes),
     })
 }
@@ -182,11 +186,6 @@ fn not_yet(spec: &api::BGPPeerSpec, object: &str, report: &mut Report) {
             "spec.interface",
             !spec.interface.is_empty(),
             "unnumbered sessions are not opened by this release: no session is opened",
-        ),
-        (
-            "spec.bfdProfile",
-            !spec.bfd_profile.is_empty(),
-            "this release opens no BFD session: a dead router is noticed by the hold time",
         ),
     ];
     for (field, _, consequence) in fields.into_iter().filter(|(_, set, _)| *set) {

@@ -62,4 +62,33 @@ Right:
      address-family ipv6 unicast
       neighbor 192.168.1.11 activate",
     },
+    Explanation {
+        code: Code::BfdSessionDown,
+        summary: "The BFD session that watches over the way to a router is not up",
+        fix: "switch BFD on for this node at the router, and let UDP ports 3784 and 4784 through",
+        long: "\
+The peer has a bfdProfile, and BFD is not up. While it never was, that ends nothing: routes are
+announced, and a dead router is noticed by the hold time only. Where it was up and then fell, the
+router or the way to it is dead; the BGP session was ended for that, and its own finding says so.
+
+Nothing heard: the router runs no BFD for this node, or a firewall drops UDP port 3784 (4784 where
+the router is more than one hop away). Both ends must mean the same distance: with ebgpMultiHop BFD
+is multihop here, so it must be at the router, and packets need a TTL of at least minimumTtl;
+without it packets from more than one hop away do not count. A port that is in use: another BFD
+daemon runs on this node. Switched off by the router: somebody has shut it down there.
+
+See it: `ferrolb status` shows the state under BFD. On the router: `show bfd peers` (FRR) or
+`show bfd sessions` (BIRD).
+
+What to do: make both ends say the same, or take bfdProfile away.
+
+Wrong:
+    router bgp 64513
+     neighbor 192.168.1.11 remote-as 64512
+
+Right:
+    router bgp 64513
+     neighbor 192.168.1.11 remote-as 64512
+     neighbor 192.168.1.11 bfd",
+    },
 ];

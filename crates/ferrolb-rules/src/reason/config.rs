@@ -205,14 +205,15 @@ Right:
 The field takes a number in certain limits, and this one is beyond them. In an L2Advertisement it is
 the weight of an entry of preferredNodeSelectors, from 1 to 100. Weights of all entries that match a
 node are added up, and the node with the highest sum is preferred. 0 would mean no preference:
-leave the entry out.
+leave the entry out. In a BFDProfile intervals are from 10 to 60000 milliseconds, detectMultiplier
+from 2 to 255, minimumTtl from 1 to 254.
 
 An API server that has our definitions refuses such an object; from a directory of manifests it gets
 as far as here. The whole configuration is not loaded (LB0001).
 
 See it: `ferrolb status` gives object, field and number.
 
-What to do: only the order of the sums counts, so scale the weights down.
+What to do: write a number within the limits. Of weights only the order of the sums counts.
 
 Wrong:
     apiVersion: metallb.io/v1beta1

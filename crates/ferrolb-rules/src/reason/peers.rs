@@ -269,4 +269,38 @@ Right:
     metadata: {name: to-the-router, namespace: metallb-system}
     spec: {peers: [router]}",
     },
+    Explanation {
+        code: Code::BfdProfileMissing,
+        summary: "A BGP peer names a BFDProfile that does not exist, so BFD does not watch over its session",
+        fix: "correct the name in spec.bfdProfile, or create the BFDProfile beside the BGPPeer",
+        long: "\
+spec.bfdProfile of the peer has a name that no BFDProfile in its namespace has. The session is opened
+all the same and routes are announced; only BFD is missing: a router that dies without a word is
+noticed when the hold time is over, which is 180 seconds where nothing else is said, and not within
+a second. As soon as the profile is there BFD begins, and the session goes on meanwhile.
+
+MetalLB refuses the whole configuration instead.
+
+See it: `ferrolb status` shows every router with the state of its BFD session. Names are those of
+the objects.
+
+What to do: correct the name, create the profile, or take the field away if BFD is not wanted.
+
+Wrong:
+    apiVersion: metallb.io/v1beta2
+    kind: BGPPeer
+    metadata: {name: router, namespace: metallb-system}
+    spec: {myASN: 64512, peerASN: 64513, peerAddress: 192.168.1.1, bfdProfile: fats}
+
+Right:
+    apiVersion: metallb.io/v1beta1
+    kind: BFDProfile
+    metadata: {name: fast, namespace: metallb-system}
+    spec: {receiveInterval: 50, transmitInterval: 50}
+    ---
+    apiVersion: metallb.io/v1beta2
+    kind: BGPPeer
+    metadata: {name: router, namespace: metallb-system}
+    spec: {myASN: 64512, peerASN: 64513, peerAddress: 192.168.1.1, bfdProfile: fast}",
+    },
 ];

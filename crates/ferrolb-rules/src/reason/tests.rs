@@ -68,6 +68,7 @@ fn resources(objects: &[Value]) -> config::Resources {
         l2_advertisements: of_kind(objects, "L2Advertisement"),
         bgp_advertisements: of_kind(objects, "BGPAdvertisement"),
         bgp_peers: of_kind(objects, "BGPPeer"),
+        bfd_profiles: Some(of_kind(objects, "BFDProfile")),
         communities: of_kind(objects, "Community"),
         nodes: of_kind(objects, "Node"),
         ..config::Resources::default()

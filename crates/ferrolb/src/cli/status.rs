@@ -200,12 +200,13 @@ fn routers(state: &State, out: &mut String) {
     if state.routers.is_empty() {
         return;
     }
-    let mut rows = table(&["ROUTER", "ADDRESS", "SESSION", "PREFIXES", "LAST ERROR"]);
+    let mut rows = table(&["ROUTER", "ADDRESS", "SESSION", "BFD", "PREFIXES", "LAST ERROR"]);
     for router in &state.routers {
         rows.add_row(vec![
             router.name.clone(),
             router.address.map_or_else(|| "-".to_owned(), |address| address.to_string()),
             router.state.clone(),
+            router.bfd.clone().unwrap_or_else(|| "-".to_owned()),
             format!("{} of {}", router.told, router.prefixes),
             router.last_error.clone().unwrap_or_else(|| "-".to_owned()),
         ]);

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! wanted: configuration, routes ──watch──► peer (one loop, one session) ──watch──► what the router was really told
+//! BFD's thread: state of the way ──watch────┘
 //! ```
 //!
 //! State travels whole in both directions. What a session does is decided in `ferrolb-proto`; here are sockets and time.
@@ -17,6 +18,8 @@ use ipnet::IpNet;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::bfd;
+
 mod next_hops;
 mod peer;
 
@@ -30,6 +33,21 @@ pub struct Wanted {
     pub config: Config,
     /// Everything that the router is to be told.
     pub routes: Arc<Routes>,
+    /// What BFD sees of the way to it, where it watches.
+    pub bfd: Option<watch::Receiver<bfd::Seen>>,
+}
+
+impl Wanted {
+    fn is_same(&self, other: &Self) -> bool {
+        self.is_watched_as(other) && self.config == other.config && self.routes == other.routes
+    }
+
+    fn is_watched_as(&self, other: &Self) -> bool {
+        match (&self.bfd, &other.bfd) {
+            (Some(one), Some(two)) => one.same_channel(two),
+            (one, two) => one.is_none() && two.is_none(),
+        }
+    }
 }
 
 /// What is so.
@@ -87,7 +105,7 @@ impl Bgp {
             match self.running.get(&name) {
                 Some(running) => {
                     running.order.send_if_modified(|order| {
-                        let same = order.wanted.config == wanted.config && order.wanted.routes == wanted.routes;
+                        let same = order.wanted.is_same(&wanted);
                         order.wanted = wanted;
                         !same
                     });

@@ -1,4 +1,4 @@
-//! Interfaces and addresses by rtnetlink(7): what there is, what changes, and adding an address.
+//! Interfaces and addresses by rtnetlink(7): what there is, what changes, adding an address, and the route to one.
 //!
 //! A [`Monitor`] hears of every change at once. The kernel does not repeat itself: where it could not tell something
 //! because our queue was full, it says so, and everything is read anew.
@@ -13,6 +13,7 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::errno::Errno;
 use nix::sys::socket::{self, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType};
@@ -265,4 +266,50 @@ fn own_address(interface: u32, address: IpAddr) -> AddressMessage {
         message.header.flags = AddressHeaderFlags::Nodad;
     }
     message
+}
+
+/// How packets to an address leave this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The interface that they leave by.
+    pub interface: u32,
+    /// Another router forwards them: the address is not on that interface's link.
+    pub has_gateway: bool,
+}
+
+/// The route to an address, from another where it must be a certain one.
+///
+/// # Errors
+/// There is none.
+pub fn route(to: IpAddr, from: Option<IpAddr>) -> io::Result<Route> {
+    let (family, length) = match to {
+        IpAddr::V4(_) => (AddressFamily::Inet, 32),
+        IpAddr::V6(_) => (AddressFamily::Inet6, 128),
+    };
+    let address = |address: IpAddr| match address {
+        IpAddr::V4(v4) => RouteAddress::Inet(v4),
+        IpAddr::V6(v6) => RouteAddress::Inet6(v6),
+    };
+    let mut message = RouteMessage::default();
+    message.header.address_family = family;
+    message.header.destination_prefix_length = length;
+    message.attributes.push(RouteAttribute::Destination(address(to)));
+    if let Some(from) = from {
+        message.header.source_prefix_length = length;
+        message.attributes.push(RouteAttribute::Source(address(from)));
+    }
+    let answers = ask(RouteNetlinkMessage::GetRoute(message), NLM_F_ACK)?;
+    let found = answers.into_iter().find_map(|answer| match answer {
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(found)) => Some(found.attributes),
+        _ => None,
+    });
+    let attributes = found.unwrap_or_default();
+    let interface = attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Oif(index) => Some(*index),
+        _ => None,
+    });
+    let has_gateway =
+        attributes.iter().any(|attribute| matches!(attribute, RouteAttribute::Gateway(_) | RouteAttribute::Via(_)));
+    let interface = interface.ok_or_else(|| io::Error::from(io::ErrorKind::NetworkUnreachable))?;
+    Ok(Route { interface, has_gateway })
 }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ferrolb_proto::bfd::State as BfdState;
 use ferrolb_proto::bgp::session::report::Unannounced;
 use ferrolb_proto::bgp::session::{Config, Posture, State as Phase, Transport};
 use ferrolb_rules::config::BgpPeer;
@@ -12,23 +13,57 @@ use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::reason::{Code, Finding, Severity};
 
 use super::decide::Decision;
-use crate::drive::bgp::{Seen, Wanted};
+use crate::drive::bfd::{self, Bfd, Way};
+use crate::drive::bgp::{self, Bgp, Wanted};
 use crate::state::RouterState;
 
 /// How long a router keeps our routes while we are away, as FRR asks for it.
 const RESTART: Duration = Duration::from_secs(120);
 
+/// What is so about one peer.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    /// The session.
+    pub(super) session: bgp::Seen,
+    /// The way to it, where BFD watches it.
+    pub(super) way: Option<bfd::Seen>,
+}
+
 /// What is so, per peer.
 pub(super) type AllSeen = BTreeMap<String, Seen>;
 
+/// Puts together what is so.
+pub(super) fn seen(decision: &Decision, bgp: &Bgp, bfd: &Bfd) -> AllSeen {
+    let ways = bfd.seen();
+    let way = |name: &String| decision.config.bgp_peers.get(name).and_then(|peer| ways.get(&Way::to(peer))).cloned();
+    bgp.seen().into_iter().map(|(name, session)| (name.clone(), Seen { session, way: way(&name) })).collect()
+}
+
 /// The sessions of this host. `address` is the host's own, of which its BGP identifier is made where none is written.
-pub(super) fn wanted(decision: &Decision, own: &NodeName, address: Option<IpAddr>) -> BTreeMap<String, Wanted> {
+pub(super) fn wanted(
+    decision: &Decision,
+    own: &NodeName,
+    address: Option<IpAddr>,
+    bfd: &Bfd,
+) -> BTreeMap<String, Wanted> {
     let peers = decision.bgp.peers.iter();
     let wanted = peers.filter_map(|(name, routes)| {
         let peer = decision.config.bgp_peers.get(name)?;
-        Some((name.clone(), Wanted { config: config(peer, own, address), routes: Arc::clone(routes) }))
+        let bfd = peer.bfd.and_then(|_| bfd.follow(&Way::to(peer)));
+        Some((name.clone(), Wanted { config: config(peer, own, address), routes: Arc::clone(routes), bfd }))
     });
     wanted.collect()
+}
+
+/// The ways that BFD is to watch. Of peers that share one the first by name says how.
+pub(super) fn ways(decision: &Decision) -> bfd::Wanted {
+    let mut ways = bfd::Wanted::new();
+    for peer in decision.bgp.peers.keys().filter_map(|name| decision.config.bgp_peers.get(name)) {
+        if let Some(settings) = peer.bfd {
+            ways.entry(Way::to(peer)).or_insert(settings);
+        }
+    }
+    ways
 }
 
 fn config(peer: &BgpPeer, own: &NodeName, address: Option<IpAddr>) -> Config {
@@ -72,7 +107,8 @@ fn identifier(own: &NodeName, address: Option<IpAddr>) -> Ipv4Addr {
 pub(super) fn rows(decision: &Decision, seen: &AllSeen) -> Vec<RouterState> {
     let peers = decision.bgp.peers.iter();
     let rows = peers.filter_map(|(name, routes)| {
-        let (peer, seen) = (decision.config.bgp_peers.get(name)?, seen.get(name));
+        let peer = decision.config.bgp_peers.get(name)?;
+        let (seen, way) = seen.get(name).map(|seen| (&seen.session, seen.way.as_ref())).unzip();
         Some(RouterState {
             name: name.clone(),
             address: Some(peer.address),
@@ -81,21 +117,23 @@ pub(super) fn rows(decision: &Decision, seen: &AllSeen) -> Vec<RouterState> {
             prefixes: routes.len(),
             told: seen.map_or(0, |seen| seen.told.len()),
             last_error: seen.filter(|seen| !is_up(Some(seen))).and_then(|seen| seen.last_down.clone()),
+            bfd: way.flatten().filter(|_| peer.bfd.is_some()).map(|way| format!("{:?}", way.change.state)),
         })
     });
     rows.collect()
 }
 
-fn is_up(seen: Option<&Seen>) -> bool {
+fn is_up(seen: Option<&bgp::Seen>) -> bool {
     seen.is_some_and(|seen| seen.state == Phase::Established)
 }
 
 /// What is wrong with sessions.
 pub(super) fn findings(decision: &Decision, seen: &AllSeen) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (name, seen) in seen {
+    for (name, Seen { session: seen, way }) in seen {
         let Some(peer) = decision.config.bgp_peers.get(name) else { continue };
         let object = format!("BGPPeer/{name}");
+        findings.extend(way.as_ref().filter(|_| peer.bfd.is_some()).and_then(|way| unwatched(&object, peer, way)));
         if let (false, Some(why)) = (is_up(Some(seen)), &seen.last_down) {
             let silence = peer.password.is_some() && why.starts_with("no connection: no answer");
             let hint = if silence {
@@ -109,6 +147,21 @@ pub(super) fn findings(decision: &Decision, seen: &AllSeen) -> Vec<Finding> {
         findings.extend(seen.unannounced.iter().map(|one| untold(&object, *one)));
     }
     findings
+}
+
+/// Why BFD does not watch the way to a router.
+fn unwatched(object: &str, peer: &BgpPeer, way: &bfd::Seen) -> Option<Finding> {
+    let why = match (&way.hindrance, way.change.state, way.change.remote_state) {
+        (Some(hindrance), ..) => hindrance.as_str(),
+        (None, BfdState::Up, _) => return None,
+        (None, _, BfdState::AdminDown) => "the router has switched it off",
+        (None, BfdState::Init, _) | (None, _, BfdState::Up | BfdState::Init) => {
+            "the router is heard and does not say that it hears us"
+        }
+        (None, ..) => "nothing is heard from the router",
+    };
+    let message = format!("BFD does not watch the way to {}: {why}", peer.address);
+    Some(Finding::new(Code::BfdSessionDown, Severity::Warning, object, message))
 }
 
 /// Why something does not go over an established session.
@@ -127,7 +180,7 @@ fn untold(object: &str, why: Unannounced) -> Finding {
 pub(super) fn told(decision: &Decision, seen: &AllSeen, key: &ServiceKey) -> BTreeSet<String> {
     let Some(part) = decision.bgp.services.get(key) else { return BTreeSet::new() };
     let is_told =
-        |name: &String, prefixes: &BTreeSet<_>| seen.get(name).is_some_and(|one| prefixes.is_subset(&one.told));
+        |name: &String, prefixes: &BTreeSet<_>| seen.get(name).is_some_and(|one| prefixes.is_subset(&one.session.told));
     part.peers.iter().filter(|(name, prefixes)| is_told(name, prefixes)).map(|(name, _)| name.clone()).collect()
 }
 

@@ -199,6 +199,7 @@ impl Decider {
             l2_advertisements: objects.l2_advertisements.clone(),
             bgp_advertisements: objects.bgp_advertisements.clone(),
             bgp_peers: objects.bgp_peers.clone(),
+            bfd_profiles: Some(objects.bfd_profiles.clone()),
             secrets: objects.secrets.clone(),
             communities: objects.communities.clone(),
             namespaces: objects.namespaces.clone(),

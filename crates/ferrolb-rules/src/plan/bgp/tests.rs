@@ -168,13 +168,13 @@ fn fields_of_a_later_release_are_named_and_their_peer_is_left_out() {
     resources.bgp_peers = vec![
         peer("vrf", &format!("{common}, peerAddress: 10.0.0.1, vrf: red")),
         peer("unnumbered", &format!("{common}, interface: eth0")),
-        peer("watched", &format!("{common}, peerAddress: 10.0.0.1, bfdProfile: fast")),
+        peer("plain", &format!("{common}, peerAddress: 10.0.0.1")),
     ];
     let config = config::parse(&resources).unwrap();
-    assert_eq!(config.bgp_peers.keys().collect::<Vec<_>>(), ["watched"], "BFD is only missing, not in the way");
+    assert_eq!(config.bgp_peers.keys().collect::<Vec<_>>(), ["plain"]);
     let fields: Vec<&str> =
         config.findings.iter().filter(|one| one.code == Code::NotYet).map(|one| one.field.as_str()).collect();
-    assert_eq!(fields, ["spec.interface", "spec.vrf", "spec.bfdProfile"]);
+    assert_eq!(fields, ["spec.interface", "spec.vrf"]);
 }
 
 #[test]

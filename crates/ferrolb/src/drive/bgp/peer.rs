@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ferrolb_proto::bfd::Path;
 use ferrolb_proto::bgp::session::report::Unannounced;
 use ferrolb_proto::bgp::session::{ConnectionId, Endpoints, Input, Output, Session, State};
 use ferrolb_proto::bgp::wire::notification::Cease;
@@ -39,6 +40,8 @@ struct Peer {
     changed: Arc<Notify>,
     order: Order,
     unannounced: Vec<Unannounced>,
+    /// Times that BFD had seen the way break, when it was looked at last.
+    breaks: u64,
 }
 
 /// What the loop waits for.
@@ -46,6 +49,7 @@ enum Event {
     Ordered,
     Dialed(ConnectionId, io::Result<TcpStream>),
     Ready(io::Result<tokio::io::Ready>),
+    Way,
     Due,
 }
 
@@ -60,8 +64,10 @@ pub(super) async fn run(
     let mut session = Session::new(order.wanted.config.clone(), rand::random(), Instant::now());
     session.handle(Instant::now(), Input::Routes(order.wanted.routes.clone()));
     session.handle(Instant::now(), Input::Start);
+    let unannounced = Vec::new();
     let mut peer =
-        Peer { name, session, dialing: None, connection: None, seen, changed, order, unannounced: Vec::new() };
+        Peer { name, session, dialing: None, connection: None, seen, changed, order, unannounced, breaks: 0 };
+    peer.watch();
     loop {
         peer.drain().await;
         peer.tell();
@@ -72,6 +78,7 @@ pub(super) async fn run(
             Event::Ordered => peer.obey(orders.borrow_and_update().clone()),
             Event::Dialed(id, result) => peer.dialed(id, result),
             Event::Ready(ready) => peer.ready(ready),
+            Event::Way => peer.look_at_way(),
             Event::Due => peer.session.handle_timeout(Instant::now()),
         }
     }
@@ -101,8 +108,20 @@ impl Peer {
                 None => pending().await,
             }
         };
+        let watched = &mut self.order.wanted.bfd;
+        let way = async {
+            match watched {
+                // Where nobody watches any more, an order that says so is on its way.
+                Some(seen) => match seen.changed().await {
+                    Ok(()) => {}
+                    Err(_) => pending().await,
+                },
+                None => pending().await,
+            }
+        };
         tokio::select! {
             Ok(()) = orders.changed() => Event::Ordered,
+            () = way => Event::Way,
             (id, result) = dialed => Event::Dialed(id, result),
             result = ready => Event::Ready(result),
             () = due => Event::Due,
@@ -116,11 +135,46 @@ impl Peer {
             self.session.handle(now, Input::Configure(self.order.wanted.config.clone()));
         }
         self.session.handle(now, Input::Routes(self.order.wanted.routes.clone()));
+        if !before.wanted.is_watched_as(&self.order.wanted) {
+            self.watch();
+        }
         match self.order.goal {
             Goal::Run => {}
             Goal::Stop => self.session.handle(now, Input::Stop(Cease::PeerDeconfigured, "")),
             Goal::Leave => self.session.handle(now, Input::Leave),
         }
+    }
+
+    /// Whether BFD watches the way may be new: what broke before is no matter.
+    fn watch(&mut self) {
+        match &mut self.order.wanted.bfd {
+            Some(seen) => {
+                let path = {
+                    let seen = seen.borrow_and_update();
+                    self.breaks = seen.breaks;
+                    seen.path()
+                };
+                self.session.handle(Instant::now(), Input::Bfd(path));
+            }
+            None => self.session.handle(Instant::now(), Input::Bfd(Path::Unknown)),
+        }
+    }
+
+    /// BFD has something new. Only the newest is to be had, and that the way broke in between is not passed over.
+    fn look_at_way(&mut self) {
+        let Some(seen) = self.order.wanted.bfd.as_mut().map(|seen| seen.borrow_and_update().clone()) else { return };
+        let now = Instant::now();
+        let (peer, address, change) = (&self.name, self.session.config().transport.remote, seen.change);
+        if seen.breaks > self.breaks {
+            let why = change.diagnostic;
+            tracing::error!(event = "bfdDown", peer, ?address, ?why, "the way to the router is broken");
+            self.session.handle(now, Input::Bfd(Path::Up));
+            self.session.handle(now, Input::Bfd(Path::Down));
+        }
+        let (state, router) = (change.state, change.remote_state);
+        tracing::info!(event = "bfdState", peer, ?address, ?state, ?router, hindrance = seen.hindrance, "BFD");
+        self.breaks = seen.breaks;
+        self.session.handle(now, Input::Bfd(seen.path()));
     }
 
     fn dialed(&mut self, id: ConnectionId, result: io::Result<TcpStream>) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ferrolb_rules::api::{BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
+use ferrolb_rules::api::{BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
 use k8s_openapi::api::core::v1::{Namespace, Node, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -116,6 +116,8 @@ kinds! {
     BGPPeer = "metallb.io/v1beta2", bgp_peers, namespaced: true,
     /// How pools are announced to routers.
     BGPAdvertisement = "metallb.io/v1beta1", bgp_advertisements, namespaced: true,
+    /// How BFD watches over sessions with routers.
+    BFDProfile = "metallb.io/v1beta1", bfd_profiles, namespaced: true,
     /// Names for BGP communities.
     Community = "metallb.io/v1beta1", communities, namespaced: true,
 }
@@ -130,13 +132,18 @@ impl Kind {
     pub(super) const fn is_ours(self) -> bool {
         matches!(
             self,
-            Self::IPAddressPool | Self::L2Advertisement | Self::BGPPeer | Self::BGPAdvertisement | Self::Community
+            Self::IPAddressPool
+                | Self::L2Advertisement
+                | Self::BGPPeer
+                | Self::BGPAdvertisement
+                | Self::BFDProfile
+                | Self::Community
         )
     }
 
     /// Whether an object may leave out `spec`, as MetalLB's definitions of these kinds allow.
     pub(super) const fn spec_may_be_missing(self) -> bool {
-        matches!(self, Self::L2Advertisement | Self::BGPAdvertisement | Self::Community)
+        matches!(self, Self::L2Advertisement | Self::BGPAdvertisement | Self::BFDProfile | Self::Community)
     }
 }
 

@@ -9,7 +9,6 @@ use super::tree;
 
 /// Kinds of MetalLB that are known and not done, and what will therefore not happen.
 const NOT_YET: &[(&str, &str)] = &[
-    ("BFDProfile", "no BFD session watches over a BGP peer"),
     ("MetalLB", "nothing is installed by this object of MetalLB's operator"),
     ("ConfigurationState", "this status is neither read nor written"),
     ("ServiceL2Status", "this status is neither read nor written"),

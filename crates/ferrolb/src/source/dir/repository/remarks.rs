@@ -219,11 +219,12 @@ pub(super) fn on_namespace(review: &Review) -> Option<Finding> {
 pub(super) fn on_bgp(review: &Review) -> Vec<Finding> {
     let peers = review.objects.bgp_peers.iter().map(|one| ("BGPPeer", &one.metadata));
     let advertisements = review.objects.bgp_advertisements.iter().map(|one| ("BGPAdvertisement", &one.metadata));
+    let profiles = review.objects.bfd_profiles.iter().map(|one| ("BFDProfile", &one.metadata));
     let finding = |(kind, metadata): (&str, &ObjectMeta)| {
         let name = metadata.name.as_deref().unwrap_or_default();
         let object = format!("{kind}/{}/{name}", metadata.namespace.as_deref().unwrap_or_default());
         let message = "only `ferrolb standalone` acts on it in this release: in a cluster nothing is announced by BGP";
         Finding::new(Code::NotYet, Severity::Warning, object, message)
     };
-    peers.chain(advertisements).map(finding).collect()
+    peers.chain(advertisements).chain(profiles).map(finding).collect()
 }

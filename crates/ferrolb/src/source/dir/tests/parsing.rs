@@ -197,7 +197,6 @@ fn kinds_that_are_not_used_are_named_and_what_was_meant_is_said() {
         ("argoproj.io/v1alpha1", "Application", UnknownKind, Note, "Application"),
         ("v1", "Pod", UnknownKind, Note, "Pod of v1"),
         ("metallb.io/v1beta1", "BGPPeer", NotYet, Warning, "not read from files"),
-        ("metallb.io/v1beta1", "BFDProfile", NotYet, Warning, "no BFD session"),
         ("metallb.io/v1alpha1", "AddressPool", UnknownKind, Warning, "no longer exists"),
         ("metallb.io/v1beta1", "Wonder", UnknownKind, Warning, "no kind Wonder"),
         ("metallb.io/v1beta1", "IpAddressPool", UnknownKind, Error, "does not exist"),
