@@ -1,4 +1,4 @@
-//! Every metric, by its exact name (spec §8.2), and the text that Prometheus reads.
+//! Every metric, by its exact name (spec §8.2, §8.3), and the text that Prometheus reads.
 //!
 //! State travels whole: whoever knows something hands over all of it, and series that are not in it any more go away.
 //!
@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use ferrolb_proto::bfd;
 use ferrolb_rules::alloc::Counters;
 use ferrolb_rules::names::ServiceKey;
 
@@ -37,6 +38,7 @@ pub struct Metrics {
     pools: Mutex<BTreeMap<String, Counters>>,
     announced: Mutex<BTreeMap<String, Announced>>,
     layer2: Mutex<BTreeMap<IpAddr, Layer2Frames>>,
+    bfd: Mutex<BTreeMap<IpAddr, BfdSession>>,
 }
 
 /// What is announced by one protocol.
@@ -55,6 +57,15 @@ pub struct Layer2Frames {
     pub responses: u64,
     /// Unsolicited announcements.
     pub gratuitous: u64,
+}
+
+/// The BFD session that watches over the way to a router.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BfdSession {
+    /// It is up.
+    pub up: bool,
+    /// What it has counted.
+    pub counters: bfd::Counters,
 }
 
 impl Metrics {
@@ -92,6 +103,11 @@ impl Metrics {
         locked(&self.layer2).clone_from(frames);
     }
 
+    /// The BFD sessions of this node, by the router's address (`metallb_bfd_…`).
+    pub fn set_bfd(&self, sessions: &BTreeMap<IpAddr, BfdSession>) {
+        locked(&self.bfd).clone_from(sessions);
+    }
+
     /// Everything as Prometheus reads it, the kernel's figures about this process included.
     pub fn text(&self) -> String {
         let mut text = self.own_text();
@@ -105,6 +121,7 @@ impl Metrics {
         let build = [("version", env!("CARGO_PKG_VERSION").to_owned()), ("commit", COMMIT.to_owned())];
         text.family("ferrolb_build_info", Kind::Gauge, "What was built, always 1", [(build, 1)]);
         self.write_pools(&mut text);
+        self.write_bfd(&mut text);
         self.write_client(&mut text);
         self.write_layer2(&mut text);
         self.write_announced(&mut text);
@@ -127,6 +144,25 @@ impl Metrics {
         for (name, help, figure) in families {
             let samples = pools.iter().map(|(pool, counters)| ([("pool", pool.clone())], figure(counters)));
             text.family(&format!("metallb_allocator_{name}"), Kind::Gauge, help, samples);
+        }
+    }
+
+    /// As upstream's exporter beside FRR names them, where every session is in the default VRF.
+    fn write_bfd(&self, text: &mut Text) {
+        type Figure = fn(&BfdSession) -> u64;
+        let families: [(&str, Kind, &str, Figure); 5] = [
+            ("control_packet_input", Kind::Counter, "BFD control packets received", |one| one.counters.received),
+            ("control_packet_output", Kind::Counter, "BFD control packets sent", |one| one.counters.sent),
+            ("session_down_events", Kind::Counter, "Times the BFD session fell", |one| one.counters.down),
+            ("session_up", Kind::Gauge, "1 while the BFD session with the router is up", |one| u64::from(one.up)),
+            ("session_up_events", Kind::Counter, "Times the BFD session came up", |one| one.counters.up),
+        ];
+        let sessions = locked(&self.bfd);
+        for (name, kind, help, figure) in families {
+            let samples = sessions
+                .iter()
+                .map(|(peer, session)| ([("peer", peer.to_string()), ("vrf", "default".to_owned())], figure(session)));
+            text.family(&format!("metallb_bfd_{name}"), kind, help, samples);
         }
     }
 
@@ -207,6 +243,8 @@ mod tests {
         metrics.set_announced("n1", "layer2", &BTreeMap::from([(service, BTreeSet::from([ip]))]));
         let frames = Layer2Frames { requests: 7, responses: 6, gratuitous: 5 };
         metrics.set_layer2(&BTreeMap::from([(ip, frames), ("2001:db8::1".parse().unwrap(), Layer2Frames::default())]));
+        let counters = bfd::Counters { sent: 9, received: 8, discarded: 1, up: 2, down: 1 };
+        metrics.set_bfd(&BTreeMap::from([("10.0.0.1".parse().unwrap(), BfdSession { up: true, counters })]));
         let expected =
             include_str!("metrics/golden.txt").replace("VERSION", env!("CARGO_PKG_VERSION")).replace("COMMIT", COMMIT);
         assert_eq!(metrics.own_text().finish(), expected);

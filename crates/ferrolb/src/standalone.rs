@@ -448,9 +448,10 @@ impl Host {
         // What is bound here is unbound below, and nobody could be served here any more: the addresses must go. Otherwise
         // this host goes on forwarding, and who comes back finds its addresses where they were (decision D18).
         let routers = async {
-            // First, so that no router takes the end of BFD for our death.
-            self.bfd.leave().await;
+            // In this order: FRR takes even an end of BFD that is announced for our death, and drops the routes that it
+            // would keep over a restart.
             self.bgp.leave().await;
+            self.bfd.leave().await;
         };
         tokio::join!(self.owners.end(self.bound.is_empty()), routers);
         self.group.leave().await;

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use crate::hosts::{Host, eventually};
 use crate::l2::neighbour;
 
+mod bfd;
 mod bgp;
 mod differing;
 mod flaps;

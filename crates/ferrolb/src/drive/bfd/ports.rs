@@ -88,7 +88,7 @@ fn read<'a>(
     kind: Kind,
     socket: &UdpSocket,
     buffer: &'a mut [u8],
-    control: &mut Vec<u8>,
+    control: &mut [u8],
 ) -> Result<Option<Received<'a>>, Errno> {
     let (mut ttl, mut interface) = (None, None);
     let (length, from) = {

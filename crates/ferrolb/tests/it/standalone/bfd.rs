@@ -1,0 +1,195 @@
+//! BFD of `ferrolb standalone` with a real router: FRR, with all that it needs for BFD, on the client's host.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use super::{Process, Site, service};
+use crate::hosts::eventually;
+
+const POOL: &str = "\
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: pool, namespace: metallb-system}
+spec: {addresses: [203.0.113.0/24]}
+---
+apiVersion: metallb.io/v1beta1
+kind: BGPAdvertisement
+metadata: {name: all, namespace: metallb-system}
+---
+apiVersion: metallb.io/v1beta1
+kind: BFDProfile
+metadata: {name: fast, namespace: metallb-system}
+spec: {receiveInterval: 50, transmitInterval: 50}
+";
+const ROUTE: &str = "203.0.113.0/32";
+
+/// zebra, bfdd and bgpd, killed by their numbers when dropped.
+struct Frr<'a>(&'a Site);
+
+impl<'a> Frr<'a> {
+    fn start(site: &'a Site) -> Self {
+        let frr = Self(site);
+        std::fs::create_dir(frr.path("")).unwrap();
+        let bgp = "router bgp 64513\n bgp router-id 192.0.2.2\n no bgp ebgp-requires-policy\n\
+            neighbor 192.168.1.11 remote-as 64512\n neighbor 192.168.1.11 passive\n\
+            neighbor 192.168.1.11 timers 60 180\n neighbor 192.168.1.11 bfd\n neighbor 192.168.1.11 bfd profile fast\n";
+        let bfd = "bfd\n profile fast\n  receive-interval 50\n  transmit-interval 50\n";
+        for (daemon, config) in [("zebra", ""), ("bfdd", bfd), ("bgpd", bgp)] {
+            std::fs::write(frr.path(&format!("{daemon}.conf")), config).unwrap();
+        }
+        // They give up being root, and have to write here still.
+        frr.sh(&format!("chown -R frr:frr {0} && chmod 755 {0} {0}/..", frr.path("")));
+        let own = frr.path("");
+        for (daemon, more) in
+            [("zebra", String::new()), ("bfdd", format!("--bfdctl {own}bfdd.sock")), ("bgpd", "-P 0".to_owned())]
+        {
+            let files = format!("-z {own}zserv --vty_socket {own} -i {own}{daemon}.pid -f {own}{daemon}.conf");
+            frr.sh(&format!("/usr/lib/frr/{daemon} -d {files} {more}"));
+        }
+        frr
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.files.path().join("frr").join(name).to_str().unwrap().to_owned()
+    }
+
+    fn sh(&self, command: &str) -> String {
+        let (well, text) = self.0.client.sh(command);
+        assert!(well, "{command}: {text}");
+        text
+    }
+
+    fn vtysh(&self, commands: &[&str]) -> String {
+        let commands: String = commands.iter().map(|command| format!(" -c '{command}'")).collect();
+        self.sh(&format!("vtysh --vty_socket {}{commands}", self.path("")))
+    }
+
+    fn has_route(&self) -> bool {
+        self.vtysh(&["show bgp ipv4 unicast"]).contains(ROUTE)
+    }
+
+    fn is_established(&self) -> bool {
+        self.vtysh(&["show bgp neighbors 192.168.1.11"]).contains("BGP state = Established")
+    }
+
+    fn bfd_says(&self, what: &str) -> bool {
+        self.vtysh(&["show bfd peers"]).contains(what)
+    }
+}
+
+impl Drop for Frr<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.client.sh(&format!("cd {} && kill $(cat bgpd.pid bfdd.pid zebra.pid)", self.path("")));
+    }
+}
+
+fn write_peer(site: &Site, more: &str) {
+    let peer = format!(
+        "apiVersion: metallb.io/v1beta2\nkind: BGPPeer\nmetadata: {{name: router, namespace: metallb-system}}\n\
+         spec: {{myASN: 64512, peerASN: 64513, peerAddress: 192.168.1.50, holdTime: 180s, connectTime: 1s{more}}}\n"
+    );
+    site.write("peer.yaml", &peer);
+}
+
+/// A site with a peer that BFD watches.
+fn site(more: &str) -> Site {
+    let site = Site::new(1);
+    site.write("pool.yaml", POOL);
+    write_peer(&site, &format!(", bfdProfile: fast{more}"));
+    site.write("web.yaml", &service("web", ""));
+    site
+}
+
+fn row(process: &Process) -> Value {
+    process.state()["routers"][0].clone()
+}
+
+fn await_watched(process: &Process, frr: &Frr<'_>) {
+    process.await_announced("web");
+    eventually("BFD is up", || row(process)["bfd"] == "Up" && frr.bfd_says("Status: up"));
+    eventually("FRR has the route", || frr.has_route());
+}
+
+#[test]
+fn a_cut_ends_the_session_long_before_the_hold_time_and_it_comes_back() {
+    let site = site("");
+    let frr = Frr::start(&site);
+    let process = site.start(0);
+    await_watched(&process, &frr);
+    assert_eq!(process.finding("LB1303"), None);
+    let host = &site.hosts[0];
+    let cut = "nft add table inet cut && nft 'add chain inet cut in { type filter hook prerouting priority -300; policy drop; }' \
+               && nft 'add chain inet cut out { type filter hook postrouting priority 300; policy drop; }'";
+    assert!(host.sh(cut).0);
+    let cut_at = Instant::now();
+    eventually("the session is over", || row(&process)["established"] == false);
+    let ours = cut_at.elapsed();
+    println!("our session was seen to be over {ours:?} after the cut, hold time 180 s");
+    assert!(ours < Duration::from_secs(3), "{ours:?}");
+    let error = row(&process)["last_error"].to_string();
+    assert!(error.contains("BFD down") || error.contains("no connection"), "{error}");
+    assert!(site.log(0).contains("bfdDown"), "{}", site.log(0));
+    process.await_finding("LB1303");
+    eventually("FRR has let the route go", || !frr.has_route());
+    assert!(host.sh("nft delete table inet cut").0);
+    await_watched(&process, &frr);
+    eventually("nothing is left to be said", || process.finding("LB1303").is_none());
+}
+
+#[test]
+fn bfd_that_the_router_switches_off_leaves_the_session_alone() {
+    let site = site("");
+    let frr = Frr::start(&site);
+    let process = site.start(0);
+    await_watched(&process, &frr);
+    let peer = "peer 192.168.1.11 local-address 192.168.1.50 interface eth0";
+    frr.vtysh(&["configure", "bfd", peer, "shutdown"]);
+    let finding = process.await_finding("LB1303");
+    assert!(finding["message"].as_str().unwrap().contains("switched it off"), "{finding}");
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!((&row(&process)["established"], &row(&process)["bfd"]), (&Value::Bool(true), &"Down".into()));
+    frr.vtysh(&["configure", "bfd", peer, "no shutdown"]);
+    await_watched(&process, &frr);
+    // What FRR does with its session when BFD is switched on again is its own affair.
+    let log = site.log(0);
+    assert!(!log.contains("bfdDown") && !log.contains("we ended it"), "{log}");
+}
+
+#[test]
+fn a_profile_that_goes_ends_no_session_of_ours_and_one_that_is_missing_is_named() {
+    let site = site("");
+    let frr = Frr::start(&site);
+    let process = site.start(0);
+    await_watched(&process, &frr);
+    write_peer(&site, "");
+    eventually("we watch no longer", || row(&process)["bfd"].is_null());
+    eventually("FRR is told so", || frr.bfd_says("Remote diagnostics: administratively down") || !frr.is_established());
+    write_peer(&site, ", bfdProfile: fats");
+    process.await_finding("LB4310");
+    // FRR ends its session when BFD is switched off at the other end, against RFC 5882 §3.2; it comes back unwatched.
+    eventually("routes are announced without BFD", || row(&process)["established"] == true && frr.has_route());
+    assert!(row(&process)["bfd"].is_null());
+    assert!(!site.log(0).contains("bfdDown"), "{}", site.log(0));
+    write_peer(&site, ", bfdProfile: fast");
+    await_watched(&process, &frr);
+    assert_eq!(process.finding("LB4310"), None);
+}
+
+#[test]
+fn a_restart_switches_bfd_off_in_time_for_the_router_to_keep_the_routes() {
+    let site = site(", enableGracefulRestart: true");
+    let frr = Frr::start(&site);
+    let process = site.start(0);
+    await_watched(&process, &frr);
+    process.end(Signal::SIGTERM);
+    eventually("FRR sees that we are gone", || !frr.is_established());
+    assert!(frr.bfd_says("Remote diagnostics: administratively down"), "{}", frr.vtysh(&["show bfd peers"]));
+    // Longer than BFD would have taken to find out by itself.
+    thread::sleep(Duration::from_secs(1));
+    assert!(frr.has_route(), "the route is gone while we restart");
+    let process = site.start(0);
+    await_watched(&process, &frr);
+}
