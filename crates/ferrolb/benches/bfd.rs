@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, sleep};
@@ -69,6 +70,8 @@ impl Net {
         let net =
             Self { near: Host::new(), far: Host::new(), switches: Host::new(), files: tempfile::tempdir().unwrap() };
         let switches = &net.switches;
+        // Or it would take a busy machine longer to pull the cable than to notice it.
+        switches.run(priority::claim);
         switches.ip("link add x0 type veth peer name x1");
         for (host, number, cable) in [(&net.near, 1, "x0"), (&net.far, 2, "x1")] {
             switches.ip(&format!("link add br{number} type bridge stp_state 0 forward_delay 0 mcast_snooping 0"));
@@ -119,8 +122,12 @@ impl Net {
     fn cut(&self, noticed: impl FnOnce(Instant, SystemTime) -> Duration) -> Duration {
         // Not in step with the packets.
         sleep(Duration::from_millis(500 + rand::random_range(0..100)));
-        self.switches.ip("link set x0 down");
-        let took = noticed(Instant::now(), SystemTime::now());
+        let (at, of_day) = self.switches.run(|| {
+            let pulled = Command::new("ip").args(["link", "set", "x0", "down"]).status().unwrap();
+            assert!(pulled.success());
+            (Instant::now(), SystemTime::now())
+        });
+        let took = noticed(at, of_day);
         self.switches.ip("link set x0 up");
         took
     }

@@ -24,7 +24,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::drive::answers;
-use crate::drive::bfd::Bfd;
+use crate::drive::bfd::{self, Bfd};
 use crate::drive::bgp::Bgp;
 use crate::drive::l2::{self, L2, Wire};
 use crate::drive::membership::addresses_of;
@@ -376,7 +376,7 @@ impl Host {
             self.l2.announce(answers::wanted(&decision.plan.announce));
         }
         let address = self.group.addresses().get(&self.own).copied();
-        self.bfd.set(bgp::ways(decision));
+        self.bfd.set(bfd::wanted(&decision.config, &decision.bgp));
         self.bgp.set(bgp::wanted(decision, &self.own, address, &self.bfd));
         self.health.set(&decide::checks(decision));
         findings.extend(interfaces::findings(&self.own, self.settings.interfaces.as_ref(), wire));

@@ -28,12 +28,16 @@ use std::time::Duration;
 
 use ferrolb_proto::bfd::{Change, Counters, Diagnostic, Path, State};
 use ferrolb_rules::config::{self, BgpPeer};
+use ferrolb_rules::plan::bgp::BgpPlan;
+use ferrolb_rules::reason::{Code, Finding, Severity};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::{Notify, watch};
 
 mod lateness;
 mod ports;
 mod run;
+#[cfg(test)]
+mod tests;
 mod watched;
 
 pub use lateness::Lateness;
@@ -60,6 +64,17 @@ impl Way {
 /// What is wanted: which ways are to be watched, and how.
 pub type Wanted = BTreeMap<Way, config::Bfd>;
 
+/// The ways that a plan wants watched. Of peers that share one the first by name says how.
+pub fn wanted(config: &config::Config, plan: &BgpPlan) -> Wanted {
+    let mut wanted = Wanted::new();
+    for peer in plan.peers.keys().filter_map(|name| config.bgp_peers.get(name)) {
+        if let Some(settings) = peer.bfd {
+            wanted.entry(Way::to(peer)).or_insert(settings);
+        }
+    }
+    wanted
+}
+
 /// What is so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
@@ -82,6 +97,21 @@ impl Seen {
     /// What that means to whoever uses the way.
     pub fn path(&self) -> Path {
         self.change.path()
+    }
+
+    /// Why the way to a router, as a peer wants it, is not watched.
+    pub fn finding(&self, object: &str, router: IpAddr) -> Option<Finding> {
+        let why = match (&self.hindrance, self.change.state, self.change.remote_state) {
+            (Some(hindrance), ..) => hindrance.as_str(),
+            (None, State::Up, _) => return None,
+            (None, _, State::AdminDown) => "the router has switched it off",
+            (None, _, State::Init | State::Up) | (None, State::Init, _) => {
+                "the router is heard and does not say that it hears us"
+            }
+            (None, ..) => "nothing is heard from the router",
+        };
+        let message = format!("BFD does not watch the way to {router}: {why}");
+        Some(Finding::new(Code::BfdSessionDown, Severity::Warning, object, message))
     }
 }
 

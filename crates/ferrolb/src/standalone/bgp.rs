@@ -5,7 +5,6 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ferrolb_proto::bfd::State as BfdState;
 use ferrolb_proto::bgp::session::report::Unannounced;
 use ferrolb_proto::bgp::session::{Config, Posture, State as Phase, Transport};
 use ferrolb_rules::config::BgpPeer;
@@ -53,17 +52,6 @@ pub(super) fn wanted(
         Some((name.clone(), Wanted { config: config(peer, own, address), routes: Arc::clone(routes), bfd }))
     });
     wanted.collect()
-}
-
-/// The ways that BFD is to watch. Of peers that share one the first by name says how.
-pub(super) fn ways(decision: &Decision) -> bfd::Wanted {
-    let mut ways = bfd::Wanted::new();
-    for peer in decision.bgp.peers.keys().filter_map(|name| decision.config.bgp_peers.get(name)) {
-        if let Some(settings) = peer.bfd {
-            ways.entry(Way::to(peer)).or_insert(settings);
-        }
-    }
-    ways
 }
 
 fn config(peer: &BgpPeer, own: &NodeName, address: Option<IpAddr>) -> Config {
@@ -133,7 +121,7 @@ pub(super) fn findings(decision: &Decision, seen: &AllSeen) -> Vec<Finding> {
     for (name, Seen { session: seen, way }) in seen {
         let Some(peer) = decision.config.bgp_peers.get(name) else { continue };
         let object = format!("BGPPeer/{name}");
-        findings.extend(way.as_ref().filter(|_| peer.bfd.is_some()).and_then(|way| unwatched(&object, peer, way)));
+        findings.extend(way.as_ref().filter(|_| peer.bfd.is_some()).and_then(|way| way.finding(&object, peer.address)));
         if let (false, Some(why)) = (is_up(Some(seen)), &seen.last_down) {
             let silence = peer.password.is_some() && why.starts_with("no connection: no answer");
             let hint = if silence {
@@ -147,21 +135,6 @@ pub(super) fn findings(decision: &Decision, seen: &AllSeen) -> Vec<Finding> {
         findings.extend(seen.unannounced.iter().map(|one| untold(&object, *one)));
     }
     findings
-}
-
-/// Why BFD does not watch the way to a router.
-fn unwatched(object: &str, peer: &BgpPeer, way: &bfd::Seen) -> Option<Finding> {
-    let why = match (&way.hindrance, way.change.state, way.change.remote_state) {
-        (Some(hindrance), ..) => hindrance.as_str(),
-        (None, BfdState::Up, _) => return None,
-        (None, _, BfdState::AdminDown) => "the router has switched it off",
-        (None, BfdState::Init, _) | (None, _, BfdState::Up | BfdState::Init) => {
-            "the router is heard and does not say that it hears us"
-        }
-        (None, ..) => "nothing is heard from the router",
-    };
-    let message = format!("BFD does not watch the way to {}: {why}", peer.address);
-    Some(Finding::new(Code::BfdSessionDown, Severity::Warning, object, message))
 }
 
 /// Why something does not go over an established session.
