@@ -67,7 +67,7 @@ pub(super) fn attach(
         let Some(profile) = profiles.iter().find(|profile| profile.metadata.name.as_ref() == Some(name)) else {
             let message =
                 format!("there is no BFDProfile {name:?}: a dead router is noticed by the hold time, and not by BFD");
-            let finding = Finding::new(Code::BfdProfileMissing, Severity::Error, object, message);
+            let finding = Finding::new(Code::BfdProfileMissing, Severity::Warning, object, message);
             report.warn(finding.at_field("spec.bfdProfile"));
             continue;
         };
