@@ -274,10 +274,10 @@ Right:
         summary: "A BGP peer names a BFDProfile that does not exist, so BFD does not watch over its session",
         fix: "correct the name in spec.bfdProfile, or create the BFDProfile beside the BGPPeer",
         long: "\
-spec.bfdProfile of the peer has a name that no BFDProfile in its namespace has. The session is opened
-all the same and routes are announced; only BFD is missing: a router that dies without a word is
-noticed when the hold time is over, which is 180 seconds where nothing else is said, and not within
-a second. As soon as the profile is there BFD begins, and the session goes on meanwhile.
+spec.bfdProfile of the peer has a name that no BFDProfile in its namespace has. The session is
+opened all the same and routes are announced; only BFD is missing: a router that dies without a word
+is noticed when the hold time is over, which is 180 seconds where nothing else is said, and not
+within a second. As soon as the profile is there BFD begins, and the session goes on meanwhile.
 
 MetalLB refuses the whole configuration instead.
 
