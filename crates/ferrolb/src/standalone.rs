@@ -60,6 +60,9 @@ use store::{Store, StoreError};
 /// How long to wait before trying again what the machine refused: saving, binding a port.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
+/// BFD outlives BGP for so long, so that a router has taken note of the one before it hears of the other.
+const BFD_STAYS_INTERVAL: Duration = Duration::from_millis(300);
+
 /// Addresses that a stranger was seen to have are handed out last for so long.
 const SQUATTED_INTERVAL: Duration = Duration::from_secs(600);
 
@@ -451,6 +454,7 @@ impl Host {
             // In this order: FRR takes even an end of BFD that is announced for our death, and drops the routes that it
             // would keep over a restart.
             self.bgp.leave().await;
+            tokio::time::sleep(BFD_STAYS_INTERVAL).await;
             self.bfd.leave().await;
         };
         tokio::join!(self.owners.end(self.bound.is_empty()), routers);
