@@ -36,8 +36,12 @@ impl Scene {
     }
 
     fn report(&mut self, node: &str) {
+        self.report_as("l2-1", node);
+    }
+
+    fn report_as(&mut self, name: &str, node: &str) {
         self.reports.take_in_l2(Change::Applied(Arc::new(object(&format!(
-            "metadata: {{name: l2-1, namespace: metallb-system, labels: {{metallb.io/node: {node}, metallb.io/service-name: a, metallb.io/service-namespace: default}}}}\nstatus: {{node: {node}, serviceName: a, serviceNamespace: default}}"
+            "metadata: {{name: {name}, namespace: metallb-system, labels: {{metallb.io/node: {node}, metallb.io/service-name: a, metallb.io/service-namespace: default}}}}\nstatus: {{node: {node}, serviceName: a, serviceNamespace: default}}"
         )))));
     }
 
@@ -92,6 +96,33 @@ fn silence_becomes_a_condition_after_two_seconds_and_one_event_after_ten() {
 }
 
 #[test]
+fn two_nodes_that_announce_at_once_are_named_once_it_has_lasted() {
+    let mut scene = Scene::new("metadata: {name: node-a}");
+    scene.report("node-a");
+    scene.report_as("l2-2", "node-b");
+    let on_b = |pod: &Arc<Pod>| {
+        let mut pod = Pod::clone(pod);
+        pod.spec.as_mut().unwrap().node_name = Some("node-b".to_owned());
+        Arc::new(pod)
+    };
+    scene.pods.push(on_b(&scene.pods[0]));
+    scene.pass(0);
+    assert_eq!(
+        scene.said(),
+        Some((true, "Announced", "announced by node-a and node-b".to_owned())),
+        "they may hand over"
+    );
+    assert!(scene.pass(2).said.is_empty());
+    let (holds, reason, message) = scene.said().unwrap();
+    assert_eq!((holds, reason), (true, "TwoAnnouncers"));
+    assert!(message.starts_with("LB1212: announced by node-a and node-b"), "{message}");
+    let said = scene.pass(10).said;
+    assert_eq!((said.len(), said[0].event.reason, said[0].event.warning), (1, "AnnouncedTwice", true));
+    assert!(said[0].event.message.ends_with("(LB1212)"), "{}", said[0].event.message);
+    assert!(scene.pass(20).said.is_empty());
+}
+
+#[test]
 fn a_cluster_in_which_every_node_is_excluded_is_announced_with_a_warning() {
     let excluded = "metadata: {name: node-a, labels: {node.kubernetes.io/exclude-from-external-load-balancers: ''}}";
     let mut scene = Scene::new(excluded);
@@ -100,6 +131,21 @@ fn a_cluster_in_which_every_node_is_excluded_is_announced_with_a_warning() {
     let (holds, reason, message) = scene.said().unwrap();
     assert_eq!((holds, reason), (true, "AllNodesExcluded"));
     assert!(message.starts_with("LB1117: announced by node-a"), "{message}");
+}
+
+#[test]
+fn where_speakers_are_told_not_to_announce_from_excluded_nodes_the_node_and_the_label_are_the_reason() {
+    let excluded = "metadata: {name: node-a, labels: {node.kubernetes.io/exclude-from-external-load-balancers: ''}}";
+    let mut scene = Scene::new(excluded);
+    let mut pod = Pod::clone(&scene.pods[0]);
+    let told = vec!["speaker".to_owned(), "--announce-if-all-excluded=false".to_owned()];
+    let container = k8s_openapi::api::core::v1::Container { args: Some(told), ..Default::default() };
+    pod.spec.as_mut().unwrap().containers = vec![container];
+    scene.pods = vec![Arc::new(pod)];
+    scene.pass(0);
+    scene.pass(2);
+    assert_eq!(scene.said().map(|(holds, reason, _)| (holds, reason)), Some((false, "NodeExcluded")));
+    assert!(scene.pass(10).said[0].event.message.ends_with("(LB1104)"));
 }
 
 #[test]
