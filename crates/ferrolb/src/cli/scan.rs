@@ -12,7 +12,7 @@ use anyhow::bail;
 use ferrolb_proto::ethernet::MacAddr;
 use ferrolb_rules::probe::{Asked, Claim, Faces, Who};
 use ferrolb_rules::range::AddressRange;
-use ferrolb_rules::reason::Finding;
+use ferrolb_rules::reason::{Code, Finding, Severity};
 use serde::Serialize;
 
 use super::output::{Format, show};
@@ -116,10 +116,19 @@ fn of_address(address: IpAddr, heard: &Answers, state: Option<&State>, faces: &F
         Claim::Unknown => Claim::Nobody,
         known => known,
     };
-    let finding = Asked { address, claim: &claim, answers: &macs, faces }.verdict();
+    let finding = match &claim {
+        Claim::Held { by, .. } if by.starts_with("Node/") => Some(of_node(address, by)),
+        claim => Asked { address, claim, answers: &macs, faces }.verdict(),
+    };
     let node = |mac: &MacAddr| if let Who::Node(node) = faces.who(*mac) { Some(node.to_owned()) } else { None };
     let holder = if let Claim::Held { by, .. } = claim { Some(by) } else { None };
     Some(Used { address, nodes: macs.iter().filter_map(node).collect(), macs, holder, finding })
+}
+
+/// A node's own address is rightly answered, and does not belong into a pool.
+fn of_node(address: IpAddr, node: &str) -> Finding {
+    let message = format!("{address} is {}'s own address", node.replacen('/', " ", 1));
+    Finding::new(Code::NodeAddressInPool, Severity::Warning, node, message)
 }
 
 fn screen(scanned: &Scanned) -> String {
@@ -198,10 +207,8 @@ fn sweep(what: Option<&str>, range: Option<AddressRange>, state: Option<&State>)
 mod tests {
     use std::time::Duration;
 
-    use ferrolb_rules::reason::Code;
-
     use super::*;
-    use crate::state::{PoolState, Progress, ServiceState};
+    use crate::state::{PeerState, PoolState, Progress, ServiceState};
 
     const A: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 
@@ -220,7 +227,9 @@ mod tests {
             mac: Some(A),
             ..ServiceState::default()
         };
-        State { pools: vec![pool], services: vec![service], ..State::default() }
+        let address = Some("10.0.0.3".parse().unwrap());
+        let peer = PeerState { name: "n".to_owned(), address, ..PeerState::default() };
+        State { pools: vec![pool], services: vec![service], peers: vec![peer], ..State::default() }
     }
 
     #[test]
@@ -248,7 +257,14 @@ mod tests {
         let (ours, theirs) = (found("10.0.0.1").unwrap(), found("10.0.0.2").unwrap());
         assert_eq!((ours.holder.as_deref(), ours.finding.is_none()), (Some("Service/a/web"), true));
         assert_eq!(theirs.finding.as_ref().map(|finding| finding.code), Some(Code::AddressInUse));
-        assert_eq!(found("10.0.0.3"), None);
+        assert_eq!(found("10.0.0.4"), None);
+        let own = Answers::from([("10.0.0.3".parse().unwrap(), vec![(A, Duration::ZERO)])]);
+        let node = of_address("10.0.0.3".parse().unwrap(), &own, Some(&state), &faces).unwrap();
+        let finding = node.finding.unwrap();
+        assert_eq!(
+            (finding.code, finding.message.as_str()),
+            (Code::NodeAddressInPool, "10.0.0.3 is Node n's own address")
+        );
         let scanned =
             Scanned { asked: 3, used: vec![ours, theirs], only_services_of: vec!["fd00::-fd00::f".to_owned()] };
         let text = screen(&scanned);
