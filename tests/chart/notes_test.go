@@ -17,6 +17,7 @@ func notes(t testing.TB, program string, values ...string) string {
 	return said
 }
 
+// T18: a value that is misspelt renders, and is named.
 func TestValuesThatDoNothingAreNamedWithTheNearestRightOne(t *testing.T) {
 	for value, wanted := range map[string]string{
 		"ignore-exclude-lb=true":                           "ignore-exclude-lb: not a value of this chart. Did you mean speaker.ignoreExcludeLB?",

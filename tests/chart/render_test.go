@@ -46,6 +46,7 @@ func TestEveryHelmLintsAndRendersEverySetOfValues(t *testing.T) {
 	}
 }
 
+// T19: nothing is added by default, least of all a privileged workload.
 func TestALayer2UserGetsTwentyFiveObjects(t *testing.T) {
 	for name, values := range every(t) {
 		if name != "defaults" && name != "the first user's" && !strings.HasPrefix(name, "metallb-") {
@@ -219,6 +220,7 @@ func TestPodsHaveNoMorePrivilegeThanTheirWorkNeeds(t *testing.T) {
 	}
 }
 
+// T4: what is rendered twice is the same, and the API server has nothing to add that a comparison would find.
 func TestNothingIsGeneratedLookedUpOrHooked(t *testing.T) {
 	generated := regexp.MustCompile(`\b(lookup|genCA|genSelfSignedCert|genSignedCert|genPrivateKey|rand[A-Z]\w*|uuidv4|now|derivePassword|htpasswd)\b`)
 	for _, directory := range []string{chart + "/templates", chart + "/charts/crds/templates"} {

@@ -54,6 +54,8 @@ type Pod struct {
 	Namespace, Name string
 	Labels          map[string]string
 	Node            string
+	// Args are what its container is said to be started with.
+	Args []string
 	// IP is an address that the pod answers at; that of its node if empty, as with hostNetwork.
 	IP       string
 	NotReady bool
@@ -72,7 +74,7 @@ func (c *Cluster) DeclarePod(t testing.TB, pod Pod) {
 	pods := c.Client.CoreV1().Pods(pod.Namespace)
 	object, err := pods.Create(t.Context(), &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: pod.Name, Labels: pod.Labels},
-		Spec:       corev1.PodSpec{NodeName: pod.Node, Containers: []corev1.Container{{Name: "declared", Image: "declared"}}},
+		Spec:       corev1.PodSpec{NodeName: pod.Node, Containers: []corev1.Container{{Name: "declared", Image: "declared", Args: pod.Args}}},
 	}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)

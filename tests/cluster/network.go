@@ -97,6 +97,16 @@ func (m *Machine) Unmute(t testing.TB) {
 	m.onSwitch(t, "bridge", "link", "set", "dev", m.port(), "state", "3")
 }
 
+// Isolate makes the switch pass nothing between this machine and others that are isolated; everybody else hears it as before.
+func (m *Machine) Isolate(t testing.TB) {
+	m.onSwitch(t, "bridge", "link", "set", "dev", m.port(), "isolated", "on")
+}
+
+// Reunite ends Isolate.
+func (m *Machine) Reunite(t testing.TB) {
+	m.onSwitch(t, "bridge", "link", "set", "dev", m.port(), "isolated", "off")
+}
+
 func (m *Machine) onSwitch(t testing.TB, args ...string) {
 	t.Helper()
 	if err := m.cluster.lan.feed(t.Context(), "", args...); err != nil {

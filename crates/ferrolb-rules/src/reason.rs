@@ -151,6 +151,8 @@ codes! {
     KubernetesUntried = 58,
     /// Objects of frr-k8s are in the cluster; nothing here reads or writes them.
     FrrK8sPresent = 59,
+    /// A node's port for membership is not reached.
+    MembershipPortBlocked = 60,
     /// The local socket for `ferrolb status` cannot be made.
     SocketUnusable = 61,
     /// Nobody answers to `ferrolb status` and its like.
@@ -244,8 +246,26 @@ codes! {
     /// A node is to announce the address and does not report that it does.
     AnnouncerSilent = 1131,
 
+    /// Nobody answers for the address on the network of the machine that asks.
+    NobodyAnswers = 1201,
+    /// No Service has the address, and nobody answers for it.
+    AddressUnclaimed = 1202,
+    /// The machine that asks is the one that announces the address.
+    AskedFromOwner = 1203,
+    /// The machine that asks is not on the network of the address.
+    OffTheNetwork = 1204,
+    /// The interface that addresses are answered on is Wi-Fi.
+    WirelessInterface = 1205,
+    /// A node answers for an address that it does not announce.
+    NodeAnswersUnasked = 1211,
+    /// Two nodes announce the address at once, and both answer.
+    TwoAnnouncers = 1212,
     /// An address that is announced is used by another device, too.
     ForeignClaim = 1213,
+    /// A machine answers, and it cannot be told whose it is.
+    AnswerUnidentified = 1214,
+    /// The right machine answers, and a TCP port takes no connection.
+    ConnectionFails = 1221,
 
     /// A BGP session is not established.
     BgpSessionDown = 1301,

@@ -1,7 +1,8 @@
 //! Will it work here? The cluster around us, judged before or after installation (`ferrolb check`).
 //!
-//! Each [`Check`] is one line: a group, a mark, and where something is wrong its code and fix. What cannot be seen from
-//! the API server is not guessed: whether datagrams pass between nodes, and what answers on the wire.
+//! Each [`Check`] is one line: a group, a mark, and where something is wrong its code and fix. What the API server does
+//! not show is what the machine sees that asks: whether its datagrams reach the nodes, and, where it is a node itself,
+//! whether addresses would be answered over Wi-Fi. What answers on the wire is `ferrolb probe`'s affair.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ mod tests;
 
 /// The label that says which pods a namespace allows.
 const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
+/// The port by which speakers hear one another.
+const MEMBERSHIP_PORT: &str = "UDP port 7946";
 /// The oldest minor version of Kubernetes 1 that is supported (decision D23).
 const OLDEST_MINOR: u32 = 31;
 
@@ -39,14 +42,49 @@ pub struct Surroundings {
     pub daemon_sets: Vec<(String, String)>,
     /// Every FRRConfiguration, as `namespace/name`.
     pub frr_configurations: Vec<String>,
-    /// Webhooks of metallb.io that must answer, and whether the Service behind them exists.
-    pub strict_webhooks: Vec<(String, bool)>,
+    /// Webhooks of metallb.io that must answer, and who is behind them.
+    pub strict_webhooks: Vec<(String, Behind)>,
+    /// What the machine that asks sees by itself.
+    pub here: Vantage,
     /// Pools and advertisements.
     pub objects: usize,
     /// Nothing is installed yet.
     pub before: bool,
     /// What could not be read, in words.
     pub unreadable: Vec<String>,
+}
+
+/// Who is behind a webhook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Behind {
+    /// Its Service does not exist.
+    Nothing,
+    /// No endpoint of its Service is ready.
+    Nobody,
+    /// Somebody is ready to answer.
+    Somebody,
+}
+
+/// What the machine that asks sees by itself.
+#[derive(Clone, Debug, Default)]
+pub struct Vantage {
+    /// The node that it is; none: it is beside them.
+    pub node: Option<String>,
+    /// What became of a datagram to each node's port for membership, where nobody listens there yet.
+    pub ports: Vec<(String, Port)>,
+    /// Its interfaces in the nodes' network, and whether each is Wi-Fi.
+    pub interfaces: Vec<(String, bool)>,
+}
+
+/// What became of a datagram.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// The node says that nobody listens: the datagram has arrived.
+    Reached,
+    /// Nothing came back.
+    Silent,
+    /// It could not get there, and this is why.
+    Unreachable(String),
 }
 
 /// How one thing stands.
@@ -111,6 +149,8 @@ pub fn check(seen: &Surroundings) -> Vec<Check> {
     checks.push(kube_proxy(seen));
     checks.extend(rivals(seen));
     checks.extend(webhooks(seen));
+    checks.extend(ports(&seen.here));
+    checks.extend(wi_fi(&seen.here));
     if seen.before {
         checks.push(today(seen));
     } else {
@@ -267,18 +307,62 @@ fn frr_k8s(seen: &Surroundings) -> Option<Check> {
 }
 
 fn webhooks(seen: &Surroundings) -> Vec<Check> {
-    let check = |(name, exists): &(String, bool)| {
-        if *exists {
-            return fine("webhook", format!("{name} must answer, and the Service behind it exists"));
-        }
-        let text = format!("{name} must answer, and the Service behind it does not exist");
+    let check = |(name, behind): &(String, Behind)| {
+        let (text, fix) = match behind {
+            Behind::Somebody => return fine("webhook", format!("{name} must answer, and somebody is ready to")),
+            Behind::Nothing => {
+                let text = format!("{name} must answer, and the Service behind it does not exist");
+                (text, format!("kubectl delete validatingwebhookconfiguration {name}"))
+            }
+            Behind::Nobody => {
+                let text = format!("{name} must answer, and no endpoint of the Service behind it is ready");
+                (text, "start the controller, or let failurePolicy be Ignore (crds.validationFailurePolicy)".to_owned())
+            }
+        };
         let mut check = found("webhook", Mark::Wrong, Code::WebhookLeftover, text);
         if let Some(finding) = &mut check.finding {
-            finding.fix = format!("kubectl delete validatingwebhookconfiguration {name}");
+            finding.fix = fix;
         }
         check
     };
     seen.strict_webhooks.iter().map(check).collect()
+}
+
+/// Whether the nodes will hear one another, as far as datagrams from here tell.
+fn ports(here: &Vantage) -> Option<Check> {
+    let lost: Vec<String> = here
+        .ports
+        .iter()
+        .filter_map(|(node, port)| match port {
+            Port::Reached => None,
+            Port::Silent => Some(format!("{node} (nothing comes back)")),
+            Port::Unreachable(why) => Some(format!("{node} ({why})")),
+        })
+        .collect();
+    let from = here.node.as_deref().unwrap_or("this machine, which is no node");
+    if here.ports.is_empty() {
+        return None;
+    }
+    if lost.is_empty() {
+        let text = format!("{MEMBERSHIP_PORT} of {} nodes is reached from {from}", here.ports.len());
+        return Some(fine("ports", text));
+    }
+    // What a firewall lets through from a machine beside the nodes may differ from what it does between them.
+    let mark = if here.node.is_some() { Mark::Wrong } else { Mark::Note };
+    let text = format!("{MEMBERSHIP_PORT} is not reached from {from}: {}", lost.join(", "));
+    Some(found("ports", mark, Code::MembershipPortBlocked, text))
+}
+
+/// Whether a node would answer over Wi-Fi; only the node itself can tell.
+fn wi_fi(here: &Vantage) -> Option<Check> {
+    let node = here.node.as_deref()?;
+    let wireless: Vec<&str> = here.interfaces.iter().filter(|(_, is)| *is).map(|(name, _)| name.as_str()).collect();
+    if wireless.is_empty() {
+        let names: Vec<&str> = here.interfaces.iter().map(|(name, _)| name.as_str()).collect();
+        return Some(fine("wi-fi", format!("{} of {node} is no Wi-Fi", names.join(" and "))));
+    }
+    let text = format!("{} of {node}, which is in the nodes' network, is Wi-Fi", wireless.join(" and "));
+    Some(found("wi-fi", Mark::Note, Code::WirelessInterface, text))
 }
 
 fn today(seen: &Surroundings) -> Check {
@@ -358,6 +442,18 @@ pub fn is_component(pod: &Pod, component: &str) -> bool {
     let chart = label("app.kubernetes.io/name") == Some("metallb");
     (chart && label("app.kubernetes.io/component") == Some(component))
         || (label("app") == Some("metallb") && label("component") == Some(component))
+}
+
+/// The value of a flag that the containers of these pods are started with, in each way that Go's and our flags are
+/// written; the empty text where it has none.
+pub fn flag<'a>(pods: impl IntoIterator<Item = &'a Pod>, name: &str) -> Option<&'a str> {
+    let containers = pods.into_iter().filter_map(|pod| pod.spec.as_ref()).flat_map(|spec| &spec.containers);
+    let mut words = containers.flat_map(|container| container.args.iter().flatten());
+    words.find_map(|word| {
+        let (flag, value) = word.split_once('=').unwrap_or((word, ""));
+        let plain = flag.strip_prefix("--").or_else(|| flag.strip_prefix('-'))?;
+        (plain == name).then_some(value)
+    })
 }
 
 /// Whether a pod is ready and stays.

@@ -19,6 +19,7 @@ mod completion;
 mod controller;
 mod explain;
 mod export;
+mod faces;
 mod go_flags;
 mod ip;
 mod lab;
@@ -28,12 +29,14 @@ mod plan;
 mod probe;
 mod process;
 mod reach;
+mod scan;
 mod speaker;
 mod standalone;
 pub mod status;
 mod view;
 mod watch;
 mod why;
+mod wire;
 
 /// The verbs whose command lines are upstream's, and the names that the program may be called by instead: the image has
 /// `/controller` and `/speaker`, so that upstream's start lines need no change.
@@ -67,11 +70,13 @@ enum Verb {
     Watch(watch::Args),
     /// Show the nodes or hosts, and which of them are alive.
     Peers(status::PeersArgs),
-    /// Ask the wire: a real ARP request and a TCP connection, and how many machines answered.
+    /// Ask the wire: a real ARP request or neighbour solicitation and a TCP connection, and who answered.
     Probe(probe::Args),
-    /// Ask the wire for every address of a pool or range: is anything else using it?
-    #[command(alias = "pool-scan")]
-    Scan(probe::ScanArgs),
+    /// Ask about pools.
+    #[command(subcommand)]
+    Pool(scan::Pool),
+    /// The same as `pool scan`.
+    Scan(scan::Args),
     /// Show what becomes of each Service if these files were merged: keep, new, change, lose.
     Plan(plan::Args),
     /// Judge a cluster: will it work here? With --pre before anything is installed.
@@ -125,7 +130,7 @@ pub fn main() -> ExitCode {
         Verb::Watch(args) => watch::run(&args),
         Verb::Peers(args) => status::peers_only(&args),
         Verb::Probe(args) => probe::run(&args),
-        Verb::Scan(args) => probe::scan(&args),
+        Verb::Pool(scan::Pool::Scan(args)) | Verb::Scan(args) => scan::run(&args),
         Verb::Plan(args) => plan::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Wait(args) => check::wait(&args),

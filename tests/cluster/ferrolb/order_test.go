@@ -11,7 +11,7 @@ import (
 	cluster "ferrolb.io/tests/cluster"
 )
 
-// Whatever comes first, it ends the same, and nothing has to be restarted (the order of Argo CD's applications is nobody's promise).
+// T3: whatever comes first, it ends the same, and nothing has to be restarted (the order of Argo CD's applications is nobody's promise).
 func TestAnyOrderEndsTheSame(t *testing.T) {
 	rounds := 3
 	seed := time.Now().UnixNano()

@@ -236,4 +236,29 @@ Right:
     metadata: {name: router, namespace: metallb-system}
     spec: {myASN: 64512, peerASN: 64513, peerAddress: 192.168.1.1}",
     },
+    Explanation {
+        code: Code::MembershipPortBlocked,
+        summary: "A datagram to a node's port 7946 does not get there, so speakers may not hear one another",
+        fix: "let UDP port 7946 pass between the nodes: firewall on the nodes, rules of the network between",
+        long: "\
+Speakers find out who lives by datagrams to UDP port 7946. `ferrolb check --pre` sends an empty one
+to each node. As long as nobody listens there, the node's kernel answers that nobody does: then the
+way is open. Here nothing came back, or that the way is closed.
+
+Where the port is blocked between two nodes, each believes the other dead and both announce the same
+addresses (LB1212). From a machine that is no node the firewall may have other rules; so there it
+is only a note. MetalLB's members use TCP on the same port too; FerroLB's do not.
+
+See it: run the check on a node: it then says which pair it is. On the other node,
+`tcpdump -ni eth0 udp port 7946` shows whether anything arrives.
+
+What to do: allow the port between the nodes' addresses. If something else listens on it, end that
+program, or choose another port: Helm value speaker.memberlist.mlBindPort.
+
+Wrong:
+    nft add rule inet filter input udp dport 7946 drop
+
+Right:
+    nft add rule inet filter input ip saddr 192.168.1.0/24 udp dport 7946 accept",
+    },
 ];

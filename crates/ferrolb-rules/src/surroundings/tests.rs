@@ -69,10 +69,35 @@ fn each_trouble_of_the_surroundings_has_its_code() {
     assert_eq!(codes(|seen| seen.daemon_sets = vec![frr]), [(Mark::Note, Code::FrrK8sPresent)]);
     let left = |number| format!("metallb-system/metallb-node-{number}");
     assert_eq!(codes(|seen| seen.frr_configurations = (0..5).map(left).collect()), [(Mark::Note, Code::FrrK8sPresent)]);
-    let leftover = ("metallb-webhook-configuration".to_owned(), false);
-    assert_eq!(codes(|seen| seen.strict_webhooks = vec![leftover]), [(Mark::Wrong, Code::WebhookLeftover)]);
+    let webhook = |behind| ("metallb-webhook-configuration".to_owned(), behind);
+    for behind in [Behind::Nothing, Behind::Nobody] {
+        assert_eq!(codes(|seen| seen.strict_webhooks = vec![webhook(behind)]), [(Mark::Wrong, Code::WebhookLeftover)]);
+    }
+    assert_eq!(codes(|seen| seen.strict_webhooks = vec![webhook(Behind::Somebody)]), []);
     assert_eq!(codes(|seen| seen.version = "v1.27.4+k3s1".to_owned()), [(Mark::Wrong, Code::KubernetesUntried)]);
     assert_eq!(codes(|seen| seen.version = "v1.30.0".to_owned()), [(Mark::Note, Code::KubernetesUntried)]);
+}
+
+#[test]
+fn what_only_the_asking_machine_sees_counts_more_where_it_is_a_node() {
+    let here = |node: Option<&str>, port: Port, wireless| Vantage {
+        node: node.map(str::to_owned),
+        ports: vec![("a".to_owned(), Port::Reached), ("b".to_owned(), port)],
+        interfaces: vec![("wlan0".to_owned(), wireless)],
+    };
+    assert_eq!(codes(|seen| seen.here = here(Some("c"), Port::Reached, false)), []);
+    assert_eq!(
+        codes(|seen| seen.here = here(Some("c"), Port::Silent, true)),
+        [(Mark::Wrong, Code::MembershipPortBlocked), (Mark::Note, Code::WirelessInterface)]
+    );
+    let unreachable = Port::Unreachable("No route to host".to_owned());
+    assert_eq!(
+        codes(|seen| seen.here = here(None, unreachable.clone(), true)),
+        [(Mark::Note, Code::MembershipPortBlocked)],
+        "the interfaces of a machine that is no node concern nobody"
+    );
+    let text = ports(&here(Some("c"), unreachable, false)).unwrap().text;
+    assert_eq!(text, "UDP port 7946 is not reached from c: b (No route to host)");
 }
 
 #[test]
@@ -117,4 +142,13 @@ fn values_that_do_nothing_are_notes() {
         checks[0].to_string(),
         "values          ! the chart has no value speaker.hostNetwork, so it does nothing  LB3001\n                  fix  remove it; the speaker is always on the host's network"
     );
+}
+
+#[test]
+fn a_flag_is_read_from_the_words_that_a_container_is_started_with() {
+    let pod: Pod =
+        object("metadata: {name: s}\nspec: {containers: [{name: s, image: i, args: [--a=1, -b, '--c=', --long=x=y]}]}");
+    let flag = |name| flag([&pod], name);
+    assert_eq!([flag("a"), flag("b"), flag("c"), flag("long")], [Some("1"), Some(""), Some(""), Some("x=y")]);
+    assert_eq!([flag("d"), flag("lon")], [None, None]);
 }

@@ -4,14 +4,19 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::net::{IpAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ferrolb_rules::reason::Severity;
-use ferrolb_rules::surroundings::{self, Check, Mark, Surroundings, verdict};
+use ferrolb_rules::surroundings::{
+    self, Behind, Check, Mark, Port, Surroundings, Vantage, is_component, is_ready, verdict,
+};
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind, PartialObjectMeta};
 use kube::{Api, Client};
@@ -21,7 +26,7 @@ use super::lint;
 use super::output::{Format, show};
 use super::reach::Reach;
 use super::why::split;
-use super::{Verdict, print, view};
+use super::{Verdict, print, view, wire};
 use crate::source::review;
 use crate::state::{Progress, State};
 
@@ -81,7 +86,12 @@ pub(super) async fn look(client: Client, namespace: &str, before: bool) -> anyho
             if let (true, Some(service)) = (ours, &webhook.client_config.service) {
                 let services = Api::<Service>::namespaced(client.clone(), &service.namespace);
                 let exists = services.get_opt(&service.name).await?.is_some();
-                strict_webhooks.push((configuration.metadata.name.clone().unwrap_or_default(), exists));
+                let behind = match exists {
+                    true if has_ready(&seen.known.endpoints, &service.namespace, &service.name) => Behind::Somebody,
+                    true => Behind::Nobody,
+                    false => Behind::Nothing,
+                };
+                strict_webhooks.push((configuration.metadata.name.clone().unwrap_or_default(), behind));
             }
         }
     }
@@ -102,6 +112,7 @@ pub(super) async fn look(client: Client, namespace: &str, before: bool) -> anyho
         daemon_sets: sets.iter().map(|set| names(&set.metadata)).collect(),
         frr_configurations,
         strict_webhooks,
+        here: vantage(&seen.known.resources.nodes, &seen.pods, before)?,
         objects: seen.known.resources.pools.len()
             + seen.known.resources.l2_advertisements.len()
             + seen.known.resources.bgp_advertisements.len(),
@@ -112,6 +123,75 @@ pub(super) async fn look(client: Client, namespace: &str, before: bool) -> anyho
         pods: seen.pods,
         before,
     })
+}
+
+fn has_ready(slices: &[Arc<EndpointSlice>], namespace: &str, service: &str) -> bool {
+    let ours = slices.iter().filter(|slice| {
+        let labels = slice.metadata.labels.as_ref();
+        let of = labels.and_then(|labels| labels.get(ferrolb_rules::api::well_known::SLICE_SERVICE_LABEL));
+        of.is_some_and(|of| of == service) && slice.metadata.namespace.as_deref() == Some(namespace)
+    });
+    let ready = |slice: &Arc<EndpointSlice>| {
+        slice.endpoints.iter().any(|one| one.conditions.as_ref().and_then(|it| it.ready).unwrap_or(true))
+    };
+    ours.into_iter().any(ready)
+}
+
+/// The port by which speakers hear one another, unless they are told another.
+const MEMBERSHIP_PORT: u16 = 7946;
+/// How long a node may take to say that nobody listens.
+const PORT_WITHIN: Duration = Duration::from_millis(700);
+
+/// What this machine sees by itself. Ports are tried only before installation, and only where no speaker is ready: one
+/// that listens keeps silent, as a firewall does.
+fn vantage(nodes: &[Arc<Node>], pods: &[Arc<Pod>], before: bool) -> anyhow::Result<Vantage> {
+    let addressed: Vec<(String, IpAddr)> = nodes.iter().filter_map(|node| internal(node)).collect();
+    let here = wire::interfaces()?;
+    let own = |address: &IpAddr| here.iter().any(|interface| interface.addresses().any(|one| one == *address));
+    let node = addressed.iter().find(|(_, address)| own(address)).map(|(name, _)| name.clone());
+    let speaks = |name: &String| {
+        let mut speakers = pods.iter().filter(|pod| is_component(pod, "speaker") && is_ready(pod));
+        speakers.any(|pod| pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()) == Some(name))
+    };
+    let tried = addressed.iter().filter(|(name, address)| before && !own(address) && !speaks(name));
+    let among = |interface: &&wire::Interface| addressed.iter().any(|(_, address)| interface.has_network_of(*address));
+    let wireless = |interface: &wire::Interface| {
+        (interface.name.clone(), wire::is_wireless(Path::new("/sys/class/net"), &interface.name))
+    };
+    Ok(Vantage {
+        ports: knock(tried, MEMBERSHIP_PORT),
+        interfaces: here.iter().filter(among).map(wireless).collect(),
+        node,
+    })
+}
+
+fn internal(node: &Node) -> Option<(String, IpAddr)> {
+    let mut addresses = node.status.as_ref()?.addresses.as_ref()?.iter();
+    let address = addresses.find(|address| address.type_ == "InternalIP")?.address.parse().ok()?;
+    Some((node.metadata.name.clone()?, address))
+}
+
+/// Sends an empty datagram to each and sees what comes back.
+fn knock<'a>(nodes: impl Iterator<Item = &'a (String, IpAddr)>, port: u16) -> Vec<(String, Port)> {
+    let send = |address: IpAddr| {
+        let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        let socket = UdpSocket::bind(any)?;
+        socket.connect((address, port))?;
+        socket.set_nonblocking(true)?;
+        socket.send(&[])?;
+        Ok::<_, std::io::Error>(socket)
+    };
+    let sent: Vec<_> = nodes.map(|(name, address)| (name, send(*address))).collect();
+    if !sent.is_empty() {
+        std::thread::sleep(PORT_WITHIN);
+    }
+    let heard = |socket: std::io::Result<UdpSocket>| match socket.and_then(|socket| socket.recv(&mut [0])) {
+        Ok(_) => Port::Reached,
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Port::Reached,
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Port::Silent,
+        Err(error) => Port::Unreachable(error.to_string()),
+    };
+    sent.into_iter().map(|(name, socket)| (name.clone(), heard(socket))).collect()
 }
 
 /// The FRRConfigurations, where there are such things and they may be seen.
@@ -220,6 +300,17 @@ mod tests {
 
     use super::*;
     use crate::state::{ReasonState, ServiceState};
+
+    #[test]
+    fn a_port_that_nobody_has_is_reached_and_one_that_keeps_silent_is_not_told_from_a_firewall() {
+        let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address: IpAddr = "127.0.0.1".parse().unwrap();
+        let node = [("node-a".to_owned(), address)];
+        let (silent, port) = (taken.local_addr().unwrap().port(), |port| knock(node.iter(), port).remove(0).1);
+        assert_eq!(port(silent), Port::Silent);
+        drop(taken);
+        assert_eq!(port(silent), Port::Reached);
+    }
 
     fn state(progress: Progress) -> State {
         let reason = ReasonState {

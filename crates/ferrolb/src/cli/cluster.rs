@@ -3,7 +3,7 @@
 //! What may not be read, or is not there (a kind whose CRD is missing), leaves a finding and an empty list: a half
 //! answer with a code is better at night than none.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use ferrolb_rules::config::Resources;
 use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::picture::{self, Known};
 use ferrolb_rules::reason::{Code, Finding, Severity};
-use ferrolb_rules::surroundings::{is_component, is_ready};
+use ferrolb_rules::surroundings::{flag, is_component, is_ready};
 use k8s_openapi::api::core::v1::{Event, Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
@@ -208,16 +208,13 @@ fn announced(reports: &[Arc<ServiceL2Status>], told: &[Arc<ServiceBGPStatus>]) -
 /// must do.
 fn options(seen: &Cluster) -> picture::Options {
     let mut pods = seen.pods.iter().filter(|pod| is_component(pod, "speaker")).peekable();
-    let arguments: BTreeSet<String> = seen.pods.iter().flat_map(arguments).collect();
-    let flag = |name: &str| {
-        let forms = [format!("--{name}"), format!("-{name}"), format!("--{name}=true"), format!("-{name}=true")];
-        forms.iter().any(|form| arguments.contains(form))
-    };
-    let value = |name: &str| {
-        arguments
-            .iter()
-            .find_map(|one| one.trim_start_matches('-').strip_prefix(&format!("{name}=")).map(str::to_owned))
-    };
+    let ours: Vec<&Pod> = seen
+        .pods
+        .iter()
+        .map(|pod| &**pod)
+        .filter(|pod| is_component(pod, "speaker") || is_component(pod, "controller"))
+        .collect();
+    let value = |name: &str| flag(ours.iter().copied(), name);
     let members = if pods.peek().is_some() {
         let ready = pods.filter(|pod| is_ready(pod));
         ready.filter_map(|pod| pod.spec.as_ref()?.node_name.clone()).map(NodeName::new).collect()
@@ -227,16 +224,10 @@ fn options(seen: &Cluster) -> picture::Options {
         named.map(NodeName::new).chain(reporting).collect()
     };
     picture::Options {
-        load_balancer_class: value("lb-class").filter(|class| !class.is_empty()),
-        ignore_exclude_lb: flag("ignore-exclude-lb"),
-        announce_if_all_excluded: true,
+        load_balancer_class: value("lb-class").filter(|class| !class.is_empty()).map(str::to_owned),
+        ignore_exclude_lb: value("ignore-exclude-lb").is_some_and(|value| matches!(value, "" | "true")),
+        announce_if_all_excluded: value("announce-if-all-excluded") != Some("false"),
         members: Some(members),
         ..picture::Options::default()
     }
-}
-
-fn arguments(pod: &Arc<Pod>) -> Vec<String> {
-    let ours = is_component(pod, "speaker") || is_component(pod, "controller");
-    let containers = pod.spec.as_ref().filter(|_| ours).map(|spec| spec.containers.as_slice()).unwrap_or_default();
-    containers.iter().flat_map(|container| container.args.iter().flatten().cloned()).collect()
 }

@@ -1,41 +1,29 @@
-//! `ferrolb probe ADDRESS|svc/NAME`: what the wire says, whoever claims what. A real ARP request on the network of the
-//! address, and a TCP connection. `ferrolb scan POOL|RANGE` asks for every address of a range.
+//! `ferrolb probe ADDRESS|svc/NAME`: what the wire says, whoever claims what. A real ARP request or neighbour
+//! solicitation on the network of the address, and a TCP connection. What the answers mean is
+//! [`ferrolb_rules::probe`]'s affair.
 //!
-//! Needs CAP_NET_RAW and a machine on that network; a host does not hear itself, so the announcing node cannot ask.
-//! Left out: neighbour solicitations; an IPv6 address is only connected to. Exit codes: 0 one machine answers, 1 none or
-//! several, 2 the question could not be asked.
+//! Exit codes: 0 the right machine answers, 1 it does not, 2 the question could not be asked from here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use ferrolb_proto::arp::filter::Instruction;
-use ferrolb_proto::arp::{self, ETHERTYPE, Frame, Operation};
+use anyhow::bail;
 use ferrolb_proto::ethernet::MacAddr;
-use ferrolb_rules::range::AddressRange;
-use nix::ifaddrs::getifaddrs;
-use nix::net::if_::if_nametoindex;
+use ferrolb_rules::probe::{Asked, Claim, Who, is_undecided};
+use ferrolb_rules::reason::Finding;
 use serde::Serialize;
 
-use super::Verdict;
 use super::output::{Format, show};
 use super::reach::Reach;
 use super::why::split;
-use crate::net::raw::PacketSocket;
+use super::wire::{Answers, Interface, interfaces, towards};
+use super::{Verdict, faces};
 use crate::state::State;
 
-/// How long answers are waited for: a machine on the LAN needs a millisecond, a sleeping one some more.
-const ANSWERS_WITHIN: Duration = Duration::from_millis(700);
 /// How long a TCP connection may take.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
-/// Between two requests of a sweep, so that nobody's queue overflows.
-const REQUEST_INTERVAL: Duration = Duration::from_millis(2);
-/// Addresses in one sweep.
-const LARGEST_SWEEP: usize = 4096;
-/// Takes every frame (bpf: return everything).
-const ACCEPT: [Instruction; 1] = [Instruction { code: 0x06, jt: 0, jf: 0, k: u32::MAX }];
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -58,82 +46,138 @@ pub(super) struct Args {
 #[derive(Debug, Serialize)]
 struct Probed {
     address: IpAddr,
-    /// Who answered ARP; absent where nobody was asked.
+    /// What was sent: ARP, NDP.
+    protocol: &'static str,
+    /// Who answered; absent where nobody could be asked.
     #[serde(skip_serializing_if = "Option::is_none")]
-    macs: Option<Vec<MacAddr>>,
-    /// Who the first of them is, where somebody reports it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    node: Option<String>,
-    /// Milliseconds to the first answer.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    milliseconds: Option<f64>,
+    answers: Option<Vec<Answer>>,
     /// How each TCP port took a connection.
     ports: BTreeMap<u16, String>,
+    /// What is wrong.
+    findings: Vec<Finding>,
 }
 
-impl Probed {
-    fn is_fine(&self) -> bool {
-        self.macs.as_ref().is_none_or(|macs| macs.len() == 1) && self.ports.values().all(|outcome| outcome == "open")
-    }
+/// A machine that answered.
+#[derive(Debug, Serialize)]
+struct Answer {
+    mac: MacAddr,
+    /// Which node it is, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<String>,
+    /// After how long it answered.
+    milliseconds: f64,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
     let (addresses, state) = match args.target.parse::<IpAddr>() {
         // Whoever cannot be asked who is who says nothing about it; the wire answers all the same.
-        Ok(address) => (vec![address], args.reach.ask().map(|answer| answer.state).unwrap_or_default()),
+        Ok(address) => (vec![address], args.reach.ask().map(|answer| answer.state).ok()),
         Err(_) => {
             let state = args.reach.ask()?.state;
-            let (namespace, name) = split(&args.target, None);
-            let fits = |one: &&crate::state::ServiceState| {
-                one.name == name && namespace.is_none_or(|namespace| one.namespace == namespace)
-            };
-            let Some(service) = state.services.iter().find(fits) else {
-                bail!("there is no Service {name} of type LoadBalancer; `ferrolb status` lists them")
-            };
-            if service.addresses.is_empty() {
-                bail!("{name} has no address yet: ferrolb why {}/{name}", service.namespace);
-            }
-            (service.addresses.clone(), state)
+            (of_service(&args.target, &state)?, Some(state))
         }
     };
-    let probed: Vec<Probed> =
-        addresses.into_iter().map(|address| probe(address, args, &state)).collect::<anyhow::Result<_>>()?;
-    let names = || probed.iter().flat_map(|one| one.macs.iter().flatten().map(|mac| format!("{mac}\n"))).collect();
+    let here = interfaces()?;
+    let probe = |address| probe(address, args, state.as_ref(), &here);
+    let probed: Vec<Probed> = addresses.into_iter().map(probe).collect::<anyhow::Result<_>>()?;
+    let answers = || probed.iter().flat_map(|one| one.answers.iter().flatten());
+    let names = || answers().map(|answer| format!("{}\n", answer.mac)).collect();
     show(args.output, &probed, || probed.iter().map(screen).collect(), names)?;
-    Ok(if probed.iter().all(Probed::is_fine) { Verdict::Fine } else { Verdict::Findings })
+    Ok(verdict(&probed))
 }
 
-fn probe(address: IpAddr, args: &Args, state: &State) -> anyhow::Result<Probed> {
-    let heard = match address {
-        IpAddr::V4(address) => {
-            let place = Place::of(address, args.interface.as_deref())?;
-            Some(place.ask(&[address], place.own)?.remove(&address).unwrap_or_default())
-        }
-        IpAddr::V6(_) => None,
+/// A finding outweighs a question that could not be asked.
+fn verdict(probed: &[Probed]) -> Verdict {
+    let mut codes = probed.iter().flat_map(|one| &one.findings).map(|finding| finding.code);
+    match codes.clone().count() {
+        0 => Verdict::Fine,
+        _ if codes.all(is_undecided) => Verdict::Exit(2),
+        _ => Verdict::Findings,
+    }
+}
+
+/// The addresses of a Service.
+fn of_service(target: &str, state: &State) -> anyhow::Result<Vec<IpAddr>> {
+    let (namespace, name) = split(target, None);
+    let fits = |one: &&crate::state::ServiceState| {
+        one.name == name && namespace.is_none_or(|namespace| one.namespace == namespace)
     };
-    let first = heard.as_ref().and_then(|heard| heard.first()).copied();
-    let node = first.and_then(|(mac, _)| {
-        state.services.iter().find(|service| service.mac == Some(mac)).and_then(|service| service.node.clone())
-    });
+    let Some(service) = state.services.iter().find(fits) else {
+        bail!("there is no Service {name} of type LoadBalancer; `ferrolb status` lists them")
+    };
+    if service.addresses.is_empty() {
+        bail!("{name} has no address yet: ferrolb why {}/{name}", service.namespace);
+    }
+    Ok(service.addresses.clone())
+}
+
+fn probe(address: IpAddr, args: &Args, state: Option<&State>, here: &[Interface]) -> anyhow::Result<Probed> {
+    let claim = faces::claim(state, address);
+    let (answers, mut findings) = match towards(here, address, args.interface.as_deref()) {
+        Ok(interface) => {
+            let nodes = state.map(|state| faces::of_nodes(state, here)).unwrap_or_default();
+            let mut asked = vec![address];
+            asked.extend(nodes.into_iter().filter(|node| *node != address));
+            let heard = interface.ask(&asked, false)?;
+            let (answers, finding) = judge(address, &claim, state, (here, interface), &heard);
+            (Some(answers), Vec::from_iter(finding))
+        }
+        Err(finding) => (None, vec![*finding]),
+    };
+    findings
+        .iter_mut()
+        .filter(|finding| is_undecided(finding.code))
+        .for_each(|finding| elsewhere(finding, state, address));
     let ports = match args.port {
         Some(0) => Vec::new(),
         Some(port) => vec![port],
-        None => ports_of(address, state),
+        None => state.map(|state| ports_of(address, state)).unwrap_or_default(),
     };
-    let connect = |port: u16| {
-        let outcome = match TcpStream::connect_timeout(&SocketAddr::new(address, port), CONNECT_WITHIN) {
-            Ok(_) => "open".to_owned(),
-            Err(error) => error.to_string(),
-        };
-        (port, outcome)
+    let ports: BTreeMap<u16, String> = ports.into_iter().map(|port| (port, connect(address, port))).collect();
+    let alone = answers.is_some() && findings.is_empty();
+    let asked = Asked { address, claim: &claim, answers: &[], faces: &ferrolb_rules::probe::Faces::default() };
+    let refused = ports.iter().filter(|(_, outcome)| *outcome != "open");
+    findings.extend(refused.filter(|_| alone).map(|(port, outcome)| asked.refused(*port, outcome)));
+    Ok(Probed { address, protocol: if address.is_ipv4() { "ARP" } else { "NDP" }, answers, ports, findings })
+}
+
+/// Who answered, and what that means.
+fn judge(
+    address: IpAddr,
+    claim: &Claim,
+    state: Option<&State>,
+    (here, interface): (&[Interface], &Interface),
+    heard: &Answers,
+) -> (Vec<Answer>, Option<Finding>) {
+    let faces = faces::faces(state, here, interface, heard);
+    let answers = heard.get(&address).map(Vec::as_slice).unwrap_or_default();
+    let macs: Vec<MacAddr> = answers.iter().map(|(mac, _)| *mac).collect();
+    let finding = Asked { address, claim, answers: &macs, faces: &faces }.verdict();
+    let answer = |(mac, after): &(MacAddr, Duration)| Answer {
+        mac: *mac,
+        node: if let Who::Node(node) = faces.who(*mac) { Some(node.to_owned()) } else { None },
+        milliseconds: after.as_secs_f64() * 1000.0,
     };
-    Ok(Probed {
-        address,
-        node,
-        milliseconds: first.map(|(_, after)| after.as_secs_f64() * 1000.0),
-        macs: heard.map(|heard| heard.into_iter().map(|(mac, _)| mac).collect()),
-        ports: ports.into_iter().map(connect).collect(),
-    })
+    (answers.iter().map(answer).collect(), finding)
+}
+
+/// Says from which node to ask instead, where one is known.
+fn elsewhere(finding: &mut Finding, state: Option<&State>, address: IpAddr) {
+    let Some(state) = state else { return };
+    let service = state.services.iter().find(|service| service.addresses.contains(&address));
+    let owner = service.and_then(|service| service.node.as_deref());
+    let other = state.peers.iter().find(|peer| peer.alive && !peer.own && Some(peer.name.as_str()) != owner);
+    if let Some(peer) = other {
+        finding.fix =
+            format!("ask from {}, there in the speaker's pod or on the host: ferrolb probe {address}", peer.name);
+    }
+}
+
+fn connect(address: IpAddr, port: u16) -> String {
+    match TcpStream::connect_timeout(&SocketAddr::new(address, port), CONNECT_WITHIN) {
+        Ok(_) => "open".to_owned(),
+        Err(error) => error.to_string(),
+    }
 }
 
 /// The ports that a Service's own URLs name.
@@ -149,257 +193,88 @@ fn ports_of(address: IpAddr, state: &State) -> Vec<u16> {
 
 fn screen(probed: &Probed) -> String {
     let mut out = String::new();
-    let node = probed.node.as_ref().map(|node| format!(" ({node})")).unwrap_or_default();
-    let _ = match probed.macs.as_deref() {
-        None => {
-            writeln!(out, "{}: IPv6, no neighbour solicitation is sent; only connections are tried", probed.address)
-        }
-        Some([]) => writeln!(
-            out,
-            "{}: nobody answers ARP\n    either nobody announces it (ferrolb why), or the answer is lost: Wi-Fi, a virtual \
-             switch that\n    allows one MAC address a port, another VLAN. A host does not hear itself: not from the node \
-             that announces",
-            probed.address
-        ),
+    let Probed { address, protocol, .. } = probed;
+    let machine = |answer: &Answer| match &answer.node {
+        Some(node) => format!("{} ({node})", answer.mac),
+        None => answer.mac.to_string(),
+    };
+    let _ = match probed.answers.as_deref() {
+        None => writeln!(out, "{address}: nobody could be asked by {protocol}"),
+        Some([]) => writeln!(out, "{address}: nobody answers {protocol}"),
         Some([one]) => {
-            let after = probed.milliseconds.unwrap_or_default();
-            writeln!(out, "{}: answered by 1 MAC address, {one}{node}, in {after:.1} ms", probed.address)
+            writeln!(out, "{address}: answered by 1 MAC address, {}, in {:.1} ms", machine(one), one.milliseconds)
         }
         Some(several) => {
-            let list: Vec<String> = several.iter().map(ToString::to_string).collect();
-            writeln!(
-                out,
-                "{}: answered by {} MAC addresses: {}{node}\n    with kube-proxy in IPVS mode set strictARP \
-                 (ferrolb check); else another device has the address, or two nodes do",
-                probed.address,
-                several.len(),
-                list.join(", ")
-            )
+            let list: Vec<String> = several.iter().map(machine).collect();
+            writeln!(out, "{address}: answered by {} MAC addresses: {}", several.len(), list.join(", "))
         }
     };
     for (port, outcome) in &probed.ports {
         let _ = writeln!(out, "    TCP port {port}: {outcome}");
     }
+    for finding in &probed.findings {
+        let _ = writeln!(out, "    {} {}\n    why    {}", finding.code, finding.code.name(), finding.message);
+        let _ = writeln!(out, "    fix    {}", finding.fix);
+    }
+    if let Some(first) = probed.findings.first() {
+        let _ = writeln!(out, "    The whole story: ferrolb explain {}", first.code);
+    }
     out
-}
-
-/// An interface, and who we are on it.
-struct Place {
-    index: u32,
-    own: Ipv4Addr,
-    mac: MacAddr,
-}
-
-impl Place {
-    /// The interface whose network has the address, or the one that is named.
-    fn of(address: Ipv4Addr, named: Option<&str>) -> anyhow::Result<Self> {
-        let mut macs = BTreeMap::new();
-        let mut networks = Vec::new();
-        for one in getifaddrs().context("the interfaces cannot be listed")? {
-            let Some(storage) = one.address else { continue };
-            if let Some(mac) = storage.as_link_addr().and_then(nix::sys::socket::LinkAddr::addr) {
-                macs.insert(one.interface_name.clone(), MacAddr(mac));
-            }
-            let mask = one.netmask.and_then(|mask| mask.as_sockaddr_in().map(nix::sys::socket::SockaddrIn::ip));
-            if let (Some(own), Some(mask)) = (storage.as_sockaddr_in(), mask) {
-                networks.push((one.interface_name, own.ip(), mask));
-            }
-        }
-        let contains =
-            |own: Ipv4Addr, mask: Ipv4Addr| own.to_bits() & mask.to_bits() == address.to_bits() & mask.to_bits();
-        let fits = |(name, own, mask): &&(String, Ipv4Addr, Ipv4Addr)| match named {
-            Some(named) => name == named,
-            // The address itself may be bound here as well; that is no network.
-            None => *mask != Ipv4Addr::BROADCAST && contains(*own, *mask) && !own.is_loopback(),
-        };
-        let Some((name, own, _)) = networks.iter().find(fits) else {
-            bail!(
-                "no interface of this machine is in the network of {address}: ask from a machine that is, or name one \
-                 with --interface"
-            );
-        };
-        let mac = macs.get(name).copied().unwrap_or_default();
-        Ok(Self { index: if_nametoindex(name.as_str())?, own: *own, mac })
-    }
-
-    /// Asks for each address and collects who answers, with the time that it took. `sender` is who asks: 0.0.0.0 leaves
-    /// no trace in anybody's neighbour table.
-    fn ask(
-        &self,
-        addresses: &[Ipv4Addr],
-        sender: Ipv4Addr,
-    ) -> anyhow::Result<BTreeMap<Ipv4Addr, Vec<(MacAddr, Duration)>>> {
-        let socket = PacketSocket::open(self.index, ETHERTYPE, &ACCEPT)
-            .context("no raw socket: run as root or with the capability NET_RAW")?;
-        let (mut asked, mut heard) = (BTreeMap::new(), BTreeMap::<Ipv4Addr, Vec<(MacAddr, Duration)>>::new());
-        let mut listen = |asked: &BTreeMap<Ipv4Addr, Instant>, until: Instant| -> anyhow::Result<()> {
-            let mut buffer = [0; 128];
-            while Instant::now() < until {
-                let Some(length) = socket.receive(&mut buffer)? else {
-                    std::thread::sleep(Duration::from_micros(200));
-                    continue;
-                };
-                let Ok(frame) = arp::parse(buffer.get(..length).unwrap_or_default()) else { continue };
-                if let (Operation::Reply, Some(at)) = (frame.operation, asked.get(&frame.sender_ip)) {
-                    let answers = heard.entry(frame.sender_ip).or_default();
-                    if answers.iter().all(|(mac, _)| *mac != frame.sender_mac) {
-                        answers.push((frame.sender_mac, at.elapsed()));
-                    }
-                }
-            }
-            Ok(())
-        };
-        for address in addresses {
-            let request = Frame {
-                destination: MacAddr([0xff; 6]),
-                source: self.mac,
-                operation: Operation::Request,
-                sender_mac: self.mac,
-                sender_ip: sender,
-                target_mac: MacAddr([0; 6]),
-                target_ip: *address,
-            };
-            asked.insert(*address, Instant::now());
-            socket.send(&request.emit())?;
-            listen(&asked, Instant::now() + REQUEST_INTERVAL)?;
-        }
-        listen(&asked, Instant::now() + ANSWERS_WITHIN)?;
-        Ok(heard)
-    }
-}
-
-#[derive(clap::Args)]
-pub(super) struct ScanArgs {
-    /// The pool, or addresses such as 192.168.1.200-192.168.1.220; without it, every pool.
-    what: Option<String>,
-    /// Ask on this interface; without it, on the one whose network has the addresses.
-    #[arg(long)]
-    interface: Option<String>,
-    #[command(flatten)]
-    reach: Reach,
-    /// How to print it.
-    #[arg(short, long, value_enum, default_value_t = Format::Table)]
-    output: Format,
-}
-
-/// An address that a machine answers for.
-#[derive(Debug, PartialEq, Serialize)]
-struct Used {
-    address: Ipv4Addr,
-    macs: Vec<MacAddr>,
-    /// The Service that has it; none: a stranger uses it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    service: Option<String>,
-}
-
-/// Sweeps pools for addresses that are in use.
-pub(super) fn scan(args: &ScanArgs) -> anyhow::Result<Verdict> {
-    let range = args.what.as_deref().and_then(|what| AddressRange::parse(what).ok());
-    let state = match &range {
-        Some(_) => args.reach.ask().map(|answer| answer.state).unwrap_or_default(),
-        None => args.reach.ask()?.state,
-    };
-    let addresses = addresses(args.what.as_deref(), range, &state)?;
-    let Some(first) = addresses.first() else { bail!("there is no IPv4 address to ask for") };
-    let heard = Place::of(*first, args.interface.as_deref())?.ask(&addresses, Ipv4Addr::UNSPECIFIED)?;
-    let used: Vec<Used> = heard.into_iter().map(|(address, macs)| used(address, &macs, &state)).collect();
-    let strangers = used.iter().filter(|one| one.service.is_none()).count();
-    let screen = || {
-        let mut out = String::new();
-        for one in &used {
-            let macs: Vec<String> = one.macs.iter().map(ToString::to_string).collect();
-            let who = one
-                .service
-                .as_ref()
-                .map_or("NOT a Service: some other device has it".to_owned(), |it| format!("Service {it}"));
-            let _ = writeln!(out, "{:<15}  {}  {who}", one.address, macs.join(" "));
-        }
-        let _ = writeln!(
-            out,
-            "{} addresses asked for, {} in use, {strangers} of them by strangers",
-            addresses.len(),
-            used.len()
-        );
-        out
-    };
-    let names = || used.iter().map(|one| format!("{}\n", one.address)).collect();
-    show(args.output, &used, screen, names)?;
-    Ok(if strangers == 0 { Verdict::Fine } else { Verdict::Findings })
-}
-
-fn used(address: Ipv4Addr, macs: &[(MacAddr, Duration)], state: &State) -> Used {
-    let service = state.services.iter().find(|service| service.addresses.contains(&address.into()));
-    Used {
-        address,
-        macs: macs.iter().map(|(mac, _)| *mac).collect(),
-        service: service.map(|service| format!("{}/{}", service.namespace, service.name)),
-    }
-}
-
-fn addresses(what: Option<&str>, range: Option<AddressRange>, state: &State) -> anyhow::Result<Vec<Ipv4Addr>> {
-    let pools = state.pools.iter().filter(|pool| what.is_none_or(|what| what == pool.name));
-    let ranges: Vec<AddressRange> = match range {
-        Some(range) => vec![range],
-        None => pools.flat_map(|pool| &pool.ranges).filter_map(|range| AddressRange::parse(range).ok()).collect(),
-    };
-    if let (Some(what), true) = (what, ranges.is_empty()) {
-        bail!("{what} is neither a pool nor a range of addresses");
-    }
-    let mut addresses = BTreeSet::new();
-    for range in ranges {
-        if let AddressRange::V4 { first, last } = range {
-            let room = LARGEST_SWEEP.saturating_sub(addresses.len());
-            addresses.extend((first.to_bits()..=last.to_bits()).take(room + 1).map(Ipv4Addr::from_bits));
-        }
-    }
-    if addresses.len() > LARGEST_SWEEP {
-        bail!("more than {LARGEST_SWEEP} addresses; name a part of them, such as 192.168.1.0/24");
-    }
-    Ok(addresses.into_iter().collect())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use ferrolb_rules::reason::{Code, Severity};
 
-    fn probed(macs: &[&str]) -> Probed {
+    use super::*;
+    use crate::state::{PeerState, ServiceState};
+
+    fn probed(macs: &[&str], codes: &[Code]) -> Probed {
+        let answer = |mac: &&str| Answer { mac: mac.parse().unwrap(), node: Some("n".to_owned()), milliseconds: 0.34 };
+        let finding = |code: &Code| Finding::new(*code, Severity::Error, "Service/a/web", "it is so");
         Probed {
             address: "192.168.1.201".parse().unwrap(),
-            macs: Some(macs.iter().map(|mac| mac.parse().unwrap()).collect()),
-            node: None,
-            milliseconds: Some(0.34),
+            protocol: "ARP",
+            answers: Some(macs.iter().map(answer).collect()),
             ports: BTreeMap::from([(80, "open".to_owned())]),
+            findings: codes.iter().map(finding).collect(),
         }
     }
 
     #[test]
-    fn one_answer_is_fine_and_none_or_several_are_not() {
-        let one = probed(&["02:00:00:00:00:01"]);
-        assert!(one.is_fine());
-        let text = screen(&one);
-        assert_eq!(
-            text,
-            "192.168.1.201: answered by 1 MAC address, 02:00:00:00:00:01, in 0.3 ms\n    TCP port 80: open\n"
-        );
-        let two = probed(&["02:00:00:00:00:01", "02:00:00:00:00:02"]);
-        assert!(!two.is_fine() && screen(&two).contains("answered by 2 MAC addresses"));
-        let none = probed(&[]);
-        assert!(!none.is_fine() && screen(&none).contains("nobody answers ARP"));
-        let closed = Probed { ports: BTreeMap::from([(80, "connection refused".to_owned())]), ..one };
-        assert!(!closed.is_fine());
+    fn the_screen_has_the_answers_the_ports_and_what_is_wrong() {
+        let fine = screen(&probed(&["02:00:00:00:00:01"], &[]));
+        let expected =
+            "192.168.1.201: answered by 1 MAC address, 02:00:00:00:00:01 (n), in 0.3 ms\n    TCP port 80: open\n";
+        assert_eq!(fine, expected);
+        let two = screen(&probed(&["02:00:00:00:00:01", "02:00:00:00:00:02"], &[Code::NodeAnswersUnasked]));
+        assert!(two.contains("answered by 2 MAC addresses: 02:00:00:00:00:01 (n), 02:"), "{two}");
+        assert!(two.contains("    LB1211 NodeAnswersUnasked\n    why    it is so\n    fix    set strictARP"), "{two}");
+        assert!(two.ends_with("    The whole story: ferrolb explain LB1211\n"), "{two}");
+        assert!(screen(&probed(&[], &[Code::NobodyAnswers])).contains("nobody answers ARP"));
     }
 
     #[test]
-    fn a_sweep_is_bounded_and_knows_pools_by_name() {
-        let pool = crate::state::PoolState {
-            name: "p".to_owned(),
-            ranges: vec!["10.0.0.1-10.0.0.3".to_owned(), "fd00::/64".to_owned()],
-            ..Default::default()
+    fn a_finding_is_one_and_a_question_that_cannot_be_asked_is_two() {
+        let verdict = |all: &[&[Code]]| verdict(&all.iter().map(|codes| probed(&[], codes)).collect::<Vec<_>>());
+        assert_eq!(verdict(&[&[], &[]]), Verdict::Fine);
+        assert_eq!(verdict(&[&[], &[Code::ConnectionFails]]), Verdict::Findings);
+        assert_eq!(verdict(&[&[Code::AskedFromOwner], &[Code::OffTheNetwork]]), Verdict::Exit(2));
+        assert_eq!(verdict(&[&[Code::OffTheNetwork], &[Code::NobodyAnswers]]), Verdict::Findings);
+    }
+
+    #[test]
+    fn whoever_cannot_ask_is_told_who_can() {
+        let address: IpAddr = "192.168.1.201".parse().unwrap();
+        let peer = |name: &str, alive| PeerState { name: name.to_owned(), alive, ..PeerState::default() };
+        let service = ServiceState { addresses: vec![address], node: Some("a".to_owned()), ..ServiceState::default() };
+        let state = State {
+            peers: vec![peer("a", true), peer("b", false), peer("c", true)],
+            services: vec![service],
+            ..State::default()
         };
-        let state = State { pools: vec![pool], ..State::default() };
-        assert_eq!(addresses(Some("p"), None, &state).unwrap().len(), 3);
-        assert!(addresses(Some("q"), None, &state).is_err());
-        let large = AddressRange::parse("10.0.0.0/8").unwrap();
-        assert!(addresses(None, Some(large), &state).unwrap_err().to_string().contains("more than 4096"));
+        let mut finding = Finding::new(Code::AskedFromOwner, Severity::Error, "Service/a/web", "it is");
+        elsewhere(&mut finding, Some(&state), address);
+        assert_eq!(finding.fix, "ask from c, there in the speaker's pod or on the host: ferrolb probe 192.168.1.201");
     }
 }

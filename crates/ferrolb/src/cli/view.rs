@@ -25,6 +25,7 @@ pub(super) fn of_cluster(picture: &Picture, cluster: &Cluster) -> State {
     findings.extend(picture.findings.iter().cloned());
     findings.extend(annotations(picture));
     findings.extend(trouble.controller.clone());
+    findings.extend(cluster.announced.iter().filter_map(|(key, by)| twice(key, by)));
     findings.extend(cluster.states.iter().filter_map(|state| {
         let status = state.status.as_ref().filter(|status| status.result == Some(ConfigurationResult::Invalid))?;
         let name = state.metadata.name.as_deref().unwrap_or_default();
@@ -33,6 +34,17 @@ pub(super) fn of_cluster(picture: &Picture, cluster: &Cluster) -> State {
     }));
     let services = ours(picture).map(service).collect();
     finish(picture, services, peers(cluster), findings)
+}
+
+/// Two nodes report that they announce it on layer 2: for a moment one takes over from the other; for longer they do not hear each
+/// other.
+fn twice(key: &ServiceKey, by: &[Announcer]) -> Option<Finding> {
+    // By BGP every node announces.
+    let on_layer2 = |one: &&Announcer| one.routers.is_empty() || one.mac.is_some() || !one.interfaces.is_empty();
+    let names: std::collections::BTreeSet<&str> = by.iter().filter(on_layer2).map(|one| one.node.as_str()).collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    let message = format!("{} announce it at once, so they do not hear each other", names.join(" and "));
+    (names.len() > 1).then(|| Finding::new(Code::TwoAnnouncers, Severity::Error, format!("Service/{key}"), message))
 }
 
 /// What files would come to.

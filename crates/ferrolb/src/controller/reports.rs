@@ -15,7 +15,7 @@ use ferrolb_rules::plan::bgp::{self, Outlook};
 use ferrolb_rules::plan::{Options, Planner, ServicePlan, Snapshot};
 use ferrolb_rules::reason::{Code, Finding, Severity};
 use ferrolb_rules::service::{Event, View};
-use ferrolb_rules::surroundings::{is_component, is_ready};
+use ferrolb_rules::surroundings::{flag, is_component, is_ready};
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -79,6 +79,8 @@ pub(super) struct Reports {
     /// The verdict given last: the next Service mostly has the same, and ten thousand of a kind need one copy.
     last: Option<Arc<Verdict>>,
     silent: BTreeMap<ServiceKey, Silent>,
+    /// Services that several nodes report, since when, and whether it was told.
+    doubled: BTreeMap<ServiceKey, (Instant, bool)>,
     /// Our namespace and the Pod Security level that it enforces, where that refuses speakers.
     refusing: Option<(String, String)>,
 }
@@ -217,6 +219,11 @@ impl Reports {
         now: Instant,
     ) -> Passed {
         let members = self.members(pods, states);
+        // How speakers look at labels of nodes is their flags' affair.
+        let speakers = || pods.iter().map(|pod| &**pod).filter(|pod| is_component(pod, well_known::SPEAKER));
+        let options = &mut self.snapshot.options;
+        options.ignore_exclude_lb = flag(speakers(), "ignore-exclude-lb").is_some_and(|it| matches!(it, "" | "true"));
+        options.announce_if_all_excluded = flag(speakers(), "announce-if-all-excluded") != Some("false");
         self.snapshot.config = config.clone();
         let named = nodes.into_iter().filter_map(|node| Some((NodeName::new(node.metadata.name.clone()?), node)));
         self.snapshot.nodes = named.collect();
@@ -230,6 +237,7 @@ impl Reports {
         }
         self.said.retain(|key, _| services.contains_key(key));
         self.silent.retain(|key, _| services.contains_key(key));
+        self.doubled.retain(|key, _| services.contains_key(key));
         passed
     }
 
@@ -242,25 +250,32 @@ impl Reports {
         if nothing_to_announce {
             self.said.remove(key);
             self.silent.remove(key);
+            self.doubled.remove(key);
             return;
         }
         let alive = self.snapshot.members.as_ref();
-        let nodes: BTreeSet<&NodeName> = self.reported.get(key).into_iter().flat_map(BTreeMap::values).collect();
-        let nodes: Vec<&str> = nodes
-            .into_iter()
-            .filter(|node| alive.is_none_or(|alive| alive.contains(*node)))
-            .map(NodeName::as_str)
-            .collect();
-        let verdict = if nodes.is_empty() {
+        let (mut nodes, mut by_layer2) = (BTreeSet::new(), BTreeSet::new());
+        for ((protocol, _), node) in self.reported.get(key).into_iter().flatten() {
+            if alive.is_none_or(|alive| alive.contains(node)) {
+                nodes.insert(node.as_str());
+                by_layer2.extend((*protocol == Protocol::Layer2).then_some(node));
+            }
+        }
+        // By BGP every node announces.
+        let several = by_layer2.len() > 1;
+        let nodes: Vec<&str> = nodes.into_iter().collect();
+        let names = nodes.join(" and ");
+        let doubled = self.doubled(plan, &names, several, now, passed);
+        let verdict = if names.is_empty() {
             match self.silence(plan, service, now, passed) {
                 Some(verdict) => verdict,
                 None => return,
             }
         } else {
             self.silent.remove(key);
-            let message = format!("announced by {}", nodes.join(" and "));
-            match plan.warnings().first() {
-                Some(warning) => Verdict::yes_but(&message, warning),
+            let message = format!("announced by {names}");
+            match doubled.or_else(|| plan.warnings().first().cloned()) {
+                Some(warning) => Verdict::yes_but(&message, &warning),
                 None => Verdict::yes("Announced", message),
             }
         };
@@ -270,6 +285,34 @@ impl Reports {
             self.said.insert(key.clone(), last);
             passed.changed.push(key.clone());
         }
+    }
+
+    /// Several nodes announce it: one is about to let go, or they do not hear each other. Returns what is wrong, once it
+    /// has lasted.
+    fn doubled(
+        &mut self,
+        plan: &ServicePlan,
+        names: &str,
+        several: bool,
+        now: Instant,
+        passed: &mut Passed,
+    ) -> Option<Finding> {
+        let key = &plan.service;
+        if !several {
+            self.doubled.remove(key);
+            return None;
+        }
+        let message = format!("{names} announce it at once, so they do not hear each other");
+        let finding = Finding::new(Code::TwoAnnouncers, Severity::Error, format!("Service/{key}"), message);
+        let (since, told) = self.doubled.entry(key.clone()).or_insert((now, false));
+        let lasted = now.saturating_duration_since(*since);
+        if !*told && lasted >= PATIENCE {
+            *told = true;
+            let message = format!("{}. {} ({})", finding.message, finding.fix, finding.code);
+            let event = Event { warning: true, reason: "AnnouncedTwice", message };
+            passed.said.push(Said { service: key.clone(), event });
+        }
+        (lasted >= SETTLING).then_some(finding)
     }
 
     /// Nobody announces it. Returns what to say, once it has lasted.
@@ -313,7 +356,11 @@ impl Reports {
             let patience = (!silent.told).then_some(silent.code_since + PATIENCE);
             [Some(silent.since + SETTLING).filter(|at| *at > now), patience].into_iter().flatten()
         });
-        times.min()
+        let doubled = self.doubled.values().flat_map(|(since, told)| {
+            let patience = (!told).then_some(*since + PATIENCE);
+            [Some(*since + SETTLING).filter(|at| *at > now), patience].into_iter().flatten()
+        });
+        times.chain(doubled).min()
     }
 }
 

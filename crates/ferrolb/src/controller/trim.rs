@@ -3,7 +3,7 @@
 use ferrolb_rules::annotations;
 use ferrolb_rules::api::well_known;
 use ferrolb_rules::service::{is_load_balancer, status_ips};
-use k8s_openapi::api::core::v1::{Pod, PodSpec, Service, ServiceSpec};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Service, ServiceSpec};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -80,14 +80,17 @@ pub(super) fn slice(slice: &mut EndpointSlice) {
     slice.endpoints = kept;
 }
 
-/// Where it runs, what it is, and whether it is ready.
+/// Where it runs, what it is, with which flags, and whether it is ready.
 pub(super) fn pod(pod: &mut Pod) {
     let labels = pod.metadata.labels.take();
     let deletion = pod.metadata.deletion_timestamp.take();
     pod.metadata = named(std::mem::take(&mut pod.metadata));
     (pod.metadata.labels, pod.metadata.deletion_timestamp) = (labels, deletion);
-    let node_name = pod.spec.take().and_then(|spec| spec.node_name);
-    pod.spec = Some(PodSpec { node_name, ..PodSpec::default() });
+    if let Some(spec) = pod.spec.take() {
+        let containers = spec.containers.into_iter().filter(|one| one.args.is_some());
+        let containers = containers.map(|one| Container { args: one.args, ..Container::default() }).collect();
+        pod.spec = Some(PodSpec { node_name: spec.node_name, containers, ..PodSpec::default() });
+    }
     if let Some(status) = pod.status.take() {
         let mut conditions = status.conditions.unwrap_or_default();
         conditions.retain(|condition| condition.type_ == "Ready");

@@ -36,7 +36,11 @@ impl Scene {
     }
 
     fn report(&mut self, node: &str) {
-        let report = Report::layer2(object(&status(node, "")));
+        self.report_as("l2-1", node);
+    }
+
+    fn report_as(&mut self, name: &str, node: &str) {
+        let report = Report::layer2(object(&status(node, "").replace("name: one", &format!("name: {name}"))));
         self.reports.take_in_reports(Protocol::Layer2, Change::Applied(Arc::new(report)));
     }
 
@@ -102,6 +106,33 @@ fn silence_becomes_a_condition_after_two_seconds_and_one_event_after_ten() {
 }
 
 #[test]
+fn two_nodes_that_announce_at_once_are_named_once_it_has_lasted() {
+    let mut scene = Scene::new("metadata: {name: node-a}");
+    scene.report("node-a");
+    scene.report_as("l2-2", "node-b");
+    let on_b = |pod: &Arc<Pod>| {
+        let mut pod = Pod::clone(pod);
+        pod.spec.as_mut().unwrap().node_name = Some("node-b".to_owned());
+        Arc::new(pod)
+    };
+    scene.pods.push(on_b(&scene.pods[0]));
+    scene.pass(0);
+    assert_eq!(
+        scene.said(),
+        Some((true, "Announced", "announced by node-a and node-b".to_owned())),
+        "they may hand over"
+    );
+    assert!(scene.pass(2).said.is_empty());
+    let (holds, reason, message) = scene.said().unwrap();
+    assert_eq!((holds, reason), (true, "TwoAnnouncers"));
+    assert!(message.starts_with("LB1212: announced by node-a and node-b"), "{message}");
+    let said = scene.pass(10).said;
+    assert_eq!((said.len(), said[0].event.reason, said[0].event.warning), (1, "AnnouncedTwice", true));
+    assert!(said[0].event.message.ends_with("(LB1212)"), "{}", said[0].event.message);
+    assert!(scene.pass(20).said.is_empty());
+}
+
+#[test]
 fn a_cluster_in_which_every_node_is_excluded_is_announced_with_a_warning() {
     let excluded = "metadata: {name: node-a, labels: {node.kubernetes.io/exclude-from-external-load-balancers: ''}}";
     let mut scene = Scene::new(excluded);
@@ -110,6 +141,21 @@ fn a_cluster_in_which_every_node_is_excluded_is_announced_with_a_warning() {
     let (holds, reason, message) = scene.said().unwrap();
     assert_eq!((holds, reason), (true, "AllNodesExcluded"));
     assert!(message.starts_with("LB1117: announced by node-a"), "{message}");
+}
+
+#[test]
+fn where_speakers_are_told_not_to_announce_from_excluded_nodes_the_node_and_the_label_are_the_reason() {
+    let excluded = "metadata: {name: node-a, labels: {node.kubernetes.io/exclude-from-external-load-balancers: ''}}";
+    let mut scene = Scene::new(excluded);
+    let mut pod = Pod::clone(&scene.pods[0]);
+    let told = vec!["speaker".to_owned(), "--announce-if-all-excluded=false".to_owned()];
+    let container = k8s_openapi::api::core::v1::Container { args: Some(told), ..Default::default() };
+    pod.spec.as_mut().unwrap().containers = vec![container];
+    scene.pods = vec![Arc::new(pod)];
+    scene.pass(0);
+    scene.pass(2);
+    assert_eq!(scene.said().map(|(holds, reason, _)| (holds, reason)), Some((false, "NodeExcluded")));
+    assert!(scene.pass(10).said[0].event.message.ends_with("(LB1104)"));
 }
 
 #[test]
@@ -187,4 +233,18 @@ fn by_bgp(router: bool) -> Arc<config::Config> {
         ..Resources::default()
     };
     Arc::new(config::parse(&resources).unwrap())
+}
+
+#[test]
+fn two_nodes_that_tell_routers_are_as_it_should_be() {
+    let mut scene = Scene::new("metadata: {name: node-a}");
+    scene.report("node-a");
+    let report = Report::bgp(object(&status("node-b", ", peers: [tor]")));
+    scene.reports.take_in_reports(Protocol::Bgp, Change::Applied(Arc::new(report)));
+    let mut pod = Pod::clone(&scene.pods[0]);
+    pod.spec.as_mut().unwrap().node_name = Some("node-b".to_owned());
+    scene.pods.push(Arc::new(pod));
+    scene.pass(0);
+    assert!(scene.pass(10).said.is_empty());
+    assert_eq!(scene.said(), Some((true, "Announced", "announced by node-a and node-b".to_owned())));
 }
