@@ -195,7 +195,12 @@ fn a_repository_that_announces_by_bgp_is_sound_and_what_is_not_done_yet_is_named
     let files = [("pool.yaml", POOL), ("peer.yaml", peer), ("bgp.yaml", advertisement.as_str()), ("svc.yaml", SERVICE)];
     assert_eq!(found(&files), Vec::<String>::new());
     let watched = format!("{peer}  bfdProfile: fast\n");
-    assert_eq!(found(&[("peer.yaml", &watched)]), ["peer.yaml:9:3 LB0010"]);
+    assert_eq!(found(&[("peer.yaml", &watched)]), ["peer.yaml:9:3 LB4310"]);
+    let profile =
+        "apiVersion: metallb.io/v1beta1\nkind: BFDProfile\nmetadata: {name: fast, namespace: metallb-system}\n";
+    assert_eq!(found(&[("peer.yaml", &watched), ("bfd.yaml", profile)]), Vec::<String>::new());
+    let elsewhere = format!("{peer}  vrf: red\n");
+    assert_eq!(found(&[("peer.yaml", &elsewhere)]), ["peer.yaml:9:3 LB0010"]);
     let without = [("pool.yaml", POOL), ("bgp.yaml", advertisement.as_str()), ("svc.yaml", SERVICE)];
     assert_eq!(found(&without), Vec::<String>::new(), "where the peers are is not known");
 }
