@@ -74,6 +74,9 @@ func (s *system) startBird(t testing.TB, port int, more string, nodes ...*cluste
 	t.Helper()
 	dir := t.TempDir()
 	config := "router id 192.168.1.50;\nprotocol device {}\nprotocol direct { ipv4; ipv6; }\n"
+	if strings.Contains(more, "bfd on") {
+		config += "protocol bfd { interface \"*\" { interval 50 ms; multiplier 3; }; }\n"
+	}
 	for _, node := range nodes {
 		config += fmt.Sprintf(`protocol bgp from_%s {
   local 192.168.1.50 port %d as 64512; neighbor %s as 64512; passive yes; %s
@@ -307,7 +310,7 @@ func TestRoutersAreToldOfServicesByEveryNode(t *testing.T) {
 	s := start(t, 3)
 	one, two, three := s.Nodes()[0], s.Nodes()[1], s.Nodes()[2]
 	b, f := s.startBird(t, 179, "", s.Nodes()...), s.startFRR(t)
-	secret := s.startBird(t, 1179, `password "right";`, one)
+	secret := s.startBird(t, 1179, `password "right"; bfd on;`, one)
 	s.Apply(t, routing)
 	s.Apply(t, fmt.Sprintf(guarded, "wrong", one.Name))
 	s.service(t, "web", ", ipFamilyPolicy: RequireDualStack")
@@ -410,6 +413,25 @@ func TestRoutersAreToldOfServicesByEveryNode(t *testing.T) {
 		}
 		giveBack()
 		cluster.Eventually(t, 20*time.Second, "the guarded router has the route again", func() bool { return same(secret.hops(t, v4), ipv4, one) })
+	})
+	t.Run("a way that a profile has watched and that breaks ends the session at once", func(t *testing.T) {
+		s.Apply(t, "{apiVersion: metallb.io/v1beta1, kind: BFDProfile, metadata: {name: quick, namespace: metallb-system}, spec: {receiveInterval: 50, transmitInterval: 50}}")
+		s.Kubectl(t, "patch", "bgppeer", "-n", namespace, "guarded", "--type=merge", "--patch", `{"spec": {"bfdProfile": "quick"}}`)
+		up := func() bool { return strings.Contains(secret.show(t, "bfd sessions"), " Up ") }
+		cluster.Eventually(t, 15*time.Second, "BIRD sees the way", up)
+		nft := func(args ...string) {
+			if out, err := s.Laptop().Output(t.Context(), append([]string{"nft"}, args...)...); err != nil {
+				t.Fatalf("nft %q: %v: %s", args, err, out)
+			}
+		}
+		nft("add table ip cut; add chain ip cut in { type filter hook input priority 0; }; add rule ip cut in udp dport 3784 drop")
+		// The hold time is 180 s.
+		for _, event := range []string{"bfdDown", "sessionDown"} {
+			s.speakers[one.Name].WaitForLog(t, event, 5*time.Second)
+		}
+		s.awaitText(t, []string{"LB1303", "node " + one.Name}, "get", "events", "-n", namespace, "--field-selector", "involvedObject.name=guarded")
+		nft("delete", "table", "ip", "cut")
+		cluster.Eventually(t, 15*time.Second, "BIRD sees the way again, and has the route", func() bool { return up() && same(secret.hops(t, v4), ipv4, one) })
 	})
 	t.Run("a peer that is deleted has no routes any more", func(t *testing.T) {
 		s.Kubectl(t, "delete", "bgppeer", "-n", namespace, "bird")
