@@ -2,7 +2,7 @@
 //!
 //! The API's own type takes two and a half kilobytes for the smallest Service, in thirty pieces, and who follows a cluster
 //! keeps ten thousand of them. So the rules look through a [`View`]. The API's type has one, and so has what
-//! [`compact`](super::compact) makes of it.
+//! [`compact`](super::compact()) makes of it.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
