@@ -69,7 +69,7 @@ type bird struct {
 	control string
 }
 
-// startBird starts BIRD for these nodes; more is said to each neighbour.
+// startBird starts BIRD for these nodes; more is said to each neighbour. Where BFD is on, direct has to be said too: BIRD takes iBGP to be multihop, and FRR does not.
 func (s *system) startBird(t testing.TB, port int, more string, nodes ...*cluster.Machine) *bird {
 	t.Helper()
 	dir := t.TempDir()
@@ -310,7 +310,7 @@ func TestRoutersAreToldOfServicesByEveryNode(t *testing.T) {
 	s := start(t, 3)
 	one, two, three := s.Nodes()[0], s.Nodes()[1], s.Nodes()[2]
 	b, f := s.startBird(t, 179, "", s.Nodes()...), s.startFRR(t)
-	secret := s.startBird(t, 1179, `password "right"; bfd on;`, one)
+	secret := s.startBird(t, 1179, `password "right"; direct; bfd on;`, one)
 	s.Apply(t, routing)
 	s.Apply(t, fmt.Sprintf(guarded, "wrong", one.Name))
 	s.service(t, "web", ", ipFamilyPolicy: RequireDualStack")

@@ -73,9 +73,10 @@ router or the way to it is dead; the BGP session was ended for that, and its own
 
 Nothing heard: the router runs no BFD for this node, or a firewall drops UDP port 3784 (4784 where
 the router is more than one hop away). Both ends must mean the same distance: with ebgpMultiHop BFD
-is multihop here, so it must be at the router, and packets need a TTL of at least minimumTtl;
-without it packets from more than one hop away do not count. A port that is in use: another BFD
-daemon runs on this node. Switched off by the router: somebody has shut it down there.
+is multihop here, so it must be at the router, and where the profile has a minimumTtl, packets need
+at least that. iBGP with a router on the same link is one hop; BIRD takes it for multihop unless its
+neighbour says `direct`. A port that is in use: another BFD daemon runs on this node. Switched off
+by the router: somebody has shut it down there.
 
 See it: `ferrolb status` shows the state under BFD. On the router: `show bfd peers` (FRR) or
 `show bfd sessions` (BIRD).
