@@ -1,7 +1,7 @@
 // Command used finds out which functions of a program run, and writes down how a linker is to put them together.
 //
 //	used record PROGRAM RECORD ARGUMENT...   runs the program; RECORD gets the address of each function when it is called for the first time
-//	used order PROGRAM RECORD... >used.ld    the script for the linker
+//	used order PROGRAM RECORD... >used.ld    the script for the linker; records whose name has .speaker. in it go first
 //
 // The kernel maps 16 pages round each page of a program that is touched. Where the sixth part of it that runs lies scattered among what does not, nearly all of
 // it is in memory; where it lies together, only that. See crates/ferrolb/build.rs; scripts/used does all of it.
@@ -13,6 +13,7 @@ import (
 	"bufio"
 	"debug/elf"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -207,51 +208,70 @@ func order(program string, records []string) error {
 	if err != nil {
 		return err
 	}
-	used := map[string]bool{}
+	// There is a speaker on every node: what it runs lies apart from what only controllers do.
+	used, bySpeakers := map[string]bool{}, map[string]bool{}
 	for _, path := range records {
-		file, err := os.Open(path)
+		names, err := recorded(path, found)
 		if err != nil {
 			return err
 		}
-		lines := bufio.NewScanner(file)
-		for lines.Scan() {
-			address, err := strconv.ParseUint(lines.Text(), 16, 64)
-			if err != nil {
-				return err
-			}
-			for _, name := range found[address] {
-				used[name] = true
+		for _, name := range names {
+			used[name] = true
+			if strings.Contains(filepath.Base(path), ".speaker.") {
+				bySpeakers[name] = true
 			}
 		}
-		_ = file.Close()
 	}
-	var unused []string
+	var unused, unusedBySpeakers []string
 	for _, names := range found {
 		for _, name := range names {
 			if !used[name] {
 				unused = append(unused, name)
 			}
-		}
-	}
-	slices.Sort(unused)
-	patterns := map[string]bool{}
-	for name := range used {
-		patterns[shortest(name, unused)] = true
-	}
-	fmt.Println("/* The functions that controllers and speakers run, written by scripts/used. What no pattern fits lies behind them. */")
-	// One list: a linker goes through all sections for each.
-	fmt.Println("SECTIONS { .text.used : { *(")
-	for _, pattern := range slices.Sorted(func(yield func(string) bool) {
-		for pattern := range patterns {
-			if !yield(pattern) {
-				return
+			if !bySpeakers[name] {
+				unusedBySpeakers = append(unusedBySpeakers, name)
 			}
 		}
-	}) {
+	}
+	fmt.Println("/* The functions that speakers run, and then those that only controllers do, written by scripts/used. What no pattern fits lies behind them. */")
+	// Few lists: a linker goes through all sections for each.
+	fmt.Println("SECTIONS { .text.used : {")
+	list(bySpeakers, unusedBySpeakers)
+	list(used, unused)
+	fmt.Println("} }\nINSERT BEFORE .text;")
+	return nil
+}
+
+// recorded are the names of the functions in a record.
+func recorded(path string, found map[uint64][]string) (names []string, err error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	lines := bufio.NewScanner(file)
+	for lines.Scan() {
+		address, err := strconv.ParseUint(lines.Text(), 16, 64)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, found[address]...)
+	}
+	return names, lines.Err()
+}
+
+// list prints patterns for names that fit none of the others.
+func list(names map[string]bool, others []string) {
+	slices.Sort(others)
+	patterns := map[string]bool{}
+	for name := range names {
+		patterns[shortest(name, others)] = true
+	}
+	fmt.Println("*(")
+	for _, pattern := range slices.Sorted(maps.Keys(patterns)) {
 		fmt.Printf(".text.%s\n", pattern)
 	}
-	fmt.Println(") } }\nINSERT BEFORE .text;")
-	return nil
+	fmt.Println(")")
 }
 
 // shortest is the shortest pattern that fits this name and whatever begins like it, but none of the others, which are sorted.
