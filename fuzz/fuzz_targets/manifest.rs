@@ -85,7 +85,8 @@ fn is_sound(placed: &Placed, lines: &[usize]) {
         | Object::L2Advertisement(_)
         | Object::Community(_)
         | Object::BGPPeer(_)
-        | Object::BGPAdvertisement(_) => {
+        | Object::BGPAdvertisement(_)
+        | Object::BFDProfile(_) => {
             assert_eq!(namespace, NAMESPACE, "{}", object.title());
         }
         Object::Service(_) | Object::EndpointSlice(_) | Object::Secret(_) => {

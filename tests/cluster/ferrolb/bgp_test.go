@@ -310,7 +310,7 @@ func TestRoutersAreToldOfServicesByEveryNode(t *testing.T) {
 	s := start(t, 3)
 	one, two, three := s.Nodes()[0], s.Nodes()[1], s.Nodes()[2]
 	b, f := s.startBird(t, 179, "", s.Nodes()...), s.startFRR(t)
-	secret := s.startBird(t, 1179, `password "right"; direct; bfd on;`, one)
+	secret := s.startBird(t, 1179, `password "right"; direct; bfd on; error wait time 1, 1;`, one)
 	s.Apply(t, routing)
 	s.Apply(t, fmt.Sprintf(guarded, "wrong", one.Name))
 	s.service(t, "web", ", ipFamilyPolicy: RequireDualStack")

@@ -237,6 +237,9 @@ func order(program string, records []string) error {
 	// Few lists: a linker goes through all sections for each.
 	fmt.Println("SECTIONS { .text.used : {")
 	list(bySpeakers, unusedBySpeakers)
+	for name := range bySpeakers {
+		delete(used, name)
+	}
 	list(used, unused)
 	fmt.Println("} }\nINSERT BEFORE .text;")
 	return nil
@@ -269,7 +272,8 @@ func list(names map[string]bool, others []string) {
 	}
 	fmt.Println("*(")
 	for _, pattern := range slices.Sorted(maps.Keys(patterns)) {
-		fmt.Printf(".text.%s\n", pattern)
+		// What the compiler takes for cold has a section of another name: the first of anything is made there.
+		fmt.Printf(".text.%s .text.unlikely.%s\n", pattern, pattern)
 	}
 	fmt.Println(")")
 }
