@@ -74,13 +74,17 @@ pub fn allocated_from(service: &dyn View) -> Option<&str> {
 /// over.
 pub fn holder(service: &dyn View) -> Option<String> {
     allocated_from(service)?;
-    service.object().metadata.managed_fields.iter().flatten().find_map(holds).map(str::to_owned)
+    holder_in(&service.object().metadata).map(str::to_owned)
 }
 
 /// Whether somebody else than the controller holds [`ALLOCATED_FROM`] on the object with this metadata.
 pub fn is_held(metadata: &ObjectMeta) -> bool {
     let there = metadata.annotations.as_ref().is_some_and(|all| all.contains_key(ALLOCATED_FROM));
-    there && metadata.managed_fields.iter().flatten().any(|entry| holds(entry).is_some())
+    there && holder_in(metadata).is_some()
+}
+
+fn holder_in(metadata: &ObjectMeta) -> Option<&str> {
+    metadata.managed_fields.iter().flatten().find_map(holds)
 }
 
 /// The manager of an entry of `metadata.managedFields`, if he holds [`ALLOCATED_FROM`] and is no load balancer's

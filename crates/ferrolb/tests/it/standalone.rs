@@ -59,6 +59,31 @@ struct Site {
 }
 
 impl Site {
+    /// One host with a Service, and a BGP peer `router` on the client's host; `spec` is its spec.
+    fn with_router(pool: &str, spec: &str) -> Self {
+        let site = Self::new(1);
+        site.write("pool.yaml", pool);
+        site.write_router(spec);
+        site.write("web.yaml", &service("web", ""));
+        site
+    }
+
+    fn write_router(&self, spec: &str) {
+        let metadata = "{name: router, namespace: metallb-system}";
+        let peer = format!(
+            "apiVersion: metallb.io/v1beta2\nkind: BGPPeer\nmetadata: {metadata}\n\
+             spec: {{myASN: 64512, peerAddress: 192.168.1.50, connectTime: 1s, {spec}}}\n"
+        );
+        self.write("peer.yaml", &peer);
+    }
+
+    /// What a command on the client's host says; it must go well.
+    fn on_client(&self, command: &str) -> String {
+        let (well, text) = self.client.sh(command);
+        assert!(well, "{command}: {text}");
+        text
+    }
+
     fn new(size: u8) -> Self {
         let switch = Host::new();
         switch.ip("link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0");
@@ -157,6 +182,11 @@ struct Process {
 }
 
 impl Process {
+    /// The first router's row.
+    fn router(&self) -> Value {
+        self.state()["routers"][0].clone()
+    }
+
     fn status(&self, format: &str) -> Output {
         Command::new(FERROLB).args(["status", "-o", format, "--socket"]).arg(&self.socket).output().unwrap()
     }

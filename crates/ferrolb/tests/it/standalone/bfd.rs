@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use super::{Process, Site, service};
+use super::{Process, Site};
 use crate::hosts::eventually;
 
 const POOL: &str = "\
@@ -41,13 +41,13 @@ impl<'a> Frr<'a> {
             std::fs::write(frr.path(&format!("{daemon}.conf")), config).unwrap();
         }
         // They give up being root, and have to write here still.
-        frr.sh(&format!("chown -R frr:frr {0} && chmod 755 {0} {0}/..", frr.path("")));
+        frr.0.on_client(&format!("chown -R frr:frr {0} && chmod 755 {0} {0}/..", frr.path("")));
         let own = frr.path("");
         for (daemon, more) in
             [("zebra", String::new()), ("bfdd", format!("--bfdctl {own}bfdd.sock")), ("bgpd", "-P 0".to_owned())]
         {
             let files = format!("-z {own}zserv --vty_socket {own} -i {own}{daemon}.pid -f {own}{daemon}.conf");
-            frr.sh(&format!("/usr/lib/frr/{daemon} -d {files} {more}"));
+            frr.0.on_client(&format!("/usr/lib/frr/{daemon} -d {files} {more}"));
         }
         frr
     }
@@ -56,15 +56,9 @@ impl<'a> Frr<'a> {
         self.0.files.path().join("frr").join(name).to_str().unwrap().to_owned()
     }
 
-    fn sh(&self, command: &str) -> String {
-        let (well, text) = self.0.client.sh(command);
-        assert!(well, "{command}: {text}");
-        text
-    }
-
     fn vtysh(&self, commands: &[&str]) -> String {
         let commands: String = commands.iter().map(|command| format!(" -c '{command}'")).collect();
-        self.sh(&format!("vtysh --vty_socket {}{commands}", self.path("")))
+        self.0.on_client(&format!("vtysh --vty_socket {}{commands}", self.path("")))
     }
 
     fn has_route(&self) -> bool {
@@ -86,30 +80,18 @@ impl Drop for Frr<'_> {
     }
 }
 
-fn write_peer(site: &Site, more: &str) {
-    let peer = format!(
-        "apiVersion: metallb.io/v1beta2\nkind: BGPPeer\nmetadata: {{name: router, namespace: metallb-system}}\n\
-         spec: {{myASN: 64512, peerASN: 64513, peerAddress: 192.168.1.50, holdTime: 180s, connectTime: 1s{more}}}\n"
-    );
-    site.write("peer.yaml", &peer);
+fn spec(more: &str) -> String {
+    format!("peerASN: 64513, holdTime: 180s{more}")
 }
 
 /// A site with a peer that BFD watches.
 fn site(more: &str) -> Site {
-    let site = Site::new(1);
-    site.write("pool.yaml", POOL);
-    write_peer(&site, &format!(", bfdProfile: fast{more}"));
-    site.write("web.yaml", &service("web", ""));
-    site
-}
-
-fn row(process: &Process) -> Value {
-    process.state()["routers"][0].clone()
+    Site::with_router(POOL, &spec(&format!(", bfdProfile: fast{more}")))
 }
 
 fn await_watched(process: &Process, frr: &Frr<'_>) {
     process.await_announced("web");
-    eventually("BFD is up", || row(process)["bfd"] == "Up" && frr.bfd_says("Status: up"));
+    eventually("BFD is up", || process.router()["bfd"] == "Up" && frr.bfd_says("Status: up"));
     eventually("FRR has the route", || frr.has_route());
 }
 
@@ -125,11 +107,11 @@ fn a_cut_ends_the_session_long_before_the_hold_time_and_it_comes_back() {
                && nft 'add chain inet cut out { type filter hook postrouting priority 300; policy drop; }'";
     assert!(host.sh(cut).0);
     let cut_at = Instant::now();
-    eventually("the session is over", || row(&process)["established"] == false);
+    eventually("the session is over", || process.router()["established"] == false);
     let ours = cut_at.elapsed();
     println!("our session was seen to be over {ours:?} after the cut, hold time 180 s");
     assert!(ours < Duration::from_secs(3), "{ours:?}");
-    let error = row(&process)["last_error"].to_string();
+    let error = process.router()["last_error"].to_string();
     assert!(error.contains("BFD down") || error.contains("no connection"), "{error}");
     assert!(site.log(0).contains("bfdDown"), "{}", site.log(0));
     process.await_finding("LB1303");
@@ -150,7 +132,7 @@ fn bfd_that_the_router_switches_off_leaves_the_session_alone() {
     let finding = process.await_finding("LB1303");
     assert!(finding["message"].as_str().unwrap().contains("switched it off"), "{finding}");
     thread::sleep(Duration::from_secs(1));
-    assert_eq!((&row(&process)["established"], &row(&process)["bfd"]), (&Value::Bool(true), &"Down".into()));
+    assert_eq!((&process.router()["established"], &process.router()["bfd"]), (&Value::Bool(true), &"Down".into()));
     frr.vtysh(&["configure", "bfd", peer, "no shutdown"]);
     await_watched(&process, &frr);
     // What FRR does with its session when BFD is switched on again is its own affair.
@@ -164,16 +146,16 @@ fn a_profile_that_goes_ends_no_session_of_ours_and_one_that_is_missing_is_named(
     let frr = Frr::start(&site);
     let process = site.start(0);
     await_watched(&process, &frr);
-    write_peer(&site, "");
-    eventually("we watch no longer", || row(&process)["bfd"].is_null());
+    site.write_router(&spec(""));
+    eventually("we watch no longer", || process.router()["bfd"].is_null());
     eventually("FRR is told so", || frr.bfd_says("Remote diagnostics: administratively down") || !frr.is_established());
-    write_peer(&site, ", bfdProfile: fats");
+    site.write_router(&spec(", bfdProfile: fats"));
     process.await_finding("LB4310");
     // FRR ends its session when BFD is switched off at the other end, against RFC 5882 §3.2; it comes back unwatched.
-    eventually("routes are announced without BFD", || row(&process)["established"] == true && frr.has_route());
-    assert!(row(&process)["bfd"].is_null());
+    eventually("routes are announced without BFD", || process.router()["established"] == true && frr.has_route());
+    assert!(process.router()["bfd"].is_null());
     assert!(!site.log(0).contains("bfdDown"), "{}", site.log(0));
-    write_peer(&site, ", bfdProfile: fast");
+    site.write_router(&spec(", bfdProfile: fast"));
     await_watched(&process, &frr);
     assert_eq!(process.finding("LB4310"), None);
 }

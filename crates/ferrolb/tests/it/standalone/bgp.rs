@@ -3,9 +3,8 @@
 use std::time::Instant;
 
 use nix::sys::signal::Signal;
-use serde_json::Value;
 
-use super::{Process, Site, service};
+use super::{Site, service};
 use crate::hosts::eventually;
 
 const POOL: &str = "\
@@ -32,7 +31,7 @@ impl<'a> Router<'a> {
              error wait time 1, 2; {more} ipv4 {{ import all; export none; }}; }}\n"
         );
         std::fs::write(router.path("bird.conf"), config).unwrap();
-        router.sh(&format!("bird -c {0}/bird.conf -s {0}/bird.ctl -P {0}/bird.pid", router.path("")));
+        router.0.on_client(&format!("bird -c {0}/bird.conf -s {0}/bird.ctl -P {0}/bird.pid", router.path("")));
         router
     }
 
@@ -40,14 +39,8 @@ impl<'a> Router<'a> {
         self.0.files.path().join(name).to_str().unwrap().to_owned()
     }
 
-    fn sh(&self, command: &str) -> String {
-        let (well, text) = self.0.client.sh(command);
-        assert!(well, "{command}: {text}");
-        text
-    }
-
     fn birdc(&self, command: &str) -> String {
-        self.sh(&format!("birdc -s {} '{command}'", self.path("bird.ctl")))
+        self.0.on_client(&format!("birdc -s {} '{command}'", self.path("bird.ctl")))
     }
 
     fn has(&self, prefix: &str) -> bool {
@@ -62,23 +55,11 @@ impl Drop for Router<'_> {
 }
 
 fn site(peer: &str) -> Site {
-    let site = Site::new(1);
-    site.write("pool.yaml", POOL);
-    write_peer(&site, peer);
-    site.write("web.yaml", &service("web", ""));
-    site
+    Site::with_router(POOL, &spec(peer))
 }
 
-fn write_peer(site: &Site, more: &str) {
-    let peer = format!(
-        "apiVersion: metallb.io/v1beta2\nkind: BGPPeer\nmetadata: {{name: router, namespace: metallb-system}}\n\
-         spec: {{myASN: 64512, peerASN: 64512, peerAddress: 192.168.1.50, holdTime: 9s, connectTime: 1s{more}}}\n"
-    );
-    site.write("peer.yaml", &peer);
-}
-
-fn router_row(process: &Process) -> Value {
-    process.state()["routers"][0].clone()
+fn spec(more: &str) -> String {
+    format!("peerASN: 64512, holdTime: 9s{more}")
 }
 
 #[test]
@@ -92,7 +73,7 @@ fn a_service_is_a_route_in_the_router_until_it_is_deleted() {
     for part in ["via 192.168.1.11", "BGP.local_pref: 150", "(64512,7)", "(64512, 1, 2)"] {
         assert!(route.contains(part), "no {part:?} in {route}");
     }
-    assert_eq!(router_row(&process)["state"], "Established");
+    assert_eq!(process.router()["state"], "Established");
     let changed_at = Instant::now();
     site.write("late.yaml", &service("late", ""));
     eventually("the second route is there", || router.has("203.0.113.1/32"));
@@ -115,7 +96,7 @@ fn a_wrong_password_is_found_and_the_right_one_makes_the_session() {
     assert!(finding["message"].as_str().unwrap().contains("password"), "{finding}");
     assert!(!router.has("203.0.113.0/32"));
     assert_eq!(process.service("web")["reasons"][0]["code"], "LB1301");
-    write_peer(&site, ", password: right");
+    site.write_router(&spec(", password: right"));
     process.await_announced("web");
     eventually("BIRD has the route", || router.has("203.0.113.0/32"));
 }
