@@ -24,7 +24,8 @@ type Request struct {
 	Namespace string
 	Name      string
 	Code      int
-	At        time.Time
+	Received  time.Time // when the API server had it
+	At        time.Time // when it was answered
 	URI       string
 }
 
@@ -131,7 +132,7 @@ func parseAudit(from io.Reader) (Requests, error) {
 			User                                        struct{ Username string }
 			ObjectRef                                   struct{ Resource, Subresource, Namespace, Name string }
 			ResponseStatus                              struct{ Code int }
-			StageTimestamp                              time.Time
+			RequestReceivedTimestamp, StageTimestamp    time.Time
 		}
 		if err := json.Unmarshal(line, &event); err != nil {
 			return nil, fmt.Errorf("audit log: %w: %s", err, line)
@@ -147,7 +148,7 @@ func parseAudit(from io.Reader) (Requests, error) {
 		}
 		requests = append(requests, Request{
 			User: event.User.Username, Agent: agent, Verb: event.Verb, Resource: resource, Namespace: event.ObjectRef.Namespace,
-			Name: event.ObjectRef.Name, Code: event.ResponseStatus.Code, At: event.StageTimestamp, URI: event.RequestURI,
+			Name: event.ObjectRef.Name, Code: event.ResponseStatus.Code, Received: event.RequestReceivedTimestamp, At: event.StageTimestamp, URI: event.RequestURI,
 		})
 	}
 }

@@ -3,8 +3,10 @@
 package ferrolb_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -231,10 +233,12 @@ func TestServicesCreatedWhileItRuns(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	mark := s.Mark(t)
 	ours := s.createAndAwait(t, "s-", "", func(string) {})
 	t.Logf("load average %s", loadAverage(t))
-	t.Logf("%d Services, from created to addressed, by a bare client: %s", running, bare)
-	t.Logf("%d Services, from created to addressed, by the controller:  %s", running, ours)
+	t.Logf("%d Services, from created to addressed, by a bare client: %s", running, bare.figures)
+	t.Logf("%d Services, from created to addressed, by the controller:  %s", running, ours.figures)
+	t.Logf("the slowest by the controller:\n%s", ours.slowest(s.RequestsSince(t, mark)))
 	time.Sleep(15 * time.Second)
 	t.Logf("%d Services: controller %v", running, memoryOf(t, s.controller))
 	t.Logf("%d Services: speaker %v", running, memoryOf(t, s.speakers["node-a"]))
@@ -242,7 +246,7 @@ func TestServicesCreatedWhileItRuns(t *testing.T) {
 
 // createAndAwait creates Services at a steady rate and says how long each took from the moment it was there, to the client that made it or to a watch,
 // until the watch showed its address.
-func (s *system) createAndAwait(t *testing.T, prefix, class string, shown func(name string)) string {
+func (s *system) createAndAwait(t *testing.T, prefix, class string, shown func(name string)) outcome {
 	t.Helper()
 	watch, err := s.Client.CoreV1().Services("default").Watch(t.Context(), metav1.ListOptions{})
 	if err != nil {
@@ -317,5 +321,34 @@ func (s *system) createAndAwait(t *testing.T, prefix, class string, shown func(n
 	for name, at := range addressed {
 		took = append(took, at.Sub(there[name]))
 	}
-	return fmt.Sprintf("%s, at %.0f a second", spread(took), running/creating.Seconds())
+	return outcome{begin, there, addressed, fmt.Sprintf("%s, at %.0f a second", spread(took), running/creating.Seconds())}
+}
+
+// outcome is when Services were there and when they had their address.
+type outcome struct {
+	begin            time.Time
+	there, addressed map[string]time.Time
+	figures          string
+}
+
+// slowest says of the twenty that took longest where the time went: until the controller's write was with the API server, until that was answered, and
+// until the watch showed it.
+func (o outcome) slowest(requests cluster.Requests) string {
+	names := slices.SortedFunc(maps.Keys(o.addressed), func(a, b string) int {
+		return cmp.Compare(o.addressed[b].Sub(o.there[b]), o.addressed[a].Sub(o.there[a]))
+	})
+	writes := map[string]cluster.Request{}
+	for _, write := range requests.By(controllerAccount).Of("update", "services/status").Where(succeeded) {
+		if _, known := writes[write.Name]; !known {
+			writes[write.Name] = write
+		}
+	}
+	var lines []string
+	for _, name := range names[:min(20, len(names))] {
+		there, write := o.there[name], writes[name]
+		ms := func(from, to time.Time) string { return fmt.Sprintf("%.1f ms", to.Sub(from).Seconds()*1e3) }
+		lines = append(lines, fmt.Sprintf("  %s at %.2f s: write with the API server after %s, answered after another %s, seen after another %s", name,
+			there.Sub(o.begin).Seconds(), ms(there, write.Received), ms(write.Received, write.At), ms(write.At, o.addressed[name])))
+	}
+	return strings.Join(lines, "\n")
 }
