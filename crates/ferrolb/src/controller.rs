@@ -28,6 +28,7 @@ use crate::metrics::Metrics;
 use crate::tls;
 
 mod book;
+mod due;
 mod findings;
 mod lead;
 mod output;

@@ -24,6 +24,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::book::{Book, Said};
+use super::due::{earliest, not_later};
 use super::findings::Findings;
 use super::output::{Output, Task};
 use super::pools;
@@ -178,9 +179,7 @@ impl Leader {
                 () = self.around.read.changed() => self.configure_at = Some(Instant::now() + CONFIGURATION_DELAY),
                 // Our own ConfigurationState came back, or somebody else's.
                 () = self.watches.changed() => {}
-                () = self.evidence.changed() => {
-                    self.reports_at.get_or_insert(Instant::now() + REPORTS_INTERVAL);
-                }
+                () = self.evidence.changed() => not_later(&mut self.reports_at, Instant::now() + REPORTS_INTERVAL),
                 Some(ended) = self.writes.join_next() => self.ended(ended),
                 Some(task) = self.output.ended() => self.task_ended(task),
                 () = sleep_until(deadline) => {}
@@ -234,7 +233,7 @@ impl Leader {
             Update::L2(change) => self.reports.take_in_reports(Protocol::Layer2, change),
             Update::Bgp(change) => self.reports.take_in_reports(Protocol::Bgp, change),
         }
-        self.reports_at.get_or_insert(Instant::now() + REPORTS_INTERVAL);
+        not_later(&mut self.reports_at, Instant::now() + REPORTS_INTERVAL);
     }
 
     /// One turn: decide, and send out what was decided.
@@ -242,7 +241,7 @@ impl Leader {
         if self.configure_at.is_some_and(|at| at <= now) {
             self.configure_at = None;
             self.configure();
-            self.reports_at.get_or_insert(now);
+            not_later(&mut self.reports_at, now);
         }
         let rested = self.rivals.rested(now);
         for key in rested.into_iter().chain(self.book.decide(&self.queue)) {
@@ -481,13 +480,6 @@ impl Leader {
             self.around.metrics.update_failed();
         }
     }
-}
-
-/// When to look again although nothing comes in. What is not done while addresses wait must not wake the loop then: it
-/// would turn without a pause until the last one is out.
-pub(super) fn earliest(at_once: &[Option<Instant>], afterwards: &[Option<Instant>], behind: bool) -> Option<Instant> {
-    let afterwards = afterwards.iter().filter(|_| !behind);
-    at_once.iter().chain(afterwards).flatten().min().copied()
 }
 
 async fn sleep_until(at: Option<tokio::time::Instant>) {

@@ -15,6 +15,9 @@ const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
 /// Room for this many writes is kept.
 const RELAXED: usize = 256;
+/// Conditions under way at once. Of a thousand that are due together more would fill the API server, and an address that
+/// is needed then would wait behind them.
+const WORDS_AT_ONCE: usize = 4;
 
 /// How a write ended, as far as the queue cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +99,7 @@ impl Queue {
         }
         // Conditions wait until every address is out: they are only words.
         while self.addresses_sent == 0
+            && self.sent < WORDS_AT_ONCE
             && let Some(key) = self.conditions.pop_front()
         {
             if self.is_queued(&key) {

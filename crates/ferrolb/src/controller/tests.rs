@@ -13,7 +13,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
 use super::book::Book;
-use super::lead::earliest;
+use super::due::{earliest, not_later};
 use super::queue::{Ending, Queue};
 use super::wanted::{ALLOCATED, ANNOUNCED, Announced, Distance, Verdict, Wanted};
 use crate::k8s::stores::Change;

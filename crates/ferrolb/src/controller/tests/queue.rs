@@ -83,3 +83,36 @@ fn what_waits_for_addresses_does_not_wake_the_loop_while_they_wait() {
     assert_eq!(earliest(&[Some(later), None], &[Some(now)], true), Some(later));
     assert_eq!(earliest(&[None], &[Some(now)], true), None);
 }
+
+#[test]
+fn news_is_looked_at_soon_although_the_next_look_was_to_be_a_long_time_after() {
+    let soon = Instant::now();
+    let mut at = Some(soon + Duration::from_secs(10));
+    not_later(&mut at, soon);
+    assert_eq!(at, Some(soon));
+    not_later(&mut at, soon + Duration::from_secs(1));
+    assert_eq!(at, Some(soon), "a look that is due sooner stays");
+    let mut never = None;
+    not_later(&mut never, soon);
+    assert_eq!(never, Some(soon));
+}
+
+#[test]
+fn a_thousand_conditions_that_are_due_together_leave_the_server_free_for_an_address() {
+    let (now, mut queue) = (Instant::now(), Queue::default());
+    for number in 0..1000 {
+        queue.want(&ServiceKey::new("default", &format!("words-{number}")), Distance::Conditions);
+    }
+    let mut under_way = Vec::new();
+    while let Some(key) = queue.next(now) {
+        queue.sent(&key, "1", Distance::Conditions);
+        under_way.push(key);
+    }
+    assert_eq!(under_way.len(), 4);
+    let urgent = ServiceKey::new("default", "urgent");
+    queue.want(&urgent, Distance::Addresses);
+    assert_eq!(queue.next(now), Some(urgent), "an address goes at once");
+    queue.forget(&ServiceKey::new("default", "urgent"));
+    queue.ended(&under_way[0], Ending::Stored, Some("2"), now);
+    assert!(queue.next(now).is_some(), "where one has ended the next one goes");
+}
