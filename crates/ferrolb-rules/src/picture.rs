@@ -22,6 +22,9 @@ use crate::plan::{self, Plan, Planner, Snapshot};
 use crate::reason::{Code, Finding};
 use crate::service::{self, Outcome, View, key_of};
 
+/// How many pods are named of those that are not ready.
+const FEW: usize = 3;
+
 #[cfg(test)]
 mod tests;
 
@@ -75,6 +78,8 @@ pub struct Picture {
     pub bgp: BTreeMap<ServiceKey, Outlook>,
     /// Counts per pool.
     pub counters: BTreeMap<String, Counters>,
+    /// Per Service the pods behind it, of those that have EndpointSlices.
+    pods: BTreeMap<ServiceKey, BTreeSet<String>>,
 }
 
 impl Picture {
@@ -91,10 +96,18 @@ impl Picture {
         })
     }
 
-    /// Says which pods a Service wants, where none of them is ready.
+    /// Says which pods a Service has and wants, where none of them is ready.
     fn with_endpoints(&self, key: &ServiceKey, mut finding: Finding) -> Finding {
         let spec = self.services.get(key).and_then(|service| service.spec.as_ref());
         let selector = spec.and_then(|spec| spec.selector.clone()).unwrap_or_default();
+        if let Some(pods) = self.pods.get(key).filter(|pods| !pods.is_empty()) {
+            let some: Vec<&str> = pods.iter().take(FEW).map(String::as_str).collect();
+            let rest = match pods.len().saturating_sub(FEW) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            finding.message = format!("{} ({}{rest})", finding.message, some.join(", "));
+        }
         if !selector.is_empty() {
             let pairs: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
             let pairs = pairs.join(",");
@@ -137,7 +150,15 @@ pub fn draw(known: &Known, options: &Options) -> Picture {
         .filter_map(|(key, service)| Some((key.clone(), plan::bgp::outlook(key, &**service, &snapshot)?)))
         .collect();
     let counters = config.pools.keys().filter_map(|pool| Some((pool.clone(), allocator.counters(pool)?))).collect();
-    Picture { config, loads, findings, outcomes, services, plan, bgp, counters }
+    let pods = snapshot.endpoints.iter().map(|(key, slices)| (key.clone(), pods_of(slices))).collect();
+    Picture { config, loads, findings, outcomes, services, plan, bgp, counters, pods }
+}
+
+/// The names of the pods that EndpointSlices point at.
+fn pods_of(slices: &[Arc<EndpointSlice>]) -> BTreeSet<String> {
+    let targets = slices.iter().flat_map(|slice| &slice.endpoints).filter_map(|endpoint| endpoint.target_ref.as_ref());
+    let pods = targets.filter(|target| target.kind.as_deref() == Some("Pod"));
+    pods.filter_map(|target| target.name.clone()).collect()
 }
 
 fn snapshot(

@@ -183,6 +183,9 @@ fn arguments(args: impl IntoIterator<Item = OsString>) -> Result<Vec<OsString>, 
         let verb = verb.to_owned();
         args.splice(..1, ["ferrolb".into(), verb.into()]);
     }
+    if let Some(verb) = role(args.get(1), &|name| env::var_os(name).is_some()) {
+        args.insert(1, verb.into());
+    }
     let command = Cli::command();
     let verb = args.get(1).and_then(|verb| verb.to_str()).filter(|name| UPSTREAM_VERBS.contains(name));
     if let Some(verb) = verb.and_then(|name| command.find_subcommand(name)) {
@@ -190,6 +193,19 @@ fn arguments(args: impl IntoIterator<Item = OsString>) -> Result<Vec<OsString>, 
         args.extend(flags);
     }
     Ok(args)
+}
+
+/// What MetalLB's own manifests mean, which give the container nothing but flags: its image knew which program it has.
+/// Ours is one program for both; who has a node's name is a speaker, who makes the membership's Secret is the controller.
+fn role(first: Option<&OsString>, has: &dyn Fn(&str) -> bool) -> Option<&'static str> {
+    let flag = first?.to_str()?;
+    if !flag.starts_with('-') || ["-h", "--help", "-V", "--version"].contains(&flag) {
+        return None;
+    }
+    if has("METALLB_NODE_NAME") {
+        return Some("speaker");
+    }
+    (has("METALLB_ML_SECRET_NAME") || has("METALLB_DEPLOYMENT")).then_some("controller")
 }
 
 /// Writes to standard output. A closed pipe (`ferrolb status | head`) is no error: the reader has what it wanted.
@@ -214,6 +230,18 @@ mod tests {
     #[test]
     fn the_definition_of_the_command_line_holds() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn where_there_are_only_flags_the_environment_tells_which_program_is_meant() {
+        let flag = OsString::from("--port=7472");
+        let of = |first: &str, names: &[&str]| role(Some(&OsString::from(first)), &|name| names.contains(&name));
+        assert_eq!(of("--port=7472", &["METALLB_NODE_NAME", "METALLB_ML_SECRET_KEY_PATH"]), Some("speaker"));
+        assert_eq!(of("-port=7472", &["METALLB_ML_SECRET_NAME", "METALLB_DEPLOYMENT"]), Some("controller"));
+        assert_eq!(role(Some(&flag), &|_| false), None, "nobody knows");
+        assert_eq!(of("--help", &["METALLB_NODE_NAME"]), None);
+        assert_eq!(of("status", &["METALLB_NODE_NAME"]), None);
+        assert_eq!(role(None, &|_| true), None);
     }
 
     #[test]

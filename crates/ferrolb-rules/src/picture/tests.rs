@@ -1,6 +1,8 @@
 //! Tests of the picture: the troubles of a cluster, each with the code that the user is told.
 
 use super::*;
+use k8s_openapi::api::core::v1::ObjectReference;
+
 use crate::fixtures::{l2, node, object, pool, service, with_status};
 use crate::reason::Severity;
 
@@ -134,6 +136,26 @@ fn a_service_without_pods_is_told_which_pods_it_wants() {
     let finding = obstacle(&known, &Options::default()).unwrap();
     assert_eq!(finding.message, "none of its endpoints is ready; its selector is app=web");
     assert_eq!(finding.fix, "kubectl get pods -n default -l app=web");
+}
+
+#[test]
+fn a_service_whose_pods_are_not_ready_is_told_their_names() {
+    let mut known = sound();
+    let mut slice = (*slice("web", "nuc-1", false)).clone();
+    let one = slice.endpoints.first().cloned().unwrap();
+    let pod = |number: usize| Endpoint {
+        target_ref: Some(ObjectReference {
+            kind: Some("Pod".to_owned()),
+            name: Some(format!("web-{number}")),
+            ..ObjectReference::default()
+        }),
+        ..one.clone()
+    };
+    slice.endpoints = (1..=5).map(pod).collect();
+    known.endpoints = vec![Arc::new(slice)];
+    let finding = obstacle(&known, &Options::default()).unwrap();
+    let words = "none of its endpoints is ready (web-1, web-2, web-3 and 2 more); its selector is app=web";
+    assert_eq!(finding.message, words);
 }
 
 #[test]

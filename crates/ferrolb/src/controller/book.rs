@@ -5,6 +5,7 @@
 //! an address that became free lets those try again that were refused. No I/O and no clock.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ferrolb_rules::alloc::{Allocator, Assigned, Counters};
@@ -46,6 +47,10 @@ pub(super) struct Book {
     all_dirty: bool,
     /// Something became free outside of a Service's own convergence.
     freed: bool,
+    /// Services whose status still shows addresses that were taken from them. They do not take those back.
+    given_up: BTreeSet<ServiceKey>,
+    /// Services that are gone, or there anew under the same name, since the last call of [`Self::take_gone`].
+    gone: Vec<ServiceKey>,
     said: Vec<Said>,
 }
 
@@ -61,6 +66,8 @@ impl Book {
             dirty: BTreeSet::new(),
             all_dirty: false,
             freed: false,
+            given_up: BTreeSet::new(),
+            gone: Vec::new(),
             said: Vec::new(),
         }
     }
@@ -105,7 +112,14 @@ impl Book {
             }
             return None;
         }
+        if self.services.get(&key).is_some_and(|old| old.uid() != service.uid()) {
+            // Deleted and made anew, and the watch brought only the end of it.
+            self.deleted(&key, queue);
+        }
         queue.seen(&key, service.version().unwrap_or_default());
+        if status_ips(&*service).next().is_none() {
+            self.given_up.remove(&key);
+        }
         let old = self.services.get(&key);
         if old.is_some_and(|old| old.version() == service.version()) {
             return None;
@@ -146,6 +160,8 @@ impl Book {
         self.refusals.remove(key);
         self.notes.remove(key);
         self.dirty.remove(key);
+        self.given_up.remove(key);
+        self.gone.push(key.clone());
         queue.forget(key);
     }
 
@@ -167,13 +183,14 @@ impl Book {
         }
         let mut changed = Vec::new();
         for key in std::mem::take(&mut self.dirty) {
-            self.converge(&key, &config, queue);
+            self.freed |= self.converge(&key, &config, queue);
             changed.push(key);
         }
         while std::mem::take(&mut self.freed) {
             for key in self.refused() {
                 self.converge(&key, &config, queue);
-                // Every round serves at least one of them, or is the last.
+                // Every round serves at least one of them, or is the last: what the others may have taken and let go
+                // again is nothing new to anybody.
                 self.freed |= !self.refusals.contains_key(&key);
                 changed.push(key);
             }
@@ -192,15 +209,17 @@ impl Book {
         refused.into_iter().cloned().collect()
     }
 
-    fn converge(&mut self, key: &ServiceKey, config: &Arc<Config>, queue: &Queue) {
-        let Some(service) = self.services.get(key).cloned() else { return };
+    /// Lets the rules look at a Service. Returns whether something became free for others.
+    fn converge(&mut self, key: &ServiceKey, config: &Arc<Config>, queue: &Queue) -> bool {
+        let Some(service) = self.services.get(key).cloned() else { return false };
         let ahead = self.ahead(key, &service, queue);
         let outcome = converge(&*ahead, &mut self.allocator, Some(config), &self.options);
-        self.freed |= outcome.frees;
+        let frees = outcome.frees;
         self.note(key, outcome, &*ahead);
+        frees
     }
 
-    /// The Service as it will be, if addresses of it are on their way.
+    /// The Service as it will be, if addresses of it are on their way, or their end.
     fn ahead(&self, key: &ServiceKey, service: &Arc<dyn View>, queue: &Queue) -> Arc<dyn View> {
         match self.allocator.allocation(key) {
             Some(held) if queue.is_unsettled(key) => {
@@ -208,6 +227,7 @@ impl Book {
                     Wanted { addresses: held.addresses.clone(), pool: Some(held.pool.clone()), ..Wanted::default() };
                 Arc::new(wanted.ahead(&**service))
             }
+            None if self.given_up.contains(key) => Arc::new(Wanted::default().ahead(&**service)),
             _ => service.clone(),
         }
     }
@@ -235,6 +255,11 @@ impl Book {
         if news {
             let events = outcome.events.into_iter().map(|event| Said { service: key.clone(), event });
             self.said.extend(events);
+        }
+        if self.allocator.allocation(key).is_some() {
+            self.given_up.remove(key);
+        } else if status_ips(service).next().is_some() {
+            self.given_up.insert(key.clone());
         }
         match refusal {
             Some(refusal) => self.refusals.insert(key.clone(), refusal),
@@ -266,6 +291,18 @@ impl Book {
             let event = service::Event { warning: finding.severity != Severity::Note, reason, message };
             self.said.push(Said { service: key.clone(), event });
         }
+    }
+
+    /// The Services that are gone since the last call.
+    pub(super) fn take_gone(&mut self) -> Vec<ServiceKey> {
+        std::mem::take(&mut self.gone)
+    }
+
+    /// Whether somebody would lose an address by a configuration that has no pool for it.
+    pub(super) fn would_evict(&self, config: &Config) -> bool {
+        let ranges = || config.pools.values().flat_map(|pool| &pool.ranges);
+        let housed = |address: &IpAddr| ranges().any(|range| range.contains(*address));
+        self.allocator.allocations().flat_map(|(_, held)| &held.addresses).any(|address| !housed(address))
     }
 
     /// What is to be said since the last call.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ferrolb_rules::api::ConfigurationState;
-use ferrolb_rules::config::{self, Invalid};
+use ferrolb_rules::config::Invalid;
 use ferrolb_rules::names::ServiceKey;
 use ferrolb_rules::reason::{Code, Severity};
 use ferrolb_rules::service::{self, Compact, Options, View};
@@ -39,6 +39,8 @@ use crate::k8s::lease::Lead;
 use crate::k8s::service_status::{self, ServiceStatusWrite, Written};
 use crate::k8s::stores::{Change, Configuration, Observer, Watches, by_name};
 use crate::metrics::Metrics;
+
+mod configure;
 
 /// Writes of Service status under way at once: enough to keep an API server on two cores busy.
 const IN_FLIGHT: usize = 32;
@@ -108,6 +110,8 @@ pub(super) struct Leader {
     outcome: Option<Result<(), Invalid>>,
     services_listed: bool,
     configure_at: Option<Instant>,
+    /// When a configuration that would take addresses away is taken over all the same.
+    evict_at: Option<Instant>,
     reports_at: Option<Instant>,
     /// Addresses wait; everything that has time waits for them.
     behind: bool,
@@ -153,6 +157,7 @@ impl Leader {
             outcome: None,
             services_listed: false,
             configure_at: None,
+            evict_at: None,
             reports_at: None,
             behind: false,
             around,
@@ -228,6 +233,7 @@ impl Leader {
                 for key in self.book.take_in(change, &mut self.queue) {
                     self.consider(&key);
                 }
+                self.book.take_gone().iter().for_each(|key| self.rivals.forget(key));
             }
             Update::Slices(change) => self.reports.take_in_slices(change),
             Update::L2(change) => self.reports.take_in_reports(Protocol::Layer2, change),
@@ -240,7 +246,7 @@ impl Leader {
     fn turn(&mut self, now: Instant) {
         if self.configure_at.is_some_and(|at| at <= now) {
             self.configure_at = None;
-            self.configure();
+            self.configure(now);
             not_later(&mut self.reports_at, now);
         }
         let rested = self.rivals.rested(now);
@@ -268,39 +274,6 @@ impl Leader {
         }
         self.write_statuses(now);
         self.queue.relax();
-    }
-
-    fn configure(&mut self) {
-        self.around.metrics.updated();
-        let outcome = match config::parse(&self.around.configuration.resources()) {
-            Ok(config) => {
-                if self.book.config().is_none_or(|old| **old != config) {
-                    tracing::info!(
-                        op = "configure",
-                        event = "configLoaded",
-                        pools = config.pools.len(),
-                        "configuration loaded"
-                    );
-                    self.book.configure(Arc::new(config));
-                }
-                Ok(())
-            }
-            Err(invalid) => Err(invalid),
-        };
-        self.around.metrics.set_config(self.book.config().is_some(), outcome.is_err());
-        if let Err(invalid) = &outcome
-            && self.outcome.as_ref() != Some(&outcome)
-        {
-            self.around.metrics.update_failed();
-            let kept = match self.book.config() {
-                Some(_) => "the last good one stays in force",
-                None => "there is no earlier one, so nothing is handed out",
-            };
-            for finding in &invalid.0 {
-                tracing::error!(op = "configure", code = %finding.code, error = %finding, "failed to parse the configuration; {kept}");
-            }
-        }
-        self.outcome = Some(outcome);
     }
 
     /// Compares a Service with what it shall be, and wants it written if there is a difference.
@@ -387,7 +360,8 @@ impl Leader {
 
     /// A write was stored. If it was the addresses', somebody may have written others before.
     fn wrote(&mut self, key: &ServiceKey) {
-        if self.queue.is_unsettled(key) && self.rivals.wrote(key, Instant::now()) {
+        let addresses = self.book.allocation(key).map(|held| held.addresses.as_slice()).unwrap_or_default();
+        if self.queue.is_unsettled(key) && self.rivals.wrote(key, addresses, Instant::now()) {
             let (client, events) = (self.around.client.clone(), self.around.events.clone());
             tokio::spawn(rivals::tell(client, events, key.clone(), self.about(key)));
         }

@@ -4,6 +4,7 @@
 //! whoever had to write one Service's addresses too often within a short time lets it rest, and says who the rival is.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use ferrolb_rules::names::ServiceKey;
@@ -28,31 +29,47 @@ const ANSWER_INTERVAL: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(super) struct Rivals {
     /// Since when, and how often since.
-    writes: BTreeMap<ServiceKey, (Instant, usize)>,
+    writes: BTreeMap<ServiceKey, Writes>,
     swept_at: Option<Instant>,
     resting: BTreeMap<ServiceKey, Instant>,
 }
 
+/// The same addresses, written again and again.
+#[derive(Debug)]
+struct Writes {
+    addresses: Vec<IpAddr>,
+    since: Instant,
+    count: usize,
+}
+
 impl Rivals {
-    /// A Service's addresses were written. Returns whether it rests from now on.
-    pub(super) fn wrote(&mut self, key: &ServiceKey, now: Instant) -> bool {
+    /// A Service's addresses were written. Returns whether it rests from now on. Other addresses than before are a
+    /// decision of ours; only who has to write the same ones again and again has a rival.
+    pub(super) fn wrote(&mut self, key: &ServiceKey, addresses: &[IpAddr], now: Instant) -> bool {
         // A start writes thousands, once each: they are forgotten together, once an interval.
         if self.swept_at.is_none_or(|swept| now.saturating_duration_since(swept) >= INTERVAL) {
             self.swept_at = Some(now);
-            self.writes.retain(|_, (since, _)| now.saturating_duration_since(*since) < INTERVAL);
+            self.writes.retain(|_, writes| now.saturating_duration_since(writes.since) < INTERVAL);
         }
-        let (since, count) = self.writes.entry(key.clone()).or_insert((now, 0));
-        if now.saturating_duration_since(*since) >= INTERVAL {
-            (*since, *count) = (now, 0);
+        let first = || Writes { addresses: addresses.to_vec(), since: now, count: 0 };
+        let writes = self.writes.entry(key.clone()).or_insert_with(first);
+        if now.saturating_duration_since(writes.since) >= INTERVAL || writes.addresses != addresses {
+            *writes = first();
         }
-        *count += 1;
-        let fight = *count >= ROUNDS;
+        writes.count += 1;
+        let fight = writes.count >= ROUNDS;
         if fight {
             // One more write after the rest, and it is one again.
-            (*since, *count) = (now + INTERVAL, ROUNDS - 1);
+            (writes.since, writes.count) = (now + INTERVAL, ROUNDS - 1);
             self.resting.insert(key.clone(), now + INTERVAL);
         }
         fight
+    }
+
+    /// A Service is gone. One that is made anew under the same name has done nothing yet.
+    pub(super) fn forget(&mut self, key: &ServiceKey) {
+        self.writes.remove(key);
+        self.resting.remove(key);
     }
 
     /// Whether a Service is left alone for now.
@@ -106,6 +123,8 @@ fn rival_of(managed: &[ManagedFieldsEntry]) -> Option<String> {
 mod tests {
     use super::*;
 
+    const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+
     fn key(name: &str) -> ServiceKey {
         ServiceKey::new("default", name)
     }
@@ -114,21 +133,37 @@ mod tests {
     fn six_writes_within_a_minute_are_a_fight_and_after_a_rest_one_is() {
         let (mut rivals, start) = (Rivals::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
-        let fights: Vec<bool> = (0..6).map(|second| rivals.wrote(&key("a"), at(second))).collect();
+        let fights: Vec<bool> = (0..6).map(|second| rivals.wrote(&key("a"), &[ONE], at(second))).collect();
         assert_eq!(fights, [false, false, false, false, false, true]);
         assert!(rivals.rests(&key("a")) && !rivals.rests(&key("b")));
         assert_eq!(rivals.next_deadline(), Some(at(65)));
         assert_eq!((rivals.rested(at(64)), rivals.rested(at(65))), (vec![], vec![key("a")]));
-        assert!(rivals.wrote(&key("a"), at(66)), "it goes on");
+        assert!(rivals.wrote(&key("a"), &[ONE], at(66)), "it goes on");
         rivals.rested(at(200));
-        assert!(!rivals.wrote(&key("a"), at(300)), "it was over");
+        assert!(!rivals.wrote(&key("a"), &[ONE], at(300)), "it was over");
     }
 
     #[test]
     fn addresses_that_change_now_and_then_are_nobodys_fight() {
         let (mut rivals, start) = (Rivals::default(), Instant::now());
-        assert!((0..20).all(|round| !rivals.wrote(&key("a"), start + Duration::from_secs(13 * round))));
+        assert!((0..20).all(|round| !rivals.wrote(&key("a"), &[ONE], start + Duration::from_secs(13 * round))));
         assert_eq!(rivals.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_service_that_is_made_anew_or_asks_for_other_addresses_has_no_rival() {
+        let (mut rivals, now) = (Rivals::default(), Instant::now());
+        for _ in 0..20 {
+            assert!(!rivals.wrote(&key("a"), &[ONE], now));
+            rivals.forget(&key("a"));
+        }
+        for round in 0..20 {
+            let other = IpAddr::from([10, 0, 0, round]);
+            assert!(!rivals.wrote(&key("b"), &[other], now));
+        }
+        assert!((0..6).any(|_| rivals.wrote(&key("a"), &[ONE], now)));
+        rivals.forget(&key("a"));
+        assert!(!rivals.rests(&key("a")), "who was deleted rests no longer");
     }
 
     #[test]

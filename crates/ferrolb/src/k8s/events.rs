@@ -237,8 +237,9 @@ impl Hashers {
 
     fn object(&self, about: &About) -> Number {
         match about {
-            About::Service(key, _) => self.number(&("Service", key)),
-            About::Object(object) => self.number(&(&object.kind, &object.namespace, &object.name)),
+            // One that was deleted and made anew is another one: who describes it is shown only what was said of its UID.
+            About::Service(key, uid) => self.number(&("Service", key, uid)),
+            About::Object(object) => self.number(&(&object.kind, &object.namespace, &object.name, &object.uid)),
         }
     }
 }

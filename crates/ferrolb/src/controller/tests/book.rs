@@ -168,3 +168,50 @@ fn an_annotation_that_another_program_holds_is_left_to_it_and_said_once() {
     let service = world.book.services[&key("a")].object().into_owned();
     assert_eq!(service.metadata.annotations.unwrap()["metallb.io/ip-allocated-from-pool"], "p");
 }
+
+#[test]
+fn a_served_service_that_asks_for_what_it_cannot_have_gives_up_its_address_once() {
+    for asks in [
+        "metallb.io/address-pool: typo",
+        "metallb.io/loadBalancerIPs: 192.0.2.7",
+        "metallb.io/loadBalancerIPs: 'fc00::1'",
+    ] {
+        let mut world = World::new(&[("p", "10.0.0.1-10.0.0.1")]);
+        world.apply(&recorded("a", 1, "10.0.0.1"));
+        world.settle();
+        world.apply(&service("waits", 2, "", ""));
+        world.settle();
+        assert_eq!(world.address("waits"), "");
+        let mut changed = recorded("a", 3, "10.0.0.1");
+        let (annotation, value) = asks.split_once(": ").unwrap();
+        let annotations = changed.metadata.annotations.get_or_insert_default();
+        annotations.insert(annotation.to_owned(), value.trim_matches('\'').to_owned());
+        world.apply(&changed);
+        world.settle();
+        assert_eq!([world.address("a"), world.address("waits")], ["", "10.0.0.1"], "{asks}");
+        let told = world.book.take_said().into_iter().filter(|said| said.service == key("a")).count();
+        assert!((1..4).contains(&told), "{asks}: {told} events");
+    }
+}
+
+#[test]
+fn a_service_that_is_made_anew_between_two_looks_is_another_one() {
+    let mut world = World::new(&[("p", "10.0.0.1-10.0.0.9")]);
+    world.apply(&service("a", 1, "uid: first", ""));
+    world.settle();
+    assert_eq!(world.book.take_gone(), []);
+    world.apply(&service("a", 50, "uid: second", ""));
+    assert_eq!(world.book.take_gone(), [key("a")]);
+    world.settle();
+    assert_eq!((world.address("a").as_str(), world.writes), ("10.0.0.1", 2));
+}
+
+#[test]
+fn a_configuration_without_a_pool_for_an_address_that_is_held_would_evict_somebody() {
+    let mut world = World::new(&[("p", "10.0.0.1-10.0.0.9")]);
+    world.apply(&service("a", 1, "", ""));
+    world.settle();
+    let would = |pools: &[(&str, &str)]| world.book.would_evict(&configuration(pools, true));
+    assert!(would(&[("p", "10.0.0.2-10.0.0.9")]));
+    assert!(!would(&[("p", "10.0.0.2-10.0.0.9"), ("q", "10.0.0.1-10.0.0.1")]), "it has moved");
+}
