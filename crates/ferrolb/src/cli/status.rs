@@ -200,6 +200,9 @@ fn routers(state: &State, out: &mut String) {
     if state.routers.is_empty() {
         return;
     }
+    if state.node.is_empty() {
+        return routers_of_cluster(state, out);
+    }
     let mut rows = table(&["ROUTER", "ADDRESS", "SESSION", "BFD", "PREFIXES", "LAST ERROR"]);
     for router in &state.routers {
         rows.add_row(vec![
@@ -209,6 +212,20 @@ fn routers(state: &State, out: &mut String) {
             router.bfd.clone().unwrap_or_else(|| "-".to_owned()),
             format!("{} of {}", router.told, router.prefixes),
             router.last_error.clone().unwrap_or_else(|| "-".to_owned()),
+        ]);
+    }
+    push_table(out, &rows);
+}
+
+/// From outside it is only seen who has told them something.
+fn routers_of_cluster(state: &State, out: &mut String) {
+    let mut rows = table(&["ROUTER", "ADDRESS", "TOLD BY", "SERVICES"]);
+    for router in &state.routers {
+        rows.add_row(vec![
+            router.name.clone(),
+            router.address.map_or_else(|| "-".to_owned(), |address| address.to_string()),
+            join(router.nodes.iter().cloned()),
+            router.services.to_string(),
         ]);
     }
     push_table(out, &rows);
