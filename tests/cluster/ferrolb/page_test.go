@@ -10,7 +10,7 @@ import (
 	cluster "ferrolb.io/tests/cluster"
 )
 
-const page = "http://127.0.0.1:7473/"
+const webPage = "http://127.0.0.1:7473/"
 
 // browse shows the controller's page in a browser, and returns what stands in it after its script has run, as markup.
 func (s *system) browse(t testing.TB) string {
@@ -18,7 +18,7 @@ func (s *system) browse(t testing.TB) string {
 	var out []byte
 	err := s.ControlPlane().InNetwork(func() (err error) {
 		out, err = exec.CommandContext(t.Context(), "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-			"--user-data-dir="+t.TempDir(), "--virtual-time-budget=4000", "--dump-dom", page).Output()
+			"--user-data-dir="+t.TempDir(), "--virtual-time-budget=4000", "--dump-dom", webPage).Output()
 		return err
 	})
 	if err != nil {

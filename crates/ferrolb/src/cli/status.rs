@@ -46,7 +46,7 @@ pub(super) struct PeersArgs {
     output: Format,
 }
 
-/// The hosts alone. One that is not alive is a finding.
+/// The hosts alone. One that is not alive is a finding; where none is known, nothing can be told.
 pub(super) fn peers_only(args: &PeersArgs) -> anyhow::Result<Verdict> {
     let state = args.reach.ask()?.state;
     let screen = || {
@@ -56,7 +56,11 @@ pub(super) fn peers_only(args: &PeersArgs) -> anyhow::Result<Verdict> {
     };
     let names = || state.peers.iter().map(|peer| format!("{}\n", peer.name)).collect();
     show(args.output, &state.peers, screen, names)?;
-    Ok(if state.peers.iter().all(|peer| peer.alive) { Verdict::Fine } else { Verdict::Findings })
+    Ok(match state.peers.as_slice() {
+        [] => Verdict::Exit(2),
+        peers if peers.iter().all(|peer| peer.alive) => Verdict::Fine,
+        _ => Verdict::Findings,
+    })
 }
 
 /// Asks the process behind a socket for its state.
