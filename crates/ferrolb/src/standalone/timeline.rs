@@ -1,6 +1,7 @@
 //! Which host began to announce what, as this host has seen it since it started.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 
 use ferrolb_rules::names::{NodeName, ServiceKey};
 use k8s_openapi::jiff::Timestamp;
@@ -18,6 +19,8 @@ pub(super) struct Timeline {
     turns: VecDeque<Turn>,
     /// Who announced what when it was looked at last.
     nodes: BTreeMap<ServiceKey, String>,
+    /// Failovers to this host whose turn has not come: that it owns an address is known before it is seen to answer.
+    taken: BTreeMap<IpAddr, String>,
 }
 
 impl Timeline {
@@ -26,13 +29,17 @@ impl Timeline {
         for one in takeovers {
             let (address, from, unheard) = (one.address, &one.from, one.unheard.as_millis());
             tracing::warn!(event = "tookOver", %address, %from, node = %own, unheard_ms = unheard, "taken over from a host that has failed");
+            self.taken.insert(address, one.to_string());
         }
         let mut nodes = BTreeMap::new();
         for service in &state.services {
             let Some(node) = service.node.as_ref().filter(|_| service.state == Progress::Announced) else { continue };
             let key = ServiceKey::new(&service.namespace, &service.name);
             if self.nodes.get(&key) != Some(node) {
-                self.turns.push_front(turn(service, node, takeovers.iter().filter(|_| node == own.as_str())));
+                let notes: Vec<String> =
+                    service.addresses.iter().filter_map(|address| self.taken.remove(address)).collect();
+                let note = notes.into_iter().next().filter(|_| node == own.as_str());
+                self.turns.push_front(turn(service, node, note));
             }
             nodes.insert(key, node.clone());
         }
@@ -43,15 +50,14 @@ impl Timeline {
     }
 }
 
-fn turn<'a>(service: &ServiceState, node: &str, mut takeovers: impl Iterator<Item = &'a Takeover>) -> Turn {
-    let takeover = takeovers.find(|one| service.addresses.contains(&one.address));
+fn turn(service: &ServiceState, node: &str, note: Option<String>) -> Turn {
     Turn {
         at: format!("{:.3}", Timestamp::now()),
         namespace: service.namespace.clone(),
         name: service.name.clone(),
         node: node.to_owned(),
         protocol: if service.mac.is_some() { "layer2" } else { "bgp" }.to_owned(),
-        note: takeover.map(Takeover::to_string),
+        note,
     }
 }
 
@@ -81,7 +87,13 @@ mod tests {
             unheard: Duration::from_millis(231),
         };
         let mut last = State::default();
-        let steps = [(Some("b"), vec![]), (Some("b"), vec![]), (None, vec![]), (Some("a"), vec![takeover])];
+        let steps = [
+            (Some("b"), vec![]),
+            (Some("b"), vec![]),
+            (Some("b"), vec![takeover]),
+            (None, vec![]),
+            (Some("a"), vec![]),
+        ];
         for (node, takeovers) in steps {
             last = state(node);
             timeline.note(&mut last, &own, &takeovers);
