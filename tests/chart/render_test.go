@@ -258,9 +258,9 @@ func TestValuesReachTheProgramsAsInMetalLBsChart(t *testing.T) {
 		"--tls-cipher-suites=TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "--tls-curve-preferences=29,23",
 	}
 	for title, wanted := range map[string][]string{
-		"Deployment/metallb-controller": append([]string{"controller", "--log-level=debug", "--webhook-mode=enabled", "--health-probe-port=18000"}, shared...),
+		"Deployment/metallb-controller": append([]string{"controller", "--log-level=debug", "--webhook-mode=enabled", "--health-probe-port=18000", "--web-page=[::]:8080"}, shared...),
 		"DaemonSet/metallb-speaker": append([]string{
-			"speaker", "--log-level=warn", "--health-probe-port=17472", "--state-dir=/var/lib/ferrolb", "--ignore-exclude-lb", "--announce-if-all-excluded=false",
+			"speaker", "--log-level=warn", "--health-probe-port=17472", "--state-dir=/var/lib/ferrolb", "--ignore-exclude-lb", "--announce-if-all-excluded=false", "--promiscuous=always",
 		}, shared...),
 	} {
 		args := words(at(container(t, all, title), "args"))
@@ -296,6 +296,22 @@ func TestValuesReachTheProgramsAsInMetalLBsChart(t *testing.T) {
 		if got := variables(title); fmt.Sprint(got) != fmt.Sprint(wanted) {
 			t.Errorf("%s: %v, not %v", title, got, wanted)
 		}
+	}
+}
+
+// The web page is off unless asked for; then it is reached by kubectl port-forward alone, and the controller may read the Events that its timeline is made of.
+func TestTheWebPageIsOffUnlessAskedForAndThenNotOpen(t *testing.T) {
+	if out := render(t); strings.Contains(out, "web-page") {
+		t.Errorf("the web page is on by default:\n%s", out)
+	}
+	all := objects(t, render(t, "--set=controller.webPage.enabled=true"))
+	args := words(at(container(t, all, "Deployment/metallb-controller"), "args"))
+	if !slices.Contains(args, "--web-page=127.0.0.1:7473") {
+		t.Errorf("the controller is told %q", args)
+	}
+	rules, _ := json.Marshal(at(find(t, all, "ClusterRole/metallb:controller"), "rules"))
+	if !strings.Contains(string(rules), `{"apiGroups":[""],"resources":["events"],"verbs":["list"]}`) {
+		t.Errorf("the controller may do %s", rules)
 	}
 }
 

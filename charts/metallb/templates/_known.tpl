@@ -113,6 +113,10 @@ controller.readinessProbe.initialDelaySeconds
 controller.readinessProbe.periodSeconds
 controller.readinessProbe.successThreshold
 controller.readinessProbe.timeoutSeconds
+controller.webPage
+controller.webPage.enabled
+controller.webPage.address
+controller.webPage.port
 controller.extraContainers
 speaker
 speaker.enabled
@@ -130,6 +134,7 @@ speaker.excludeInterfaces.enabled
 speaker.ignoreExcludeLB
 speaker.announceIfAllExcluded
 speaker.failover
+speaker.promiscuous
 speaker.bgpDebounceTimeout
 speaker.wanConfig
 speaker.image
@@ -324,6 +329,10 @@ controller:
     periodSeconds: 1
     successThreshold: 1
     timeoutSeconds: 1
+  webPage:
+    enabled: false
+    address: 127.0.0.1
+    port: 7473
   extraContainers: []
 speaker:
   enabled: true
@@ -341,6 +350,7 @@ speaker:
   ignoreExcludeLB: false
   announceIfAllExcluded: true
   failover: default
+  promiscuous: wireless
   bgpDebounceTimeout: null
   wanConfig: null
   image:

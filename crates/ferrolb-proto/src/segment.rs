@@ -312,6 +312,11 @@ impl Segment {
         self.watch.standing(node)
     }
 
+    /// When another node was heard last; time in which we did not run does not count.
+    pub fn heard_at(&self, node: NodeId) -> Option<Instant> {
+        self.watch.heard_at(node)
+    }
+
     /// Notices whether we were kept from running. [Rule 8]
     fn called(&mut self, now: Instant) {
         let late = now.saturating_duration_since(self.expected_at.max(self.called_at));

@@ -133,6 +133,8 @@ codes! {
     WebhookCertificateMissing = 41,
     /// The webhooks' certificate authority could not be made known to the API server.
     WebhookNotTrusted = 42,
+    /// The API server does not get through to the webhooks.
+    WebhookNotReached = 43,
     /// Pod Security refuses the speaker's pods.
     PodSecurityForbids = 51,
     /// No controller is ready.

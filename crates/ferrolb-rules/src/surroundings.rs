@@ -44,6 +44,8 @@ pub struct Surroundings {
     pub frr_configurations: Vec<String>,
     /// Webhooks of metallb.io that must answer, and who is behind them.
     pub strict_webhooks: Vec<(String, Behind)>,
+    /// What became of a question to the webhooks by way of the API server; none: not asked.
+    pub asked: Option<Asked>,
     /// What the machine that asks sees by itself.
     pub here: Vantage,
     /// Pools and advertisements.
@@ -52,6 +54,17 @@ pub struct Surroundings {
     pub before: bool,
     /// What could not be read, in words.
     pub unreadable: Vec<String>,
+}
+
+/// What became of an object that only the webhook refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// It was refused by the webhook.
+    Refused,
+    /// It passed: the webhook was not reached, and need not be.
+    Passed,
+    /// The webhook must answer, and was not reached: the words of the API server.
+    Failed(String),
 }
 
 /// Who is behind a webhook.
@@ -325,7 +338,20 @@ fn webhooks(seen: &Surroundings) -> Vec<Check> {
         }
         check
     };
-    seen.strict_webhooks.iter().map(check).collect()
+    let reached = seen.asked.as_ref().map(|asked| {
+        let unheard = "the API server does not reach the webhooks";
+        match asked {
+            Asked::Refused => fine("webhook", "the API server reaches the webhooks"),
+            Asked::Passed => {
+                let text = format!("{unheard}: objects are accepted unseen");
+                found("webhook", Mark::Note, Code::WebhookNotReached, text)
+            }
+            Asked::Failed(error) => {
+                found("webhook", Mark::Wrong, Code::WebhookNotReached, format!("{unheard}: {error}"))
+            }
+        }
+    });
+    reached.into_iter().chain(seen.strict_webhooks.iter().map(check)).collect()
 }
 
 /// Whether the nodes will hear one another, as far as datagrams from here tell.

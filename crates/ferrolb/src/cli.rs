@@ -14,7 +14,6 @@ use ferrolb_rules::reason::Code;
 
 mod bundle;
 mod check;
-mod cluster;
 mod completion;
 mod controller;
 mod explain;
@@ -33,7 +32,6 @@ mod scan;
 mod speaker;
 mod standalone;
 pub mod status;
-mod view;
 mod watch;
 mod why;
 mod wire;

@@ -9,6 +9,7 @@
 //! The configuration is read once per process, by every replica, so that each is ready to serve webhooks (decision D20).
 //! Whoever gains the lead reads all Services and reports anew and decides only then (decision D17).
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,7 @@ use crate::k8s::lease::{Candidate, Lead};
 use crate::k8s::stores::{Configuration, Watches};
 use crate::k8s::{self, memberlist_secret};
 use crate::metrics::Metrics;
-use crate::tls;
+use crate::{http, page, tls};
 
 mod book;
 mod due;
@@ -72,6 +73,8 @@ pub struct Settings {
     pub deployment: Option<String>,
     /// Webhook certificates.
     pub webhook: WebhookSettings,
+    /// Where to serve the web page; none: nowhere.
+    pub web_page: Option<SocketAddr>,
 }
 
 /// `--webhook-mode`.
@@ -116,6 +119,12 @@ pub async fn run(
     mut stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let client = k8s::connect(settings.kubeconfig.as_deref(), "metallb-controller").await?;
+    if let Some(address) = settings.web_page {
+        // Whoever leads: every replica can look.
+        let looker = page::Looker::new(client.clone(), settings.namespace.clone());
+        let routes = page::routes(page::Source::Cluster(looker));
+        tokio::spawn(http::serve(page::listen(address).await?, None, routes, stop.clone()));
+    }
     if settings.webhook_mode == WebhookMode::OnlyWebhook {
         return webhooks::run_alone(&client, &settings, ready, stop).await;
     }

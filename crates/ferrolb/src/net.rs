@@ -9,3 +9,4 @@ pub mod priority;
 pub mod raw;
 #[expect(unsafe_code, reason = "socket options that no crate wraps")]
 pub mod tcp;
+pub mod wireless;

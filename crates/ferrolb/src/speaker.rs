@@ -27,7 +27,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::drive::answers;
 use crate::drive::l2::links::Choice;
-use crate::drive::l2::{self, Frames, L2, Wire};
+use crate::drive::l2::{self, Frames, L2, Promiscuous, Wire};
 use crate::drive::membership::addresses_of;
 use crate::drive::owners::{self, Failover};
 use crate::k8s;
@@ -86,6 +86,8 @@ pub struct Settings {
     pub state_dir: Option<PathBuf>,
     /// How addresses find another node.
     pub failover: Failover,
+    /// Where every frame is heard.
+    pub promiscuous: Promiscuous,
     /// The only interfaces to announce on; none: all that fit.
     pub interfaces: Option<BTreeSet<String>>,
     /// The file with the expression of interfaces to leave alone (`/etc/metallb/excludel2.yaml`).
@@ -167,7 +169,8 @@ impl Speaker {
             (None, Some(excluded)) => Choice::AllBut(excluded),
             (None, None) => Choice::Fitting,
         };
-        let mut l2 = L2::start(choice).map_err(|error| l2::refused(&error))?;
+        let how = l2::Use { choice, promiscuous: settings.promiscuous };
+        let mut l2 = L2::start(how).map_err(|error| l2::refused(&error))?;
         let client = k8s::connect(settings.kubeconfig.as_deref(), "metallb-speaker").await.context("the API server")?;
         let mut watches = Watches::default();
         let class = settings.lb_class.clone();
@@ -393,6 +396,8 @@ impl Speaker {
         let seen = self.bgp.seen();
         let told = self.bgp.told(&seen);
         let mut notices = self.narrator.announcements(&self.own, &answering, outcome.plan.as_ref(), now);
+        let takeovers = self.meeting.owners().takeovers();
+        notices.extend(Narrator::takeovers(&self.own, &outcome.announce, &takeovers));
         notices.extend(self.narrator.strangers(&self.own, &outcome.announce, wire));
         notices.extend(self.narrator.routes(&self.own, &told.addresses, |service| self.bgp.reason(service)));
         narrate::publish(&self.events, notices, |key| outcome.services.get(key).map(|service| &**service));

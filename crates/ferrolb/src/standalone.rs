@@ -12,7 +12,7 @@
 //! load leaves the last good one in force, a disk that refuses leaves the last saved table in force.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -24,12 +24,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::drive::answers;
-use crate::drive::l2::{self, L2, Wire};
+use crate::drive::l2::{self, L2, Promiscuous, Wire};
 use crate::drive::membership::addresses_of;
 use crate::drive::owners::{self, Failover, Owners};
 use crate::drive::routers::{self, Routers};
 use crate::source::{self, Loaded, Loader};
 use crate::state::{PeerState, State};
+use crate::{http, page};
 
 mod bgp;
 mod bound;
@@ -45,6 +46,7 @@ mod socket;
 mod startup;
 mod store;
 mod strangers;
+mod timeline;
 
 use bound::Bound;
 use decide::{Decider, Decision, Inputs};
@@ -55,6 +57,7 @@ use narrate::Narrator;
 pub use peers::HostDocument;
 use peers::{Allocates, Peers};
 use store::{Store, StoreError};
+use timeline::Timeline;
 
 /// How long to wait before trying again what the machine refused: saving, binding a port.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -87,12 +90,17 @@ pub struct Settings {
     pub ignore_exclude_lb: bool,
     /// How addresses find another host.
     pub failover: Failover,
+    /// Where every frame is heard.
+    pub promiscuous: Promiscuous,
+    /// Where to serve the web page; none: nowhere.
+    pub web_page: Option<SocketAddr>,
 }
 
 /// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// What cannot be had at all: the state directory, the socket, the secret, the right to open packet sockets.
+/// What cannot be had at all: the state directory, the socket, the secret, the right to open packet sockets, the port of
+/// the web page.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -107,6 +115,11 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         }
     };
     tokio::pin!(serve);
+    let (_close, closing) = watch::channel(false);
+    if let Some(address) = host.settings.web_page {
+        let routes = page::routes(page::Source::Process(host.state.subscribe()));
+        tokio::spawn(http::serve(page::listen(address).await?, None, routes, closing));
+    }
     loop {
         host.pass();
         tokio::select! {
@@ -141,6 +154,7 @@ struct Host {
     bound: Bound,
     narrator: Narrator,
     state: watch::Sender<Arc<State>>,
+    timeline: Timeline,
     published: Option<HostDocument>,
     start_findings: Vec<Finding>,
     /// Addresses that a stranger had, and when it was seen last.
@@ -163,7 +177,9 @@ impl Host {
         };
         let bound = Bound::start(store.bound_path());
         let socket = startup::socket(&settings)?;
-        let mut l2 = L2::start(settings.interfaces.clone()).map_err(|error| l2::refused(&error))?;
+        let mut l2 =
+            L2::start(l2::Use { choice: settings.interfaces.clone().into(), promiscuous: settings.promiscuous })
+                .map_err(|error| l2::refused(&error))?;
         let owners = match &secret {
             Some(secret) => Owners::start(claims(&settings, &own, &l2), secret).context("claiming addresses")?,
             None => Owners::elected(own.clone()),
@@ -186,6 +202,7 @@ impl Host {
             wire: l2.wire(),
             unhealthy: health.unhealthy(),
             state: watch::Sender::default(),
+            timeline: Timeline::default(),
             published: None,
             retry_at: None,
             narrator: Narrator::default(),
@@ -406,7 +423,7 @@ impl Host {
         }
         let (strangers, seen) = (self.strangers(wire), self.routers.seen());
         findings.extend(self.routers.findings(&seen, &self.settings.namespace));
-        let state = report::report(report::Facts {
+        let mut state = report::report(report::Facts {
             strangers: &strangers,
             own: &self.own,
             decision,
@@ -418,6 +435,7 @@ impl Host {
             seen: &seen,
             findings,
         });
+        self.timeline.note(&mut state, &self.own, &self.owners.takeovers());
         self.narrator.narrate(&self.own, decision, wire, &state);
         self.state.send_replace(Arc::new(state));
     }

@@ -27,11 +27,14 @@ pub struct State {
     pub services: Vec<ServiceState>,
     /// The other hosts and this one, in order of name.
     pub peers: Vec<PeerState>,
-    /// The routers that this node talks BGP to, in order of name.
+    /// The routers that this node, or a cluster's nodes, talk BGP to, in order of name.
     #[serde(default)]
     pub routers: Vec<RouterState>,
     /// The interfaces that this node answers on.
     pub interfaces: Vec<InterfaceState>,
+    /// Who began to announce what, the newest first; none: that may not be read, or nobody keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<Vec<Turn>>,
     /// What the configuration and the manifests have that does nothing, is wrong, or is worth knowing.
     pub findings: Vec<Finding>,
 }
@@ -139,7 +142,7 @@ pub struct PeerState {
     pub allocator: bool,
 }
 
-/// A router that this node talks BGP to.
+/// A router that this node, or a cluster's nodes, talk BGP to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouterState {
     /// The name of its BGPPeer.
@@ -156,9 +159,33 @@ pub struct RouterState {
     pub told: usize,
     /// Why the session, or the last try, ended; none while it is established.
     pub last_error: Option<String>,
+    /// In a cluster, the nodes that have told it of a Service; each has its own session.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<String>,
+    /// In a cluster, how many Services it has been told of; what it was told of them only the speakers know.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub services: usize,
     /// Where the BFD session stands, in the words of RFC 5880; none where BFD does not watch it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bfd: Option<String>,
+}
+
+/// A node began to announce a Service.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turn {
+    /// When, in the form of RFC 3339, in UTC.
+    pub at: String,
+    /// The Service's namespace.
+    pub namespace: String,
+    /// The Service's name.
+    pub name: String,
+    /// The node.
+    pub node: String,
+    /// `layer2` or `bgp`.
+    pub protocol: String,
+    /// From whom it was taken over, and how long that took, where a node had failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// One interface of this node.
@@ -213,6 +240,11 @@ impl FamilyCount {
         };
         Self { family, total: unsigned(total), assigned: unsigned(assigned), available: unsigned(available) }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// What to type on another machine. HTTP is a guess that is right where it matters: 80 and 443.

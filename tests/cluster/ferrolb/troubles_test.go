@@ -77,6 +77,22 @@ func (s *system) troublesOfTheWire(t *testing.T) {
 			}
 		}
 	})
+	t.Run("T11: a speaker on Wi-Fi hears every frame, as long as it runs", func(t *testing.T) {
+		hears := func() string { return s.Node(other).Exec(t, "ip", "-d", "link", "show", "eth0") }
+		if out := hears(); !strings.Contains(out, "promiscuity 0") {
+			t.Fatalf("eth0 is no Wi-Fi, and hears everything:\n%s", out)
+		}
+		s.speakers[other].Terminate(t)
+		hearing := s.speaker(t, other, "--promiscuous=always")
+		cluster.Eventually(t, 10*time.Second, "eth0 hears everything", func() bool { return strings.Contains(hears(), "promiscuity 1") })
+		hearing.WaitForLog(t, "this interface hears everything", 5*time.Second)
+		hearing.Terminate(t)
+		if out := hears(); !strings.Contains(out, "promiscuity 0") {
+			t.Errorf("it outlives the speaker:\n%s", out)
+		}
+		s.speakers[other].Start(t)
+		s.awaitCode(t, "svc/web", "")
+	})
 	t.Run("T13: the kernel of another node answers too, as in IPVS mode without strictARP", func(t *testing.T) {
 		s.Node(other).Exec(t, "sh", "-c", "ip address add "+firstAddress+"/32 dev lo && echo 0 > /proc/sys/net/ipv4/conf/all/arp_ignore && echo 0 > /proc/sys/net/ipv4/conf/eth0/arp_ignore")
 		s.awaitProbe(t, 1, "answered by 2 MAC addresses", "LB1211", other+" answers for "+firstAddress+", which "+owner+" announces")
@@ -216,9 +232,18 @@ func (s *system) troublesOfWebhooks(t *testing.T) {
 		s.Kubectl(t, "delete", "ipaddresspool", "-n", namespace, "home")
 	})
 	t.Run("T21: an API server that does not reach the webhook is not held up, and check says where it would be", func(t *testing.T) {
+		if out, _ := s.ask(t, "check"); !strings.Contains(out, "the API server reaches the webhooks") {
+			t.Errorf("check does not see that the webhooks are reached:\n%s", out)
+		}
 		s.Kubectl(t, "delete", "pod", "-n", namespace, "controller", "--grace-period=0", "--force")
 		s.apply(t, poolManifest("unseen", "192.168.1.230/32"))
 		s.Kubectl(t, "get", "ipaddresspool", "-n", namespace, "unseen")
+		// The API server keeps the connections that it has.
+		s.controller.Kill(t)
+		cluster.Eventually(t, 20*time.Second, "check sees that the webhooks are not reached", func() bool {
+			out, _ := s.ask(t, "check")
+			return strings.Contains(out, "the API server does not reach the webhooks: objects are accepted unseen") && strings.Contains(out, "LB0043")
+		})
 		s.Kubectl(t, "delete", "ipaddresspool", "-n", namespace, "unseen")
 		configuration := s.object(t, "validatingwebhookconfiguration", "metallb-webhook-configuration")
 		webhooks, _ := at(configuration, "webhooks").([]any)

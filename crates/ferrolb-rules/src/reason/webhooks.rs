@@ -54,4 +54,32 @@ Wrong:
 Right:
     kubectl apply -f metallb.yaml",
     },
+    Explanation {
+        code: Code::WebhookNotReached,
+        summary: "The API server does not get through to the webhooks",
+        fix: "let the API server reach port 9443 of the controller's pod: firewall, network policy, network plugin",
+        long: "\
+`ferrolb check` asked the API server to judge a pool that only the webhook refuses, without storing
+it (a dry run). It was accepted, or the call failed: the API server did not get an answer from the
+controller. Often the API server runs on the host's network and a firewall or a network policy keeps
+it from the pods; or the controller does not run, or was started with --webhook-mode=disabled.
+
+With failurePolicy Ignore, which is the default, objects are accepted all the same: addresses are
+given and announced, mistakes show only afterwards, and BGPPeers of version v1beta1 can be neither
+read nor written. With Fail nothing of ours can be written.
+
+See it: `kubectl get endpointslices -n metallb-system -l
+kubernetes.io/service-name=metallb-webhook-service` names the pod, and the log of the API server
+has the line `failed calling webhook`.
+
+What to do: allow TCP port 9443 from the machines of the API server to the controller's pods. With
+networkpolicies.enabled the chart's policy allows it.
+
+Wrong:
+    # a policy that lets only pods of the namespace in
+    spec: {podSelector: {}, ingress: [{from: [{podSelector: {}}]}]}
+
+Right:
+    spec: {podSelector: {}, ingress: [{ports: [{port: 9443, protocol: TCP}]}]}",
+    },
 ];

@@ -74,6 +74,10 @@ fn each_trouble_of_the_surroundings_has_its_code() {
         assert_eq!(codes(|seen| seen.strict_webhooks = vec![webhook(behind)]), [(Mark::Wrong, Code::WebhookLeftover)]);
     }
     assert_eq!(codes(|seen| seen.strict_webhooks = vec![webhook(Behind::Somebody)]), []);
+    let asked = |asked: Asked| codes(|seen| seen.asked = Some(asked.clone()));
+    assert_eq!(asked(Asked::Refused), []);
+    assert_eq!(asked(Asked::Passed), [(Mark::Note, Code::WebhookNotReached)]);
+    assert_eq!(asked(Asked::Failed("timeout".to_owned())), [(Mark::Wrong, Code::WebhookNotReached)]);
     assert_eq!(codes(|seen| seen.version = "v1.27.4+k3s1".to_owned()), [(Mark::Wrong, Code::KubernetesUntried)]);
     assert_eq!(codes(|seen| seen.version = "v1.30.0".to_owned()), [(Mark::Note, Code::KubernetesUntried)]);
 }

@@ -8,7 +8,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::reach::{Answer, Reach};
-use super::{Verdict, check, cluster, export, print};
+use super::{Verdict, check, export, print};
+use crate::look::cluster;
 
 #[derive(clap::Args)]
 pub(super) struct Args {

@@ -9,24 +9,26 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ferrolb_rules::api::{IPAddressPool, IPAddressPoolSpec};
 use ferrolb_rules::reason::Severity;
 use ferrolb_rules::surroundings::{
-    self, Behind, Check, Mark, Port, Surroundings, Vantage, is_component, is_ready, verdict,
+    self, Asked, Behind, Check, Mark, Port, Surroundings, Vantage, is_component, is_ready, verdict,
 };
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::ListParams;
+use kube::api::{ListParams, PostParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind, PartialObjectMeta};
 use kube::{Api, Client};
 
-use super::cluster;
 use super::lint;
 use super::output::{Format, show};
 use super::reach::Reach;
 use super::why::split;
-use super::{Verdict, print, view, wire};
+use super::{Verdict, print, wire};
+use crate::look::{cluster, view};
+use crate::net::wireless;
 use crate::source::review;
 use crate::state::{Progress, State};
 
@@ -95,6 +97,12 @@ pub(super) async fn look(client: Client, namespace: &str, before: bool) -> anyho
             }
         }
     }
+    let ours = |name: &str| name.starts_with("ipaddresspool") && name.ends_with("metallb.io");
+    let theirs = webhooks.iter().flat_map(|configuration| configuration.webhooks.iter().flatten());
+    let asked = match theirs.into_iter().any(|webhook| ours(&webhook.name)) {
+        true => ask_webhook(client.clone(), namespace).await,
+        false => None,
+    };
     let frr_configurations = frr_configurations(client.clone()).await;
     strict_webhooks.sort();
     strict_webhooks.dedup();
@@ -112,6 +120,7 @@ pub(super) async fn look(client: Client, namespace: &str, before: bool) -> anyho
         daemon_sets: sets.iter().map(|set| names(&set.metadata)).collect(),
         frr_configurations,
         strict_webhooks,
+        asked,
         here: vantage(&seen.known.resources.nodes, &seen.pods, before)?,
         objects: seen.known.resources.pools.len()
             + seen.known.resources.l2_advertisements.len()
@@ -123,6 +132,22 @@ pub(super) async fn look(client: Client, namespace: &str, before: bool) -> anyho
         pods: seen.pods,
         before,
     })
+}
+
+/// Has the API server judge, and not store, a pool that only the webhook refuses: its definition cannot compare the ends of
+/// an IPv6 range. None where that may not be asked, or nothing follows from the answer.
+async fn ask_webhook(client: Client, namespace: &str) -> Option<Asked> {
+    let spec = IPAddressPoolSpec { addresses: vec!["fd00::2-fd00::1".to_owned()], ..IPAddressPoolSpec::default() };
+    let pool = IPAddressPool::new("ferrolb-check", spec);
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+    match Api::<IPAddressPool>::namespaced(client, namespace).create(&dry, &pool).await {
+        Ok(_) => Some(Asked::Passed),
+        Err(kube::Error::Api(status)) if status.message.contains("failed calling webhook") => {
+            Some(Asked::Failed(status.message.clone()))
+        }
+        Err(kube::Error::Api(status)) if status.message.contains("denied the request") => Some(Asked::Refused),
+        Err(_) => None,
+    }
 }
 
 fn has_ready(slices: &[Arc<EndpointSlice>], namespace: &str, service: &str) -> bool {
@@ -156,7 +181,7 @@ fn vantage(nodes: &[Arc<Node>], pods: &[Arc<Pod>], before: bool) -> anyhow::Resu
     let tried = addressed.iter().filter(|(name, address)| before && !own(address) && !speaks(name));
     let among = |interface: &&wire::Interface| addressed.iter().any(|(_, address)| interface.has_network_of(*address));
     let wireless = |interface: &wire::Interface| {
-        (interface.name.clone(), wire::is_wireless(Path::new("/sys/class/net"), &interface.name))
+        (interface.name.clone(), wireless::is_wireless(Path::new(wireless::INTERFACES), &interface.name))
     };
     Ok(Vantage {
         ports: knock(tried, MEMBERSHIP_PORT),

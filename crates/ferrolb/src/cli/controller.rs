@@ -1,5 +1,6 @@
 //! `ferrolb controller`: gives Services addresses. Takes upstream's command line as it is (spec §8.6, §8.7).
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -42,6 +43,10 @@ pub(super) struct Args {
     #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
           action = clap::ArgAction::Set)]
     webhook_http2: bool,
+    /// Serve a web page that shows what `ferrolb status` does at this address and port, as in 127.0.0.1:7473. It can only
+    /// be read, and there is no login: at 127.0.0.1 `kubectl port-forward` reaches it.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    web_page: Option<SocketAddr>,
     /// The port of the webhooks.
     #[arg(long, default_value_t = WEBHOOK_PORT, hide = true)]
     webhook_port: u16,
@@ -94,6 +99,7 @@ fn settings(args: &Args) -> anyhow::Result<Settings> {
             tls: shared.tls()?,
             http2: args.webhook_http2,
         },
+        web_page: args.web_page,
     })
 }
 
@@ -108,7 +114,8 @@ fn summary(settings: &Settings) -> String {
         WebhookMode::Disabled => format!("{class}, serves no webhooks"),
         WebhookMode::OnlyWebhook => format!("serves webhooks on port {port} and nothing else"),
     };
-    format!("namespace {}, {work}", settings.namespace)
+    let page = settings.web_page.map(|address| format!(", web page at http://{address}/")).unwrap_or_default();
+    format!("namespace {}, {work}{page}", settings.namespace)
 }
 
 #[cfg(test)]
@@ -145,6 +152,9 @@ mod tests {
         assert_eq!(told(&[]), "namespace x, gives addresses to Services without a class, serves webhooks on port 9443");
         let line = ["--webhook-mode=disabled", "--lb-class=a/b"];
         assert_eq!(told(&line), "namespace x, gives addresses to Services of class a/b, serves no webhooks");
+        let line = ["--webhook-mode=disabled", "--web-page=127.0.0.1:7473"];
+        let page = ", web page at http://127.0.0.1:7473/";
+        assert!(told(&line).ends_with(page), "{}", told(&line));
         let line = ["--webhook-mode=onlywebhook"];
         assert_eq!(told(&line), "namespace x, serves webhooks on port 9443 and nothing else");
     }

@@ -11,9 +11,9 @@ use kube::{Api, Client};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::cluster;
 use super::reach::Reach;
 use super::{Verdict, print};
+use crate::look::cluster;
 
 #[derive(clap::Args)]
 pub(super) struct Args {

@@ -1,4 +1,4 @@
-//! `ferrolb ip ADDRESS`: who has it, from which pool, and which machine answers for it.
+//! `ferrolb ip ADDRESS`: who has it, from which pool, which machine answers for it and since when, and who did before.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::Verdict;
 use super::output::{Format, show};
 use super::reach::{Reach, parse};
-use crate::state::{ServiceState, State};
+use crate::state::{ServiceState, State, Turn};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -27,7 +27,12 @@ struct Document<'a> {
     address: IpAddr,
     pools: Vec<&'a str>,
     services: Vec<&'a ServiceState>,
+    /// Who began to announce those Services, the newest first; none: not known.
+    timeline: Option<Vec<&'a Turn>>,
 }
+
+/// Turns on the screen.
+const TURNS: usize = 10;
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
     let address: IpAddr = parse(&args.address, "IP address")?;
@@ -41,8 +46,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
 fn look(state: &State, address: IpAddr) -> Document<'_> {
     let has = |range: &String| AddressRange::parse(range).is_ok_and(|range| range.contains(address));
     let pools = state.pools.iter().filter(|pool| pool.ranges.iter().any(has));
-    let services = state.services.iter().filter(|service| service.addresses.contains(&address));
-    Document { address, pools: pools.map(|pool| pool.name.as_str()).collect(), services: services.collect() }
+    let services: Vec<&ServiceState> =
+        state.services.iter().filter(|service| service.addresses.contains(&address)).collect();
+    let about = |turn: &&Turn| services.iter().any(|one| (&one.namespace, &one.name) == (&turn.namespace, &turn.name));
+    let timeline = state.timeline.as_ref().map(|turns| turns.iter().filter(about).collect());
+    Document { address, pools: pools.map(|pool| pool.name.as_str()).collect(), services, timeline }
 }
 
 fn screen(document: &Document<'_>) -> String {
@@ -67,6 +75,15 @@ fn screen(document: &Document<'_>) -> String {
             None => writeln!(out, "    NOT announced: ferrolb why {name}"),
         };
     }
+    for turn in document.timeline.iter().flatten().take(TURNS) {
+        let note = turn.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
+        let (node, protocol) = (&turn.node, &turn.protocol);
+        let service = match document.services.as_slice() {
+            [_] => String::new(),
+            _ => format!(" {}/{}", turn.namespace, turn.name),
+        };
+        let _ = writeln!(out, "    {}  {node} began to announce{service} ({protocol}){note}", turn.at);
+    }
     out
 }
 
@@ -76,7 +93,7 @@ mod tests {
     use crate::state::{PoolState, Progress};
 
     #[test]
-    fn an_address_is_told_with_its_service_pool_and_machine_or_that_nobody_has_it() {
+    fn an_address_is_told_with_its_service_pool_machine_and_history_or_that_nobody_has_it() {
         let pool = PoolState {
             name: "p".to_owned(),
             ranges: vec!["192.168.1.200-192.168.1.220".to_owned()],
@@ -92,11 +109,26 @@ mod tests {
             interfaces: vec!["eth0".to_owned()],
             ..ServiceState::default()
         };
-        let state = State { pools: vec![pool], services: vec![service], ..State::default() };
+        let turn = |at: &str, name: &str, node: &str, note: Option<&str>| Turn {
+            at: at.to_owned(),
+            namespace: "a".to_owned(),
+            name: name.to_owned(),
+            node: node.to_owned(),
+            protocol: "layer2".to_owned(),
+            note: note.map(str::to_owned),
+        };
+        let timeline = vec![
+            turn("2026-01-01T10:10:00Z", "web", "nuc-1", Some("192.168.1.201 taken over from nuc-2")),
+            turn("2026-01-01T10:05:00Z", "dns", "nuc-3", None),
+            turn("2026-01-01T10:00:00Z", "web", "nuc-2", None),
+        ];
+        let state = State { pools: vec![pool], services: vec![service], timeline: Some(timeline), ..State::default() };
         let text = |address: &str| screen(&look(&state, address.parse().unwrap()));
         assert_eq!(
             text("192.168.1.201"),
-            "192.168.1.201: a/web, pool p\n    announced by nuc-1 on eth0, MAC address 02:00:00:00:00:01\n"
+            "192.168.1.201: a/web, pool p\n    announced by nuc-1 on eth0, MAC address 02:00:00:00:00:01\n    \
+             2026-01-01T10:10:00Z  nuc-1 began to announce (layer2): 192.168.1.201 taken over from nuc-2\n    \
+             2026-01-01T10:00:00Z  nuc-2 began to announce (layer2)\n"
         );
         assert_eq!(text("192.168.1.202"), "192.168.1.202: no Service has it; pool p\n");
         assert_eq!(text("10.0.0.1"), "10.0.0.1: no Service has it; it lies in no pool\n");

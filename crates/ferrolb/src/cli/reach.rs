@@ -9,16 +9,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use ferrolb_rules::names::ServiceKey;
 use ferrolb_rules::picture::{self, Known};
-use ferrolb_rules::reason::Code;
 use kube::Client;
 
-use super::cluster;
+use super::lint;
 use super::status::{self, DEFAULT_SOCKET};
-use super::{lint, view};
+use crate::look::{self, cluster, view};
 use crate::source::review;
-use crate::state::{ReasonState, ServiceState, State};
+use crate::state::State;
 
 /// After this long a person is told what is being waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -95,13 +93,7 @@ impl Reach {
                 Ok(Answer { state, known: Some((known, options)), only_files: true })
             }
             Whom::Cluster => {
-                let (cluster, state) = self.in_cluster(async |client| {
-                    let cluster = cluster::read(client.clone(), self.namespace()).await?;
-                    let picture = picture::draw(&cluster.known, &cluster.options);
-                    let mut state = view::of_cluster(&picture, &cluster);
-                    object(&client, &mut state).await?;
-                    Ok((cluster, state))
-                })?;
+                let (cluster, state) = self.in_cluster(async |client| look::look(&client, self.namespace()).await)?;
                 Ok(Answer { state, known: Some((cluster.known, cluster.options)), only_files: false })
             }
         }
@@ -119,24 +111,6 @@ impl Reach {
             patiently("the API server", work(client)).await
         })
     }
-}
-
-/// Services that a speaker is asked for its objection to, at most: each costs a request.
-const OBJECTIONS: usize = 20;
-
-/// Where a node is elected and does not announce, that node knows why.
-async fn object(client: &Client, state: &mut State) -> anyhow::Result<()> {
-    let silent = |service: &&mut ServiceState| {
-        service.reasons.first().is_some_and(|reason| reason.code == Code::AnnouncerSilent)
-    };
-    for service in state.services.iter_mut().filter(silent).take(OBJECTIONS) {
-        let key = ServiceKey::new(&service.namespace, &service.name);
-        if let Some(finding) = cluster::objection(client, &key).await? {
-            let reason = ReasonState { code: finding.code, node: None, message: finding.message, fix: finding.fix };
-            service.reasons.insert(0, reason);
-        }
-    }
-    Ok(())
 }
 
 /// The objects of files, and what is wrong with them.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::Verdict;
 use super::process::{self, Process, Shared, given, given_path, wrong_flag};
+use crate::drive::l2::Promiscuous;
 use crate::drive::owners::Failover;
 use crate::speaker::{self, Settings};
 
@@ -45,6 +46,9 @@ pub(super) struct Args {
     /// How fast another node takes over.
     #[arg(long, value_enum, env = "FERROLB_FAILOVER", default_value_t)]
     failover: Failover,
+    /// On which interfaces every frame is heard, whomever it is for: on Wi-Fi some drivers lose ARP requests otherwise.
+    #[arg(long, value_enum, default_value_t)]
+    promiscuous: Promiscuous,
     /// Announce only on this interface; repeatable.
     #[arg(long = "interface")]
     interfaces: Vec<String>,
@@ -139,6 +143,7 @@ pub(super) fn settings(args: &Args) -> anyhow::Result<Settings> {
         ml_secret_key_path: given_path(&args.ml_secret_key_path),
         state_dir: given_path(&args.state_dir),
         failover: args.failover,
+        promiscuous: args.promiscuous,
         interfaces: (!args.interfaces.is_empty()).then(|| args.interfaces.iter().cloned().collect::<BTreeSet<_>>()),
         exclude_l2: PathBuf::from(EXCLUDE_L2),
     })

@@ -1,6 +1,7 @@
 //! `ferrolb standalone`: controller and speaker in one process, over a directory of manifests.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -9,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 use super::Verdict;
 use super::process::{node_name, wrong_flag};
 use super::status::DEFAULT_SOCKET;
+use crate::drive::l2::Promiscuous;
 use crate::drive::owners::Failover;
 use crate::standalone::{self, Settings};
 
@@ -47,6 +49,13 @@ pub(super) struct Args {
     /// How fast another host takes over.
     #[arg(long, value_enum, default_value_t)]
     failover: Failover,
+    /// On which interfaces every frame is heard, whomever it is for: on Wi-Fi some drivers lose ARP requests otherwise.
+    #[arg(long, value_enum, default_value_t)]
+    promiscuous: Promiscuous,
+    /// Serve a web page that shows what `ferrolb status` does at this address and port, as in 127.0.0.1:7473. It can only
+    /// be read, and there is no login.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    web_page: Option<SocketAddr>,
     /// How much to log: error, warn, info, debug or trace.
     #[arg(long, default_value = "info")]
     log_level: String,
@@ -77,6 +86,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<Verdict> {
         load_balancer_class: args.lb_class,
         ignore_exclude_lb: args.ignore_exclude_lb,
         failover: args.failover,
+        promiscuous: args.promiscuous,
+        web_page: args.web_page,
     };
     runtime.block_on(standalone::run(settings))?;
     Ok(Verdict::Fine)

@@ -46,7 +46,7 @@ pub(super) struct PeersArgs {
     output: Format,
 }
 
-/// The hosts alone. One that is not alive is a finding.
+/// The hosts alone. One that is not alive is a finding; where none is known, nothing can be told.
 pub(super) fn peers_only(args: &PeersArgs) -> anyhow::Result<Verdict> {
     let state = args.reach.ask()?.state;
     let screen = || {
@@ -56,7 +56,11 @@ pub(super) fn peers_only(args: &PeersArgs) -> anyhow::Result<Verdict> {
     };
     let names = || state.peers.iter().map(|peer| format!("{}\n", peer.name)).collect();
     show(args.output, &state.peers, screen, names)?;
-    Ok(if state.peers.iter().all(|peer| peer.alive) { Verdict::Fine } else { Verdict::Findings })
+    Ok(match state.peers.as_slice() {
+        [] => Verdict::Exit(2),
+        peers if peers.iter().all(|peer| peer.alive) => Verdict::Fine,
+        _ => Verdict::Findings,
+    })
 }
 
 /// Asks the process behind a socket for its state.
@@ -200,6 +204,9 @@ fn routers(state: &State, out: &mut String) {
     if state.routers.is_empty() {
         return;
     }
+    if state.node.is_empty() {
+        return routers_of_cluster(state, out);
+    }
     let mut rows = table(&["ROUTER", "ADDRESS", "SESSION", "BFD", "PREFIXES", "LAST ERROR"]);
     for router in &state.routers {
         rows.add_row(vec![
@@ -209,6 +216,20 @@ fn routers(state: &State, out: &mut String) {
             router.bfd.clone().unwrap_or_else(|| "-".to_owned()),
             format!("{} of {}", router.told, router.prefixes),
             router.last_error.clone().unwrap_or_else(|| "-".to_owned()),
+        ]);
+    }
+    push_table(out, &rows);
+}
+
+/// From outside it is only seen who has told them something.
+fn routers_of_cluster(state: &State, out: &mut String) {
+    let mut rows = table(&["ROUTER", "ADDRESS", "TOLD BY", "SERVICES"]);
+    for router in &state.routers {
+        rows.add_row(vec![
+            router.name.clone(),
+            router.address.map_or_else(|| "-".to_owned(), |address| address.to_string()),
+            join(router.nodes.iter().cloned()),
+            router.services.to_string(),
         ]);
     }
     push_table(out, &rows);

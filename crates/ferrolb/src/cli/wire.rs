@@ -19,6 +19,7 @@ use nix::ifaddrs::getifaddrs;
 use nix::net::if_::if_nametoindex;
 
 use crate::net::raw::PacketSocket;
+use crate::net::wireless;
 
 /// How long answers are waited for: a machine on the LAN needs a millisecond, a sleeping one some more.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(700);
@@ -91,7 +92,7 @@ impl Interface {
 
     /// The interface in words: on Wi-Fi answers get lost.
     pub(super) fn place(&self) -> String {
-        if is_wireless(Path::new("/sys/class/net"), &self.name) {
+        if wireless::is_wireless(Path::new(wireless::INTERFACES), &self.name) {
             format!("{}, which is Wi-Fi", self.name)
         } else {
             self.name.clone()
@@ -133,11 +134,6 @@ impl Interface {
         ears.listen(ANSWERS_WITHIN)?;
         Ok(ears.heard)
     }
-}
-
-/// Whether a network interface is a wireless one, as the kernel's directory of them tells.
-pub(super) fn is_wireless(directory: &Path, interface: &str) -> bool {
-    ["wireless", "phy80211"].iter().any(|sign| directory.join(interface).join(sign).exists())
 }
 
 fn arp_request(own: MacAddr, sender: Ipv4Addr, target: Ipv4Addr) -> [u8; arp::FRAME_LEN] {
@@ -263,18 +259,5 @@ mod tests {
         let eth0 = interface("eth0", &["10.0.0.1/8", "192.168.1.11/24"]);
         assert_eq!(eth0.sender(Ipv4Addr::new(192, 168, 1, 201)), Ipv4Addr::new(192, 168, 1, 11));
         assert_eq!(eth0.sender(Ipv4Addr::new(172, 16, 0, 1)), Ipv4Addr::UNSPECIFIED);
-    }
-
-    #[test]
-    fn a_wireless_interface_is_known_by_the_kernels_directory() {
-        let directory = tempfile::tempdir().unwrap();
-        for (name, sign) in [("wlan0", "wireless"), ("wlan1", "phy80211"), ("eth0", "queues")] {
-            std::fs::create_dir_all(directory.path().join(name).join(sign)).unwrap();
-        }
-        let wireless = |name| is_wireless(directory.path(), name);
-        assert_eq!(
-            [wireless("wlan0"), wireless("wlan1"), wireless("eth0"), wireless("gone")],
-            [true, true, false, false]
-        );
     }
 }

@@ -15,6 +15,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use clap::ValueEnum;
 use ferrolb_proto::ethernet::MacAddr;
 use ferrolb_rules::reason::{Code, Finding, Severity};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -50,6 +51,35 @@ pub struct Answers {
 
 /// The same for every interface, by the kernel's number for it: a change of its name is no reason to be silent.
 pub type AnswersByInterface = BTreeMap<u32, Answers>;
+
+/// On which interfaces every frame is heard, whomever it is for (decision D5). Drivers for Wi-Fi lose broadcasts now and
+/// then unless somebody asks for everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Promiscuous {
+    /// On Wi-Fi.
+    #[default]
+    Wireless,
+    /// On every one that is announced on.
+    Always,
+    /// On none.
+    Never,
+}
+
+/// Which interfaces are used, and how.
+#[derive(Clone, Debug, Default)]
+pub struct Use {
+    /// Which.
+    pub choice: links::Choice,
+    /// Where everything is heard.
+    pub promiscuous: Promiscuous,
+}
+
+impl From<Option<BTreeSet<String>>> for Use {
+    /// The interfaces that were named, or all that fit.
+    fn from(names: Option<BTreeSet<String>>) -> Self {
+        Self { choice: names.into(), ..Self::default() }
+    }
+}
 
 /// Somebody on the LAN who is none of us and says that an address of ours is its own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -152,12 +182,12 @@ impl L2 {
     ///
     /// # Errors
     /// The process may not open packet sockets, or the kernel gives no netlink socket.
-    pub fn start(choice: impl Into<links::Choice>) -> io::Result<Self> {
+    pub fn start(how: impl Into<Use>) -> io::Result<Self> {
         let bell = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
         let shared = Arc::new(Shared { orders: Mutex::default(), bell });
         let (sender, wire) = watch::channel(Arc::new(Wire::default()));
         let (told, frames) = mpsc::unbounded_channel();
-        let mut run = run::Run::new(shared.clone(), sender, told, choice.into())?;
+        let mut run = run::Run::new(shared.clone(), sender, told, how.into())?;
         let thread = thread::Builder::new().name("l2".to_owned()).spawn(move || {
             let _guard = EndProcess;
             run.run();

@@ -3,10 +3,11 @@
 //! common view of [`super::segment`].
 
 use std::collections::BTreeMap;
-use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+use std::{fmt, io};
 
 use clap::ValueEnum;
 use ferrolb_proto::segment::{NodeId, Timing};
@@ -15,7 +16,7 @@ use ferrolb_rules::plan::Candidates;
 use tokio::sync::watch;
 
 use super::l2::{Orderer, Wire};
-use super::segment::{self, Candidacy, Link, Ownership, Port, Segments, Wish, saved};
+use super::segment::{self, Candidacy, Link, Ownership, Port, Segments, Taken, Wish, saved};
 
 /// How addresses find another node when theirs fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -70,6 +71,29 @@ struct Claiming {
     segments: Segments,
     ownership: watch::Receiver<Arc<Ownership>>,
     wish: Wish,
+    /// The nodes by their number.
+    names: BTreeMap<NodeId, NodeName>,
+    /// The last failover that was told.
+    told: u64,
+}
+
+/// This node has taken an address over from one that had failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Takeover {
+    /// The address.
+    pub address: IpAddr,
+    /// Whose it was.
+    pub from: NodeName,
+    /// How long that node had not been heard when its address was answered for again.
+    pub unheard: Duration,
+}
+
+impl fmt::Display for Takeover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { address, from, unheard } = self;
+        let unheard = unheard.as_millis();
+        write!(f, "{address} taken over from {from}, which had not been heard for {unheard} ms; the LAN was told")
+    }
 }
 
 impl Owners {
@@ -103,7 +127,7 @@ impl Owners {
             tokio::spawn(saved::keep(directory, segments.ownership()));
         }
         let ownership = segments.ownership();
-        let claiming = Some(Claiming { segments, ownership, wish: Wish::default() });
+        let claiming = Some(Claiming { segments, ownership, wish: Wish::default(), names: BTreeMap::new(), told: 0 });
         Ok(Self { own, claiming, known: BTreeMap::new() })
     }
 
@@ -136,7 +160,26 @@ impl Owners {
             first.and_then(|owner| names.get(owner)).cloned()
         };
         self.known = ownership.owners.iter().filter_map(|(address, claims)| Some((*address, owner(claims)?))).collect();
+        claiming.names = names;
         Some(self.known.clone())
+    }
+
+    /// The failovers to this node since this was asked last.
+    pub fn takeovers(&mut self) -> Vec<Takeover> {
+        let Some(claiming) = &mut self.claiming else { return Vec::new() };
+        let ownership = claiming.ownership.borrow().clone();
+        let new = ownership.taken.iter().filter(|(_, taken)| taken.number > claiming.told);
+        let name = |node: NodeId| {
+            claiming.names.get(&node).cloned().unwrap_or_else(|| NodeName::new(format!("{:016x}", node.0)))
+        };
+        let takeover = |(address, taken): (&IpAddr, &Taken)| Takeover {
+            address: *address,
+            from: name(taken.from),
+            unheard: taken.unheard,
+        };
+        let takeovers = new.map(takeover).collect();
+        claiming.told = ownership.taken.values().map(|taken| taken.number).fold(claiming.told, u64::max);
+        takeovers
     }
 
     /// Whose an address is, as told last.

@@ -99,10 +99,23 @@ pub struct Ownership {
     pub learned: bool,
     /// Per address, whose it is, by the interface that this is heard on.
     pub owners: BTreeMap<IpAddr, BTreeMap<String, NodeId>>,
+    /// What is this node's, and was another's that had failed.
+    pub taken: BTreeMap<IpAddr, Taken>,
     /// Every claim known.
     pub claims: Claims,
     /// How the thread runs.
     pub regime: Regime,
+}
+
+/// A failover, as the node that took over has seen it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Whose it was.
+    pub from: NodeId,
+    /// How long that node had not been heard when its address was answered for again.
+    pub unheard: Duration,
+    /// Which failover of this process it was: they are counted.
+    pub number: u64,
 }
 
 /// What goes to the thread.

@@ -36,6 +36,9 @@ const LONGEST_DELAY: Duration = Duration::from_secs(5);
 /// What is remembered about Events written, and about objects, at most.
 const REMEMBERED: usize = 4096;
 
+/// The reason of an Event that tells of a failover: who took an address over from whom, and how long that took.
+pub const TOOK_OVER: &str = "TookOver";
+
 /// Something to say about an object.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {

@@ -4,7 +4,7 @@
 //! is bound. The other way round it would first collect frames that the filter refuses.
 
 use std::io::{self, Read as _};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 
 use ferrolb_proto::arp::filter::Instruction;
 use socket2::{Domain, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
@@ -37,6 +37,24 @@ impl PacketSocket {
         let program: Vec<SockFilter> =
             filter.iter().map(|one| SockFilter::new(one.code, one.jt, one.jf, one.k)).collect();
         self.socket.attach_filter(&program)
+    }
+
+    /// Has the interface hear every frame, whomever it is for, as long as this socket is open (packet(7)).
+    ///
+    /// # Errors
+    /// The interface is gone.
+    pub fn hear_everything(&self, interface: u32) -> io::Result<()> {
+        let request = libc::packet_mreq {
+            mr_ifindex: i32::try_from(interface).unwrap_or_default(),
+            mr_type: u16::try_from(libc::PACKET_MR_PROMISC).unwrap_or_default(),
+            mr_alen: 0,
+            mr_address: [0; 8],
+        };
+        let length = u32::try_from(size_of::<libc::packet_mreq>()).unwrap_or_default();
+        let (level, name, value) = (libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &raw const request);
+        // SAFETY: the option's value is a packet_mreq, which lives until the call is over, and the length is its length.
+        let result = unsafe { libc::setsockopt(self.socket.as_raw_fd(), level, name, value.cast(), length) };
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
     /// Reads one frame; `None` where there is none. A longer frame is cut off at the end of the buffer.

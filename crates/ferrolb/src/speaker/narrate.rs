@@ -13,8 +13,9 @@ use ferrolb_rules::service::View;
 
 use crate::drive::answers::Answering;
 use crate::drive::l2::{Stranger, Wire};
+use crate::drive::owners::Takeover;
 use crate::findings::Said;
-use crate::k8s::events::{About, Event, Events};
+use crate::k8s::events::{About, Event, Events, TOOK_OVER};
 
 /// How long a missing interface must be missed before it is said.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -166,6 +167,24 @@ impl Narrator {
         events
     }
 
+    /// Says which addresses were taken over from nodes that had failed, and how long that took.
+    pub(super) fn takeovers(
+        own: &NodeName,
+        announce: &BTreeMap<IpAddr, Announcement>,
+        takeovers: &[Takeover],
+    ) -> Vec<Notice> {
+        let mut events = Vec::new();
+        for one in takeovers {
+            let (address, from, unheard) = (one.address, &one.from, one.unheard.as_millis());
+            tracing::warn!(event = "tookOver", %address, %from, node = %own, unheard_ms = unheard, "taken over from a node that has failed");
+            for service in announce.get(&address).into_iter().flat_map(|one| &one.services) {
+                let message = one.to_string();
+                events.push(Notice { service: service.clone(), warning: false, reason: TOOK_OVER, message });
+            }
+        }
+        events
+    }
+
     /// Says who came and went.
     pub(super) fn members(&mut self, own: &NodeName, alive: BTreeSet<NodeName>) {
         for node in alive.difference(&self.alive).filter(|node| *node != own) {
@@ -223,5 +242,24 @@ mod tests {
         let expected = "announcing from node \"a\" with protocol \"bgp\"".to_owned();
         assert_eq!(said, [Notice::assigned(&ServiceKey::new("default", "web"), expected)], "each protocol by itself");
         assert!(narrator.routes(&own, &told, |_| String::new()).is_empty());
+    }
+
+    #[test]
+    fn a_failover_is_told_on_each_service_of_the_address_with_how_long_it_took() {
+        let address: IpAddr = "10.0.0.1".parse().unwrap();
+        let key = |name: &str| ServiceKey::new("default", name);
+        let services = BTreeSet::from([key("web"), key("dns")]);
+        let announcement = Announcement { services: services.clone(), ..Announcement::default() };
+        let announce = BTreeMap::from([(address, announcement)]);
+        let takeover = Takeover { address, from: NodeName::new("b"), unheard: Duration::from_micros(231_400) };
+        let said = Narrator::takeovers(&NodeName::new("a"), &announce, &[takeover]);
+        let message = "10.0.0.1 taken over from b, which had not been heard for 231 ms; the LAN was told".to_owned();
+        let notice = |service: &ServiceKey| Notice {
+            service: service.clone(),
+            warning: false,
+            reason: TOOK_OVER,
+            message: message.clone(),
+        };
+        assert_eq!(said, services.iter().map(notice).collect::<Vec<_>>());
     }
 }

@@ -14,6 +14,8 @@ pub(super) fn rows(decision: &Decision, seen: &AllSeen) -> Vec<RouterState> {
         let seen = seen.get(name);
         let way = seen.and_then(|seen| seen.way.as_ref());
         Some(RouterState {
+            nodes: Vec::new(),
+            services: 0,
             name: name.clone(),
             address: Some(peer.address),
             state: seen.map_or(Phase::Idle, |seen| seen.state).to_string(),

@@ -82,6 +82,7 @@ pub(super) fn report(facts: Facts<'_>) -> State {
         peers: facts.peers,
         interfaces: facts.interfaces,
         findings,
+        timeline: None,
     }
 }
 

@@ -106,6 +106,37 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
+fn files_tell_of_no_host_and_peers_says_that_it_cannot_tell() {
+    let output = run(&["peers", "--manifests", "manifests/metallb-config"]);
+    assert_eq!((code(&output), text(&output).as_str()), (Some(2), "no host is known\n"));
+}
+
+#[test]
+fn every_verb_that_shows_something_shows_it_in_every_form_with_the_same_exit_code() {
+    let files = ["--manifests", "manifests/metallb-config", "--manifests", "services"];
+    for (verb, expected) in [
+        (["status"].as_slice(), 1),
+        (&["why", "traefik"], 0),
+        (&["why", "by-pool"], 1),
+        (&["ip", "192.168.1.201"], 0),
+        (&["ip", "192.168.1.202"], 1),
+        (&["plan", "-f", "manifests"], 1),
+    ] {
+        for form in ["table", "json", "yaml", "name"] {
+            let output = run(&[verb, &files, &["-o", form]].concat());
+            assert_eq!(code(&output), Some(expected), "{verb:?} -o {form}");
+            let text = text(&output);
+            assert!(!text.contains('\u{1b}'), "no colours: {text}");
+            match form {
+                "json" => drop(serde_json::from_str::<Value>(&text).unwrap()),
+                "yaml" => drop(serde_saphyr::from_str::<Value>(&text).unwrap()),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
 fn status_of_the_first_users_files() {
     let output = run(&["status", "--manifests", "manifests/metallb-config", "--manifests", "services/traefik.yaml"]);
     let expected = "\

@@ -20,6 +20,7 @@ mod differing;
 mod flaps;
 mod hindered;
 mod interfaces;
+mod page;
 mod probing;
 mod starting;
 mod strangers;

@@ -3,17 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 
 use ferrolb_proto::arp::{self, filter};
 use ferrolb_proto::ethernet::MacAddr;
 use ferrolb_proto::ndp;
 use ferrolb_proto::ndp::groups::{Change, Groups};
+use ferrolb_rules::reason::Code;
 use socket2::{Domain, Socket, Type};
 
-use super::Answers;
 use super::counts::Counts;
 use super::links::Usable;
+use super::{Answers, Promiscuous};
 use crate::net::raw::PacketSocket;
+use crate::net::wireless;
 
 /// Longer than any frame that we understand: what is cut off is no option that we read.
 const FRAME: usize = 256;
@@ -52,6 +55,24 @@ impl Responder {
         };
         responder.open_ndp()?;
         Ok(responder)
+    }
+
+    /// Has the interface hear everything, where that is wanted. What cannot be had is said, and it is answered all the same.
+    pub(super) fn hear(&self, promiscuous: Promiscuous) {
+        let (name, index) = (&self.usable.name, self.usable.index);
+        let wanted = match promiscuous {
+            Promiscuous::Never => false,
+            Promiscuous::Always => true,
+            Promiscuous::Wireless => wireless::is_wireless(Path::new(wireless::INTERFACES), name),
+        };
+        let Some(socket) = self.arp.as_ref().or(self.ndp.as_ref()).filter(|_| wanted) else { return };
+        match socket.hear_everything(index) {
+            Ok(()) => tracing::info!(event = "promiscuous", interface = name, "this interface hears everything"),
+            Err(error) => {
+                let code = Code::WirelessInterface;
+                tracing::warn!(event = "promiscuous", interface = name, %code, %error, "this interface cannot be made to hear everything");
+            }
+        }
     }
 
     /// Opens or closes the socket for solicitations, as the interface has a link-local address or not.

@@ -14,10 +14,10 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use tokio::sync::{mpsc, watch};
 
 use super::counts::Counts;
-use super::links::{Choice, Links, Unfit, Usable};
+use super::links::{Links, Unfit, Usable};
 use super::responder::Responder;
 use super::strangers::Strangers;
-use super::{Answers, AnswersByInterface, Frames, Orders, Shared, Wanted, Wire};
+use super::{Answers, AnswersByInterface, Frames, Orders, Promiscuous, Shared, Use, Wanted, Wire};
 use crate::net::netlink::{self, Change, Monitor};
 use crate::net::raw::PacketSocket;
 use crate::state::InterfaceState;
@@ -39,6 +39,7 @@ pub(super) struct Run {
     epoll: Epoll,
     monitor: Monitor,
     links: Links,
+    promiscuous: Promiscuous,
     wanted: Wanted,
     /// Instead of what is wanted, where somebody says it by interface.
     answers: Option<AnswersByInterface>,
@@ -57,7 +58,7 @@ impl Run {
         shared: Arc<Shared>,
         wire: watch::Sender<Arc<Wire>>,
         frames: mpsc::UnboundedSender<Frames>,
-        choice: Choice,
+        how: Use,
     ) -> io::Result<Self> {
         // On no interface at all: only to see early whether we may.
         PacketSocket::open(0, arp::ETHERTYPE, &arp::filter::arp_requests(&BTreeSet::new())).map_err(|error| {
@@ -72,7 +73,8 @@ impl Run {
             wire,
             epoll,
             monitor,
-            links: Links::new(choice),
+            links: Links::new(how.choice),
+            promiscuous: how.promiscuous,
             wanted: Wanted::new(),
             answers: None,
             responders: BTreeMap::new(),
@@ -269,6 +271,7 @@ impl Run {
         let Some(responder) = self.responders.get_mut(&index) else {
             tracing::info!(event = "interface", interface = usable.name, mac = %usable.mac, "answering on this interface");
             let responder = Responder::open(usable)?;
+            responder.hear(self.promiscuous);
             self.watch(&responder)?;
             self.responders.insert(index, responder);
             return Ok(true);

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ferrolb_proto::segment::frame::Path;
 use ferrolb_proto::segment::{Event, Input, Means, NodeId, Output, Role, Standing};
@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use super::clock::BootClock;
 use super::kernel::Echo;
 use super::machine::{Common, Machine};
-use super::{Claims, Config, End, Ownership, Shared, Wish};
+use super::{Claims, Config, End, Ownership, Shared, Taken, Wish};
 use crate::drive::l2::{AnswersByInterface, Orderer};
 use crate::net::priority::{self, Regime};
 
@@ -51,6 +51,9 @@ pub(super) struct Run {
     tell: Vec<(u32, IpAddr)>,
     /// What was published: per machine, its revision and whether it has learned.
     published: BTreeMap<u32, (u64, bool)>,
+    /// Addresses that were taken over from nodes that had failed, and how often that happened.
+    taken: BTreeMap<IpAddr, Taken>,
+    takeovers: u64,
 }
 
 impl Run {
@@ -91,6 +94,8 @@ impl Run {
             changed: false,
             tell: Vec::new(),
             published: BTreeMap::new(),
+            taken: BTreeMap::new(),
+            takeovers: 0,
         })
     }
 
@@ -291,6 +296,7 @@ impl Run {
         let address_of = |wish: &Wish, names: &BTreeMap<NodeId, NodeName>, node| {
             names.get(&node).and_then(|name| wish.nodes.get(name)).copied()
         };
+        let now = self.clock.now();
         let Some(machine) = self.machines.get_mut(&index) else { return };
         while let Some(output) = machine.segment.poll_output() {
             match output {
@@ -311,9 +317,17 @@ impl Run {
                 }
                 Output::Role { address, role: Role::Silent } => {
                     self.changed |= machine.roles.remove(&address).is_some();
+                    self.taken.remove(&address);
                 }
                 Output::Role { address, role } => {
-                    self.changed |= machine.roles.insert(address, role) != Some(role);
+                    let before = machine.roles.insert(address, role);
+                    self.changed |= before != Some(role);
+                    if role == Role::Owner && before != Some(role) {
+                        let failed = failed_owner(&self.ownership.borrow(), machine, address, now);
+                        self.takeovers += u64::from(failed.is_some());
+                        let taken = failed.map(|(from, unheard)| Taken { from, unheard, number: self.takeovers });
+                        self.taken.extend(taken.map(|taken| (address, taken)));
+                    }
                 }
                 Output::Announce(address) => self.tell.push((index, address)),
                 Output::Flush => machine.flush(),
@@ -343,6 +357,7 @@ impl Run {
         let mut new = Ownership {
             learned: !self.machines.is_empty() && self.machines.values().all(|machine| machine.learned),
             regime: self.regime,
+            taken: self.taken.clone(),
             ..Ownership::default()
         };
         for machine in self.machines.values() {
@@ -354,6 +369,14 @@ impl Run {
         }
         self.ownership.send_replace(Arc::new(new));
     }
+}
+
+/// Whose an address was before it became ours, if that node has failed, and how long it had not been heard.
+fn failed_owner(before: &Ownership, machine: &Machine, address: IpAddr, now: Instant) -> Option<(NodeId, Duration)> {
+    let owner = *before.owners.get(&address)?.get(&machine.link.name)?;
+    let failed = matches!(machine.segment.standing(owner), Standing::Down { .. } | Standing::Gone { .. });
+    let heard_at = machine.segment.heard_at(owner).filter(|_| failed)?;
+    Some((owner, now.saturating_duration_since(heard_at)))
 }
 
 /// Writes into the log what an operator would want to have read afterwards.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ferrolb_rules::api::ConfigurationResult;
+use ferrolb_rules::api::{BGPPeer, ConfigurationResult};
 use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::picture::{ANY_NODE, Picture};
 use ferrolb_rules::plan::{ServicePlan, bgp};
@@ -12,10 +12,10 @@ use ferrolb_rules::surroundings::{is_component, is_ready};
 use k8s_openapi::api::core::v1::Service;
 
 use super::cluster::{Announcer, Cluster};
-use crate::state::{PeerState, PoolState, Progress, ReasonState, ServiceState, State};
+use crate::state::{PeerState, PoolState, Progress, ReasonState, RouterState, ServiceState, State};
 
 /// What a cluster is: who announces is what speakers report, not what is planned (decision D12).
-pub(super) fn of_cluster(picture: &Picture, cluster: &Cluster) -> State {
+pub fn of_cluster(picture: &Picture, cluster: &Cluster) -> State {
     let trouble = Trouble::of(picture, cluster);
     let service = |(key, service)| {
         let by = cluster.announced.get(key).map(Vec::as_slice).unwrap_or_default();
@@ -33,7 +33,7 @@ pub(super) fn of_cluster(picture: &Picture, cluster: &Cluster) -> State {
         Some(Finding::new(Code::ConfigurationStale, Severity::Error, object, status.error_summary.clone()))
     }));
     let services = ours(picture).map(service).collect();
-    finish(picture, services, peers(cluster), findings)
+    State { routers: routers(cluster), ..finish(picture, services, peers(cluster), findings) }
 }
 
 /// Two nodes report that they announce it on layer 2: for a moment one takes over from the other; for longer they do not hear each
@@ -48,7 +48,7 @@ fn twice(key: &ServiceKey, by: &[Announcer]) -> Option<Finding> {
 }
 
 /// What files would come to.
-pub(super) fn of_files(picture: &Picture, mut findings: Vec<Finding>) -> State {
+pub fn of_files(picture: &Picture, mut findings: Vec<Finding>) -> State {
     let service = |(key, service)| {
         let plan = picture.plan.service(key).filter(|_| picture.obstacle(key).is_none());
         let owner = plan.and_then(|plan| plan.owner.clone()).map(|node| (node, Vec::new()));
@@ -192,6 +192,27 @@ fn of_service(
         reasons,
         addresses,
     }
+}
+
+/// The routers, and which nodes have told them of a Service. How a session stands that nothing was told by, only its
+/// speaker knows.
+fn routers(cluster: &Cluster) -> Vec<RouterState> {
+    let router = |peer: &std::sync::Arc<BGPPeer>| {
+        let name = peer.metadata.name.clone().unwrap_or_default();
+        let by = cluster.announced.values().flatten().filter(|one| one.routers.contains(&name));
+        let nodes: BTreeSet<String> = by.map(|one| one.node.to_string()).collect();
+        let told = |all: &&Vec<Announcer>| all.iter().any(|one| one.routers.contains(&name));
+        RouterState {
+            address: peer.spec.peer_address.parse().ok(),
+            state: if nodes.is_empty() { "unknown" } else { "Established" }.to_owned(),
+            established: !nodes.is_empty(),
+            services: cluster.announced.values().filter(told).count(),
+            nodes: nodes.into_iter().collect(),
+            name,
+            ..RouterState::default()
+        }
+    };
+    cluster.known.resources.bgp_peers.iter().map(router).collect()
 }
 
 /// The nodes, and whether their speaker is ready.

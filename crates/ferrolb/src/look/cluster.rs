@@ -33,30 +33,39 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Who announces a Service, as a speaker reports it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Announcer {
-    pub(super) node: NodeName,
-    pub(super) interfaces: Vec<String>,
-    pub(super) mac: Option<MacAddr>,
+pub struct Announcer {
+    /// The node.
+    pub node: NodeName,
+    /// The interfaces that it answers on.
+    pub interfaces: Vec<String>,
+    /// The MAC address that neighbours learn.
+    pub mac: Option<MacAddr>,
     /// The peers that it has told of it.
-    pub(super) routers: Vec<String>,
+    pub routers: Vec<String>,
 }
 
 /// What one look saw.
 #[derive(Debug, Default)]
-pub(super) struct Cluster {
-    pub(super) known: Known,
-    pub(super) options: picture::Options,
-    pub(super) announced: BTreeMap<ServiceKey, Vec<Announcer>>,
-    pub(super) pods: Vec<Arc<Pod>>,
-    pub(super) states: Vec<Arc<ConfigurationState>>,
-    pub(super) findings: Vec<Finding>,
+pub struct Cluster {
+    /// The objects that the rules look at.
+    pub known: Known,
+    /// How they look at them.
+    pub options: picture::Options,
+    /// Who announces, by the reports of nodes with a live speaker.
+    pub announced: BTreeMap<ServiceKey, Vec<Announcer>>,
+    /// The pods of our namespace.
+    pub pods: Vec<Arc<Pod>>,
+    /// What each component makes of the configuration.
+    pub states: Vec<Arc<ConfigurationState>>,
+    /// What could not be read.
+    pub findings: Vec<Finding>,
 }
 
 /// Connects as `kubectl` would.
 ///
 /// # Errors
 /// There is no kubeconfig and this is no pod, or the file makes no sense.
-pub(super) async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> anyhow::Result<Client> {
+pub async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> anyhow::Result<Client> {
     let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
     let mut config = match (kubeconfig, context) {
         (Some(path), _) => {
@@ -81,7 +90,7 @@ pub(super) async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) ->
 ///
 /// # Errors
 /// The API server does not answer.
-pub(super) async fn read(client: Client, namespace: &str) -> anyhow::Result<Cluster> {
+pub async fn read(client: Client, namespace: &str) -> anyhow::Result<Cluster> {
     let mut seen = Cluster::default();
     let said = &mut seen.findings;
     let own = namespace;
@@ -117,7 +126,7 @@ pub(super) async fn read(client: Client, namespace: &str) -> anyhow::Result<Clus
 
 /// Lists a kind. What is refused or missing, and an object that does not fit its kind, is said; an API server that does
 /// not answer is an error.
-pub(super) async fn list<K>(api: Api<DeserializeGuard<K>>, findings: &mut Vec<Finding>) -> anyhow::Result<Vec<Arc<K>>>
+pub async fn list<K>(api: Api<DeserializeGuard<K>>, findings: &mut Vec<Finding>) -> anyhow::Result<Vec<Arc<K>>>
 where
     K: Resource + Clone + Debug + DeserializeOwned,
     K::DynamicType: Default,
@@ -156,7 +165,7 @@ where
 ///
 /// # Errors
 /// The API server does not answer.
-pub(super) async fn objection(client: &Client, service: &ServiceKey) -> anyhow::Result<Option<Finding>> {
+pub async fn objection(client: &Client, service: &ServiceKey) -> anyhow::Result<Option<Finding>> {
     let fields = format!("involvedObject.kind=Service,involvedObject.name={},type=Warning", service.name);
     let events = Api::<Event>::namespaced(client.clone(), &service.namespace);
     let events = match events.list(&ListParams::default().fields(&fields)).await {
