@@ -129,6 +129,7 @@ speaker.excludeInterfaces
 speaker.excludeInterfaces.enabled
 speaker.ignoreExcludeLB
 speaker.announceIfAllExcluded
+speaker.drainOn
 speaker.failover
 speaker.bgpDebounceTimeout
 speaker.wanConfig
@@ -340,6 +341,7 @@ speaker:
     enabled: true
   ignoreExcludeLB: false
   announceIfAllExcluded: true
+  drainOn: []
   failover: default
   bgpDebounceTimeout: null
   wanConfig: null

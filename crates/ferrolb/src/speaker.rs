@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use ferrolb_rules::drain::Trigger;
 use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::plan::{Announcement, Candidates, Options, Plan};
 use ferrolb_rules::reason::{Code, Finding, Severity};
@@ -74,6 +75,8 @@ pub struct Settings {
     pub ignore_exclude_lb: bool,
     /// Announce all the same where every node carries it (decision D2).
     pub announce_if_all_excluded: bool,
+    /// What shows that a node is being emptied.
+    pub drain_on: BTreeSet<Trigger>,
     /// Where membership listens; none: the node's InternalIP.
     pub ml_bind_addr: Option<IpAddr>,
     /// Membership's UDP port.
@@ -181,6 +184,7 @@ impl Speaker {
             announce_if_all_excluded: settings.announce_if_all_excluded,
             load_balancer_class: settings.lb_class.clone(),
             selectorless_is_ready: false,
+            drain_on: settings.drain_on.clone(),
         };
         tracing::info!(op = "startup", node = %own, namespace = settings.namespace, "speaker");
         Ok(Self {

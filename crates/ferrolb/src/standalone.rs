@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
+use ferrolb_rules::drain::Trigger;
 use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::reason::{Code, Finding, Severity};
 use tokio::signal::unix::{SignalKind, signal};
@@ -85,6 +86,8 @@ pub struct Settings {
     pub load_balancer_class: Option<String>,
     /// Announce from excluded nodes.
     pub ignore_exclude_lb: bool,
+    /// What shows that a host is being emptied.
+    pub drain_on: BTreeSet<Trigger>,
     /// How addresses find another host.
     pub failover: Failover,
 }
@@ -176,6 +179,7 @@ impl Host {
         let options = decide::Options {
             load_balancer_class: settings.load_balancer_class.clone(),
             ignore_exclude_lb: settings.ignore_exclude_lb,
+            drain_on: settings.drain_on.clone(),
         };
         tracing::info!(event = "start", node = %own, manifests = %settings.manifests.display(), "standalone");
         Ok(Self {
