@@ -40,6 +40,7 @@ mod bgp;
 mod decide;
 mod exclusion;
 mod joining;
+mod kube_proxy;
 mod meeting;
 mod narrate;
 mod objects;
@@ -257,6 +258,7 @@ impl Speaker {
         let wire = self.wire.borrow_and_update().clone();
         let outcome = self.decide(&wire, begun);
         let nodes = outcome.nodes.clone();
+        self.metrics.set_failover(self.meeting.owners().figures());
         let claims = self.meeting.owners().follow(outcome.candidates.as_ref(), nodes, &wire);
         if self.announced.as_ref() != Some(&outcome.announce) {
             if !claims {
@@ -461,6 +463,7 @@ fn claims(settings: &Settings, own: &NodeName, l2: &L2) -> owners::Config {
         port: settings.ml_bind_port,
         state_dir: settings.state_dir.clone(),
         answers: l2.orderer(),
+        serves: kube_proxy::follow(),
     }
 }
 

@@ -464,6 +464,8 @@ fn claims(settings: &Settings, own: &NodeName, l2: &L2) -> owners::Config {
         port: settings.port,
         state_dir: Some(settings.state_dir.clone()),
         answers: l2.orderer(),
+        // Whatever serves here is looked at by health checks, Service by Service.
+        serves: watch::channel(true).1,
     }
 }
 
