@@ -9,8 +9,8 @@
 //!
 //! Everything that comes in only wakes the loop; every pass looks at everything anew. Nothing is announced before every
 //! kind has been listed once, and on layer 2 before the other speakers have been met; from then on an API server that is away, a
-//! configuration that does not load or a report that cannot be written changes nothing about what is announced. Left
-//! out: claims on the LAN and handing over before a restart; membership alone decides who is alive.
+//! configuration that does not load or a report that cannot be written changes nothing about what is announced. Who
+//! answers for an address is claimed on the LAN ([`crate::drive::owners`]); here is who may.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
