@@ -97,6 +97,24 @@ func TestRulesAndDashboardUseOnlyWhatIsMeasured(t *testing.T) {
 	}
 }
 
+func TestTheBooksPageOfMetricsHasThemAll(t *testing.T) {
+	text, err := os.ReadFile(book + "metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := metric.FindAllString(string(text), -1)
+	for _, family := range measured(t) {
+		if !slices.Contains(named, family) {
+			t.Errorf("%s is not on the page", family)
+		}
+	}
+	for _, one := range named {
+		if !slices.Contains(measured(t), one) {
+			t.Errorf("nothing writes %s", one)
+		}
+	}
+}
+
 func TestTheDashboardIsWhatGrafanaReads(t *testing.T) {
 	text, err := os.ReadFile(chart + "/files/dashboard.json")
 	if err != nil {

@@ -38,7 +38,7 @@ func (c *Cluster) LoadImage(ctx context.Context, one Image) error {
 // The images that every cluster has.
 const (
 	pauseImage = "docker.io/library/pause:test"
-	// WebImage answers HTTP on port 8080, or on the address that is its argument, with "POD sees CLIENT".
+	// WebImage answers HTTP on port 8080, or on the address that is its argument, with "POD sees CLIENT", and sends back what comes there by UDP.
 	WebImage = "docker.io/library/web:test"
 )
 

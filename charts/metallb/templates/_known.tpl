@@ -133,6 +133,7 @@ speaker.excludeInterfaces
 speaker.excludeInterfaces.enabled
 speaker.ignoreExcludeLB
 speaker.announceIfAllExcluded
+speaker.drainOn
 speaker.failover
 speaker.promiscuous
 speaker.bgpDebounceTimeout
@@ -349,6 +350,7 @@ speaker:
     enabled: true
   ignoreExcludeLB: false
   announceIfAllExcluded: true
+  drainOn: []
   failover: default
   promiscuous: wireless
   bgpDebounceTimeout: null

@@ -16,7 +16,7 @@ mod sighting;
 #[cfg(test)]
 mod tests;
 
-pub use sighting::{Advertisement, parse_advertisement, probe};
+pub use sighting::{Advertisement, parse_advertisement, parse_probe, probe};
 
 /// The EtherType of IPv6.
 pub const ETHERTYPE: u16 = 0x86dd;

@@ -6,11 +6,12 @@
 //! announcement itself and its repetitions ([`crate::announce`]). The contract is that of [`crate`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
+
+use crate::announce::Place;
 
 /// Between two refreshes of one address: less than the 300 s after which bridges forget (IEEE 802.1D, ageing time).
 pub const INTERVAL: Duration = Duration::from_secs(120);
@@ -21,12 +22,12 @@ const SPACING: Duration = Duration::from_millis(10);
 #[derive(Clone, Debug)]
 pub struct Refresh {
     interval: Duration,
-    due: BTreeSet<(Instant, IpAddr)>,
-    at: BTreeMap<IpAddr, Instant>,
+    due: BTreeSet<(Instant, Place)>,
+    at: BTreeMap<Place, Instant>,
     /// No refresh before then.
     free_at: Instant,
     rng: SmallRng,
-    outputs: VecDeque<IpAddr>,
+    outputs: VecDeque<Place>,
 }
 
 impl Refresh {
@@ -42,24 +43,24 @@ impl Refresh {
         }
     }
 
-    /// The address is ours from now on, or is not: `true` also after it was announced for another reason.
-    pub fn handle(&mut self, now: Instant, address: IpAddr, ours: bool) {
-        if let Some(at) = self.at.remove(&address) {
-            self.due.remove(&(at, address));
+    /// The address is ours there from now on, or is not: `true` also after it was announced for another reason.
+    pub fn handle(&mut self, now: Instant, place: Place, ours: bool) {
+        if let Some(at) = self.at.remove(&place) {
+            self.due.remove(&(at, place));
         }
         if ours {
             let at = now + self.span();
-            self.at.insert(address, at);
-            self.due.insert((at, address));
+            self.at.insert(place, at);
+            self.due.insert((at, place));
         }
     }
 
     /// Finds out what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some((_, address)) = self.due.first().copied().filter(|(at, _)| *at <= now && self.free_at <= now) {
-            self.handle(now, address, true);
+        while let Some((_, place)) = self.due.first().copied().filter(|(at, _)| *at <= now && self.free_at <= now) {
+            self.handle(now, place, true);
             self.free_at = now + SPACING;
-            self.outputs.push_back(address);
+            self.outputs.push_back(place);
         }
     }
 
@@ -69,7 +70,7 @@ impl Refresh {
     }
 
     /// The next address to announce once.
-    pub fn poll_output(&mut self) -> Option<IpAddr> {
+    pub fn poll_output(&mut self) -> Option<Place> {
         self.outputs.pop_front()
     }
 
@@ -83,16 +84,18 @@ impl Refresh {
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "a test begins some time; only differences count")]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
     use super::*;
 
-    fn run(addresses: u32, span: Duration) -> Vec<(Duration, IpAddr)> {
+    fn run(addresses: u32, span: Duration) -> Vec<(Duration, Place)> {
         let start = Instant::now();
         let mut refresh = Refresh::new(INTERVAL, 1, start);
-        (0..addresses).for_each(|n| refresh.handle(start, std::net::Ipv4Addr::from_bits(n).into(), true));
+        (0..addresses).for_each(|n| refresh.handle(start, (7, Ipv4Addr::from_bits(n).into()), true));
         let mut all = Vec::new();
         while let Some(at) = refresh.next_deadline().filter(|at| *at <= start + span) {
             refresh.handle_timeout(at);
-            all.extend(std::iter::from_fn(|| refresh.poll_output()).map(|address| (at - start, address)));
+            all.extend(std::iter::from_fn(|| refresh.poll_output()).map(|place| (at - start, place)));
         }
         all
     }
@@ -100,10 +103,10 @@ mod tests {
     #[test]
     fn every_address_is_refreshed_before_a_bridge_forgets_it() {
         let mut last = BTreeMap::new();
-        for (at, address) in run(100, Duration::from_secs(1000)) {
-            let before = last.insert(address, at).unwrap_or_default();
-            assert!(at - before >= INTERVAL * 3 / 4, "{address}");
-            assert!(at - before <= INTERVAL * 5 / 4 + Duration::from_secs(1), "{address}: {:?}", at - before);
+        for (at, place) in run(100, Duration::from_secs(1000)) {
+            let before = last.insert(place, at).unwrap_or_default();
+            assert!(at - before >= INTERVAL * 3 / 4, "{place:?}");
+            assert!(at - before <= INTERVAL * 5 / 4 + Duration::from_secs(1), "{place:?}: {:?}", at - before);
         }
         assert_eq!(last.len(), 100);
         assert!(last.values().all(|at| *at > Duration::from_secs(800)));
@@ -113,7 +116,7 @@ mod tests {
     fn many_addresses_are_refreshed_at_a_bounded_rate_and_none_is_left_out() {
         let all = run(50_000, Duration::from_secs(700));
         assert!(all.windows(2).all(|pair| pair[1].0 - pair[0].0 >= SPACING));
-        let seen: BTreeSet<IpAddr> = all.iter().map(|(_, address)| *address).collect();
+        let seen: BTreeSet<Place> = all.iter().map(|(_, place)| *place).collect();
         assert_eq!(seen.len(), 50_000);
     }
 
@@ -121,9 +124,9 @@ mod tests {
     fn what_is_not_ours_any_more_is_not_refreshed() {
         let now = Instant::now();
         let mut refresh = Refresh::new(INTERVAL, 1, now);
-        let address = IpAddr::from([192, 168, 1, 201]);
-        refresh.handle(now, address, true);
-        refresh.handle(now, address, false);
+        let place = (7, IpAddr::from([192, 168, 1, 201]));
+        refresh.handle(now, place, true);
+        refresh.handle(now, place, false);
         assert_eq!(refresh.next_deadline(), None);
     }
 }

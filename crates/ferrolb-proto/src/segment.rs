@@ -139,8 +139,10 @@ pub enum Event {
     Standing(NodeId, Standing),
     /// Two claims met, ours was the lesser; the other node has it.
     Beaten(IpAddr, NodeId),
-    /// An address was handed over to this node.
-    HandedOver(IpAddr, NodeId),
+    /// An address was handed over to this node: to us, or by us, and then it was offered for so long before.
+    HandedOver(IpAddr, NodeId, Option<Duration>),
+    /// A node was found dead, so long after it was heard last.
+    Detected(NodeId, Duration),
     /// We were not running for so long.
     Paused(Duration),
     /// A node held us dead.
@@ -431,6 +433,7 @@ impl Segment {
             WatchOutput::Send(to, paths, body) => self.send(to, paths, body),
             WatchOutput::Tell(body) => self.tell(now, body),
             WatchOutput::ProbeKernel(node) => self.outputs.push_back(Output::ProbeKernel(node)),
+            WatchOutput::Detected(node, after) => self.outputs.push_back(Output::Event(Event::Detected(node, after))),
             WatchOutput::Changed(node) => {
                 let standing = self.watch.standing(node);
                 if let Standing::Gone { .. } = standing {
@@ -459,8 +462,8 @@ impl Segment {
             OwnerOutput::Role(address, role) => self.outputs.push_back(Output::Role { address, role }),
             OwnerOutput::Announce(address) => self.outputs.push_back(Output::Announce(address)),
             OwnerOutput::Beaten(address, by) => self.outputs.push_back(Output::Event(Event::Beaten(address, by))),
-            OwnerOutput::HandedOver(address, to) => {
-                self.outputs.push_back(Output::Event(Event::HandedOver(address, to)));
+            OwnerOutput::HandedOver(address, to, after) => {
+                self.outputs.push_back(Output::Event(Event::HandedOver(address, to, after)));
             }
         }
     }

@@ -12,6 +12,7 @@
 //! | [`service`] | what must be written to a Service's status, and what is said about it? |
 //! | [`l2`] | which node answers for an address? |
 //! | [`plan`] | what does this node announce, and why is everything else not announced? |
+//! | [`drain`] | which nodes are being emptied, and hand their addresses over? |
 //! | [`admission`] | is this object accepted, and what is said about it? |
 //! | [`annotations`] | which annotations of a Service do nothing? |
 //! | [`table`] | who got which address, as told among hosts without an API server? |
@@ -29,6 +30,7 @@ pub mod annotations;
 pub mod api;
 pub mod changes;
 pub mod config;
+pub mod drain;
 #[cfg(test)]
 mod fixtures;
 pub mod l2;

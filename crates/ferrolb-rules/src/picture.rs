@@ -16,6 +16,7 @@ use crate::alloc::{Allocator, Counters};
 use crate::annotations;
 use crate::api::well_known::SLICE_SERVICE_LABEL;
 use crate::config::{self, Config, Resources};
+use crate::drain::Trigger;
 use crate::names::{NodeName, ServiceKey};
 use crate::plan::bgp::Outlook;
 use crate::plan::{self, Plan, Planner, Snapshot};
@@ -51,6 +52,8 @@ pub struct Options {
     pub ignore_exclude_lb: bool,
     /// Where every node is excluded, none is (decision D2).
     pub announce_if_all_excluded: bool,
+    /// What shows that a node is being emptied.
+    pub drain_on: BTreeSet<Trigger>,
     /// The nodes with a live speaker; `None`: every node counts.
     pub members: Option<BTreeSet<NodeName>>,
     /// The objects are files: what only a cluster has is assumed.
@@ -192,6 +195,7 @@ fn snapshot(
             announce_if_all_excluded: options.announce_if_all_excluded,
             load_balancer_class: options.load_balancer_class.clone(),
             selectorless_is_ready: options.files,
+            drain_on: options.drain_on.clone(),
         },
         ..Snapshot::default()
     }

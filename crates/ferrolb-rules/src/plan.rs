@@ -15,6 +15,7 @@ use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 use crate::config::Config;
+use crate::drain::Trigger;
 use crate::l2;
 use crate::names::{NodeName, ServiceKey};
 use crate::reason::Code;
@@ -72,6 +73,8 @@ pub struct Options {
     pub load_balancer_class: Option<String>,
     /// A Service with neither selector nor EndpointSlice counts as ready (decision D22).
     pub selectorless_is_ready: bool,
+    /// What shows that a node is being emptied; nothing unless it is said.
+    pub drain_on: BTreeSet<Trigger>,
 }
 
 /// What this node announces for an address.

@@ -243,6 +243,8 @@ codes! {
     ArpIgnoreUnset = 1119,
     /// No BGP peer that an advertisement is for has a session with this node.
     NoBgpPeer = 1120,
+    /// The node is being emptied, and hands its addresses over.
+    NodeDrained = 1121,
     /// No speaker runs at all.
     NoSpeaker = 1130,
     /// A node is to announce the address and does not report that it does.

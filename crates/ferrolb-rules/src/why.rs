@@ -109,6 +109,7 @@ impl Rule {
             | Code::NodeNotAlive
             | Code::NodeNetworkUnavailable
             | Code::NodeExcluded
+            | Code::NodeDrained
             | Code::NodeNotSelected
             | Code::NoLocalEndpoints
             | Code::NoBgpPeer

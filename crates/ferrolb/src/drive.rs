@@ -4,6 +4,7 @@ pub mod answers;
 pub mod bfd;
 pub mod bgp;
 pub mod l2;
+pub mod lateness;
 pub mod liveness;
 pub mod membership;
 pub mod owners;

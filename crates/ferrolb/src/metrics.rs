@@ -8,12 +8,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ferrolb_proto::bfd;
 use ferrolb_proto::bgp::session::report::Counters as Messages;
 use ferrolb_rules::alloc::Counters;
 use ferrolb_rules::names::ServiceKey;
+
+use crate::drive::segment::figures::{Figures, Spans};
 
 mod process;
 mod text;
@@ -41,6 +43,7 @@ pub struct Metrics {
     layer2: Mutex<BTreeMap<IpAddr, Layer2Frames>>,
     bgp: Mutex<BTreeMap<SocketAddr, BgpFigures>>,
     bfd: Mutex<BTreeMap<IpAddr, BfdSession>>,
+    failover: Mutex<Option<Arc<Figures>>>,
 }
 
 /// What is announced by one protocol.
@@ -118,6 +121,11 @@ impl Metrics {
         locked(&self.layer2).clone_from(frames);
     }
 
+    /// Where to look for how failover goes, where nodes claim addresses (`metallb_layer2_failover_…`).
+    pub fn set_failover(&self, figures: Option<Arc<Figures>>) {
+        *locked(&self.failover) = figures;
+    }
+
     /// Sessions with routers, by the router's address and port (`metallb_bgp_…`).
     pub fn set_bgp(&self, sessions: &BTreeMap<SocketAddr, BgpFigures>) {
         locked(&self.bgp).clone_from(sessions);
@@ -144,6 +152,7 @@ impl Metrics {
         self.write_bfd(&mut text);
         self.write_bgp(&mut text);
         self.write_client(&mut text);
+        self.write_failover(&mut text);
         self.write_layer2(&mut text);
         self.write_announced(&mut text);
         text
@@ -241,6 +250,32 @@ impl Metrics {
         }
     }
 
+    fn write_failover(&self, text: &mut Text) {
+        let Some(figures) = locked(&self.failover).clone() else { return };
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed).to_string();
+        let spans = |spans: &Spans| (spans.count().to_string(), spans.sum().as_secs_f64().to_string());
+        let (detections, detection) = spans(&figures.detections);
+        let (handovers, handover) = spans(&figures.handovers);
+        let late = [("0.5", 500), ("0.999", 999), ("1", 1000)].map(|(quantile, per_mille)| {
+            ([("quantile", quantile.to_owned())], figures.lateness.at_most(per_mille).as_secs_f64())
+        });
+        let family = |text: &mut Text, name: &str, kind, help: &str, value: String| {
+            text.family(&format!("metallb_layer2_failover_{name}"), kind, help, [([], value)]);
+        };
+        let (counter, gauge) = (Kind::Counter, Kind::Gauge);
+        let conflicts = "Addresses of this node that another had the better claim to";
+        family(text, "conflicts_total", counter, conflicts, count(&figures.conflicts));
+        family(text, "detection_seconds_total", counter, "Time from the last sign of life to that", detection);
+        family(text, "detections_total", counter, "Nodes found dead", detections);
+        family(text, "handover_seconds_total", counter, "Time from the first offer to that", handover);
+        family(text, "handovers_total", counter, "Addresses of this node that others took as planned", handovers);
+        let help = "How late at most this part of what was due was done, since the start";
+        text.family("metallb_layer2_failover_lateness_seconds", gauge, help, late);
+        family(text, "pauses_total", counter, "Times the process did not run for a while", count(&figures.pauses));
+        let real_time = u64::from(figures.is_real_time.load(Ordering::Relaxed)).to_string();
+        family(text, "realtime", gauge, "1 where the thread has real-time priority", real_time);
+    }
+
     fn write_layer2(&self, text: &mut Text) {
         type Figure = fn(&Layer2Frames) -> u64;
         let families: [(&str, &str, Figure); 3] = [
@@ -281,10 +316,30 @@ fn locked<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use ferrolb_proto::segment::{Event, NodeId};
+
     use super::*;
 
     fn counters(total_v4: i64, assigned_v4: i64, total_v6: i64) -> Counters {
         Counters { total_v4, assigned_v4, total_v6, ..Counters::default() }
+    }
+
+    fn figures() -> Arc<Figures> {
+        let (figures, node, ip) = (Figures::default(), NodeId(1), "192.0.2.1".parse().unwrap());
+        for event in [
+            Event::Detected(node, Duration::from_millis(210)),
+            Event::Detected(node, Duration::from_millis(190)),
+            Event::HandedOver(ip, node, Some(Duration::from_millis(2))),
+            Event::HandedOver(ip, node, None),
+            Event::Beaten(ip, node),
+            Event::Paused(Duration::from_secs(1)),
+        ] {
+            figures.note(&event);
+        }
+        figures.lateness.note(Duration::from_micros(900));
+        Arc::new(figures)
     }
 
     #[test]
@@ -306,6 +361,7 @@ mod tests {
         metrics.set_bgp(&BTreeMap::from([("192.0.2.254:179".parse().unwrap(), session)]));
         let counters = bfd::Counters { sent: 9, received: 8, discarded: 1, up: 2, down: 1 };
         metrics.set_bfd(&BTreeMap::from([("10.0.0.1".parse().unwrap(), BfdSession { up: true, counters })]));
+        metrics.set_failover(Some(figures()));
         let expected =
             include_str!("metrics/golden.txt").replace("VERSION", env!("CARGO_PKG_VERSION")).replace("COMMIT", COMMIT);
         assert_eq!(metrics.own_text().finish(), expected);

@@ -9,8 +9,8 @@
 //!
 //! Everything that comes in only wakes the loop; every pass looks at everything anew. Nothing is announced before every
 //! kind has been listed once, and on layer 2 before the other speakers have been met; from then on an API server that is away, a
-//! configuration that does not load or a report that cannot be written changes nothing about what is announced. Left
-//! out: claims on the LAN and handing over before a restart; membership alone decides who is alive.
+//! configuration that does not load or a report that cannot be written changes nothing about what is announced. Who
+//! answers for an address is claimed on the LAN ([`crate::drive::owners`]); here is who may.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use ferrolb_rules::drain::Trigger;
 use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::plan::{Announcement, Candidates, Options, Plan};
 use ferrolb_rules::reason::{Code, Finding, Severity};
@@ -39,6 +40,7 @@ mod bgp;
 mod decide;
 mod exclusion;
 mod joining;
+mod kube_proxy;
 mod meeting;
 mod narrate;
 mod objects;
@@ -74,6 +76,8 @@ pub struct Settings {
     pub ignore_exclude_lb: bool,
     /// Announce all the same where every node carries it (decision D2).
     pub announce_if_all_excluded: bool,
+    /// What shows that a node is being emptied.
+    pub drain_on: BTreeSet<Trigger>,
     /// Where membership listens; none: the node's InternalIP.
     pub ml_bind_addr: Option<IpAddr>,
     /// Membership's UDP port.
@@ -184,6 +188,7 @@ impl Speaker {
             announce_if_all_excluded: settings.announce_if_all_excluded,
             load_balancer_class: settings.lb_class.clone(),
             selectorless_is_ready: false,
+            drain_on: settings.drain_on.clone(),
         };
         tracing::info!(op = "startup", node = %own, namespace = settings.namespace, "speaker");
         Ok(Self {
@@ -256,6 +261,7 @@ impl Speaker {
         let wire = self.wire.borrow_and_update().clone();
         let outcome = self.decide(&wire, begun);
         let nodes = outcome.nodes.clone();
+        self.metrics.set_failover(self.meeting.owners().figures());
         let claims = self.meeting.owners().follow(outcome.candidates.as_ref(), nodes, &wire);
         if self.announced.as_ref() != Some(&outcome.announce) {
             if !claims {
@@ -462,6 +468,7 @@ fn claims(settings: &Settings, own: &NodeName, l2: &L2) -> owners::Config {
         port: settings.ml_bind_port,
         state_dir: settings.state_dir.clone(),
         answers: l2.orderer(),
+        serves: kube_proxy::follow(),
     }
 }
 

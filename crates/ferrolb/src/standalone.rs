@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
+use ferrolb_rules::drain::Trigger;
 use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::reason::{Code, Finding, Severity};
 use tokio::signal::unix::{SignalKind, signal};
@@ -88,6 +89,8 @@ pub struct Settings {
     pub load_balancer_class: Option<String>,
     /// Announce from excluded nodes.
     pub ignore_exclude_lb: bool,
+    /// What shows that a host is being emptied.
+    pub drain_on: BTreeSet<Trigger>,
     /// How addresses find another host.
     pub failover: Failover,
     /// Where every frame is heard.
@@ -192,6 +195,7 @@ impl Host {
         let options = decide::Options {
             load_balancer_class: settings.load_balancer_class.clone(),
             ignore_exclude_lb: settings.ignore_exclude_lb,
+            drain_on: settings.drain_on.clone(),
         };
         tracing::info!(event = "start", node = %own, manifests = %settings.manifests.display(), "standalone");
         Ok(Self {
@@ -478,6 +482,8 @@ fn claims(settings: &Settings, own: &NodeName, l2: &L2) -> owners::Config {
         port: settings.port,
         state_dir: Some(settings.state_dir.clone()),
         answers: l2.orderer(),
+        // Whatever serves here is looked at by health checks, Service by Service.
+        serves: watch::channel(true).1,
     }
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,7 +47,10 @@ spec:
 apiVersion: v1
 kind: Service
 metadata: {name: page}
-spec: {type: LoadBalancer, selector: {app: page}, ports: [{port: 80, targetPort: 8080}]}
+spec:
+  type: LoadBalancer
+  selector: {app: page}
+  ports: [{name: page, port: 80, targetPort: 8080}, {name: echo, protocol: UDP, port: 7, targetPort: 8080}]
 `
 
 // One cluster of real nodes for all of it: our pods, our image, kube-proxy's own rules, a laptop outside.
@@ -65,7 +67,8 @@ func TestOnRealNodes(t *testing.T) {
 	t.Run("the user's own commands answer", func(t *testing.T) { usersCommands(t, s) })
 	t.Run("good and bad objects are told apart", func(t *testing.T) { admission(t, s) })
 	t.Run("both versions of a peer are served and explained", func(t *testing.T) { versions(t, s) })
-	t.Run("a rollout of the speakers loses no request", func(t *testing.T) { rollout(t, s) })
+	t.Run("a rollout of the speakers moves nothing and resets no connection", func(t *testing.T) { rollout(t, s) })
+	t.Run("planned moves lose no packet", func(t *testing.T) { plannedMoves(t, s) })
 }
 
 func firstAnswer(t *testing.T, s *system) {
@@ -197,35 +200,43 @@ spec: {myASN: 64512, peerASN: 64513, peerAddress: 192.168.1.1, holdTime: 90s, vr
 	s.Kubectl(t, "delete", "bgppeer", "-n", namespace, "router")
 }
 
-// rollout replaces every speaker while the laptop asks for the page, each time on a new connection.
+const pageAddress = "192.168.1.200"
+
+// rollout replaces every speaker, as a change of a flag does.
 func rollout(t *testing.T, s *system) {
-	// What was owned before may move once when the new speaker meets the others; requests must not notice.
-	ctx, stop := context.WithCancel(t.Context())
-	var failures []string
-	asked := 0
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for ctx.Err() == nil {
-			limited, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-			if _, err := s.Laptop().Get(limited, "http://192.168.1.200/"); err != nil {
-				failures = append(failures, time.Now().Format("15:04:05.000 ")+err.Error())
-			}
-			cancel()
-			asked++
-			time.Sleep(20 * time.Millisecond)
-		}
-	}()
-	s.Kubectl(t, "rollout", "restart", "daemonset/metallb-speaker", "-n", namespace)
-	s.Kubectl(t, "rollout", "status", "daemonset/metallb-speaker", "-n", namespace, "--timeout=120s")
-	time.Sleep(3 * time.Second)
-	stop()
-	<-done
-	t.Logf("%d requests during the rollout, %d failed", asked, len(failures))
-	if len(failures) > 0 {
-		t.Errorf("failed: %s", strings.Join(slices.Compact(failures), "\n"))
-	}
-	if asked < 100 {
-		t.Errorf("only %d requests", asked)
-	}
+	const flag = `[{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--drain-on=cordon"}]`
+	seen := s.steadily(t, pageAddress, steadyConnections, func() {
+		s.Kubectl(t, "patch", "daemonset/metallb-speaker", "-n", namespace, "--type=json", "-p", flag)
+		s.Kubectl(t, "rollout", "status", "daemonset/metallb-speaker", "-n", namespace, "--timeout=120s")
+		time.Sleep(2 * time.Second)
+	})
+	seen.unmoved(t, "rollout of the speakers")
+}
+
+// plannedMoves takes the address away from its node in two ways: the node is cordoned, which is what drains it here, and then the advertisement leaves the
+// next one out.
+func plannedMoves(t *testing.T, s *system) {
+	first := s.awaitOwner(t, pageAddress)
+	seen := s.steadily(t, pageAddress, steadyConnections, func() {
+		s.Kubectl(t, "cordon", first)
+		s.awaitOwnerBut(t, pageAddress, first)
+	})
+	seen.handed(t, "the owner is cordoned")
+	second := s.awaitOwner(t, pageAddress)
+	s.Kubectl(t, "uncordon", first)
+	seen = s.steadily(t, pageAddress, steadyConnections, func() {
+		s.Kubectl(t, "patch", "l2advertisement/default-advertisement", "-n", namespace, "--type=merge", "-p",
+			`{"spec": {"nodeSelectors": [{"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "NotIn", "values": ["`+second+`"]}]}]}}`)
+		s.awaitOwnerBut(t, pageAddress, second)
+	})
+	seen.handed(t, "the owner is no longer selected")
+}
+
+// awaitOwnerBut waits until a node answers for an address, and this one does not any more.
+func (s *system) awaitOwnerBut(t testing.TB, address, node string) {
+	t.Helper()
+	cluster.Eventually(t, 20*time.Second, address+" is no longer on "+node, func() bool {
+		answers := s.Laptop().ARP(t, address)
+		return len(answers) == 1 && answers[0].Machine != node
+	})
 }

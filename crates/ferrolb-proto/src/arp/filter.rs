@@ -81,6 +81,20 @@ pub fn advertisements(targets: &BTreeSet<u32>) -> Vec<Instruction> {
     neighbours(136, targets)
 }
 
+/// Accepts neighbour advertisements for these targets, and solicitations for them from the unspecified address: those of
+/// somebody who wants the address (RFC 4862 §5.4.3). Nothing else.
+pub fn neighbour_claims(targets: &BTreeSet<u32>) -> Vec<Instruction> {
+    let mut program = vec![plain(LOAD_BYTE, 20), test(JUMP_EQUAL, 58, 1, 0), plain(RETURN, 0), plain(LOAD_BYTE, 54)];
+    // An advertisement goes on at the target: over the next test, and over four words of the source at 14 + 8.
+    program.extend([test(JUMP_EQUAL, 136, 14, 0), test(JUMP_EQUAL, 135, 1, 0), plain(RETURN, 0)]);
+    for at in [22, 26, 30, 34] {
+        program.extend([plain(LOAD_WORD, at), test(JUMP_EQUAL, 0, 1, 0), plain(RETURN, 0)]);
+    }
+    program.push(plain(LOAD_WORD, 74));
+    program.extend(tree(&ranges(targets)));
+    program
+}
+
 fn neighbours(kind: u32, targets: &BTreeSet<u32>) -> Vec<Instruction> {
     // Next header at 14 + 6, ICMPv6 type at 14 + 40, the last four bytes of the target at 14 + 40 + 8 + 12.
     let mut program = vec![
@@ -250,6 +264,17 @@ mod tests {
         assert!(run(&advertisements(&ours), &solicitation(58, 136, 7)));
         assert!(!run(&advertisements(&ours), &solicitation(58, 135, 7)));
         assert!(!run(&advertisements(&ours), &solicitation(58, 136, 8)));
+        let claims = neighbour_claims(&ours);
+        assert!(run(&claims, &solicitation(58, 136, 7)) && run(&claims, &solicitation(58, 135, 7)), "a claim, a probe");
+        assert!(!run(&claims, &solicitation(58, 136, 8)) && !run(&claims, &solicitation(58, 135, 8)));
+        assert!(!run(&claims, &solicitation(17, 136, 7)) && !run(&claims, &solicitation(58, 134, 7)));
+        for at in 22..38 {
+            let mut asks = solicitation(58, 135, 7);
+            asks[at] = 1;
+            assert!(!run(&claims, &asks), "it only asks, and has an address: {at}");
+            asks[54] = 136;
+            assert!(run(&claims, &asks), "the source of an advertisement does not matter: {at}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::ethernet::MacAddr;
 /// The length of a probe's frame: Ethernet, IPv6, 24 bytes, no option.
 pub(super) const PROBE_LEN: usize = 14 + 40 + 24;
 
-/// A neighbour advertisement: this address is at this MAC address.
+/// This address is at this MAC address, or wanted there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Advertisement {
     /// The address.
@@ -33,6 +33,19 @@ pub fn parse_advertisement(frame: &[u8]) -> Result<Advertisement, ParseError> {
         return Err(ParseError::Malformed);
     }
     Ok(Advertisement { target, mac: link_layer.unwrap_or(MacAddr(octets(frame, 6)?)) })
+}
+
+/// Reads a frame in which somebody who wants an address asks whether anybody has it (RFC 4862 §5.4.3): the address, and
+/// where the frame came from. Our own comes back only from a network that is a loop.
+///
+/// # Errors
+/// Says why it is no such solicitation.
+pub fn parse_probe(frame: &[u8]) -> Result<Advertisement, ParseError> {
+    let solicitation = super::parse(frame)?;
+    if !solicitation.source.is_unspecified() {
+        return Err(ParseError::NotSolicitation);
+    }
+    Ok(Advertisement { target: solicitation.target, mac: solicitation.source_mac })
 }
 
 /// "Has anybody this address?", asked by somebody who has none: duplicate address detection.
@@ -74,6 +87,18 @@ mod tests {
         assert_eq!((solicitation.target, solicitation.source), (ADDRESS, Ipv6Addr::UNSPECIFIED));
         let answer = answer(&solicitation, OTHER, |_| true).unwrap();
         assert_eq!(parse_advertisement(&answer), Ok(Advertisement { target: ADDRESS, mac: OTHER }));
+    }
+
+    #[test]
+    fn a_probe_says_who_wants_the_address_and_other_solicitations_say_nothing() {
+        assert_eq!(parse_probe(&probe(OTHER, ADDRESS)), Ok(Advertisement { target: ADDRESS, mac: OTHER }));
+        assert_eq!(parse_probe(&announcement(OTHER, ADDRESS)), Err(ParseError::NotSolicitation));
+        let mut asks = probe(OTHER, ADDRESS);
+        asks[22..38].copy_from_slice(&Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1).octets());
+        asks[56..58].fill(0);
+        let sum = checksum(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1), solicited_node(ADDRESS), &asks[54..]);
+        asks[56..58].copy_from_slice(&sum.to_be_bytes());
+        assert_eq!(parse_probe(&asks), Err(ParseError::NotSolicitation));
     }
 
     #[test]

@@ -106,8 +106,8 @@ pub(super) enum Output {
     Announce(IpAddr),
     /// Two claims met, and this one lost.
     Beaten(IpAddr, NodeId),
-    /// An address was handed to us, or by us.
-    HandedOver(IpAddr, NodeId),
+    /// An address was handed to us, or by us so long after it was offered first.
+    HandedOver(IpAddr, NodeId, Option<Duration>),
 }
 
 /// What is known of one address.

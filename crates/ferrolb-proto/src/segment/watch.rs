@@ -72,6 +72,8 @@ pub(super) enum Output {
     ProbeKernel(NodeId),
     /// Its standing is another.
     Changed(NodeId),
+    /// It was found dead, so long after it was heard last.
+    Detected(NodeId, Duration),
     /// It was dead to us and speaks: it was dead to us since then.
     Revived(NodeId),
 }

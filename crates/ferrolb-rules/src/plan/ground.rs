@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Node;
 
 use super::{Options, Snapshot};
 use crate::config::{Config, L2Advertisement};
+use crate::drain::is_drained;
 use crate::l2::Ballot;
 use crate::names::{NodeName, ServiceKey};
 use crate::reason::Code;
@@ -29,6 +30,8 @@ pub(super) struct Ground {
     pub(super) base: Vec<Option<Code>>,
     /// Per node, its half of the election's hash.
     pub(super) ballots: Vec<Ballot>,
+    /// Per node, whether it is being emptied.
+    pub(super) drained: Vec<bool>,
     /// Every node is excluded, and so none is (decision D2).
     pub(super) all_excluded: bool,
     /// Per advertisement, by where it lies in memory (the configuration above keeps it there), which nodes it selects.
@@ -70,6 +73,9 @@ impl Ground {
         if all_excluded {
             base = nodes.iter().map(|name| judge(name, false)).collect();
         }
+        let is_emptied =
+            |name| snapshot.nodes.get(name).is_some_and(|node| is_drained(node, &snapshot.options.drain_on));
+        let drained = nodes.iter().map(is_emptied).collect();
         let advertisements = snapshot.config.pools.values().flat_map(|pool| &pool.l2_advertisements);
         let selects = |one: &Arc<L2Advertisement>| nodes.iter().map(|node| one.nodes.contains(node)).collect();
         let selected = advertisements.map(|one| (Arc::as_ptr(one).addr(), selects(one))).collect();
@@ -84,6 +90,7 @@ impl Ground {
             ballots: nodes.iter().map(Ballot::new).collect(),
             nodes,
             base,
+            drained,
             all_excluded,
             members: snapshot.members.clone(),
             claims,

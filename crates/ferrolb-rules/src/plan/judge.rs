@@ -135,10 +135,24 @@ fn node_by_node(
             judgement.nodes.iter().enumerate().map(|(index, code)| code.or_else(|| dead(index))).collect();
         judgement.dark = now.iter().all(Option::is_some).then(|| one_reason(&now, selected));
     }
+    drain(&mut judgement, ground);
     if judgement.nodes.iter().all(Option::is_some) {
         judgement.code = Some(one_reason(&judgement.nodes, selected));
     }
     judgement
+}
+
+/// A node that is being emptied is no candidate, as long as another is that lives: a drain moves addresses, and ends none.
+fn drain(judgement: &mut Judgement, ground: &Ground) {
+    let may = |index: usize| judgement.nodes.get(index).is_some_and(Option::is_none);
+    let is_drained = |index: usize| ground.drained.get(index).copied().unwrap_or(false);
+    let stays = |index: usize| may(index) && !is_drained(index) && ground.is_alive(index);
+    if !(0..judgement.nodes.len()).any(stays) {
+        return;
+    }
+    for (_, code) in judgement.nodes.iter_mut().enumerate().filter(|(index, _)| is_drained(*index)) {
+        *code = code.or(Some(Code::NodeDrained));
+    }
 }
 
 /// Where all nodes that are selected say the same, that is the reason; otherwise it is that no node is left. The dead

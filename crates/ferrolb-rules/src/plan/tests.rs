@@ -3,6 +3,7 @@
 use k8s_openapi::api::core::v1::Service;
 
 use super::*;
+use crate::drain::Trigger;
 use crate::fixtures::{l2, node, object, parse, pool, service, with_status};
 
 fn slice(service: &str, endpoints: &str) -> Arc<EndpointSlice> {
@@ -126,6 +127,41 @@ fn dead_excluded_and_unreachable_nodes_are_no_candidates() {
     let yaml = "apiVersion: v1\nkind: Node\nmetadata: {name: node-a}\nstatus: {conditions: [{type: NetworkUnavailable, status: 'True'}, {type: Ready, status: 'False'}]}";
     unreachable.nodes.insert(NodeName::new("node-a"), Arc::new(object(yaml)));
     assert_eq!(node_code(&unreachable, "node-a"), Some(Code::NodeNetworkUnavailable));
+}
+
+#[test]
+fn a_node_that_is_being_emptied_is_no_candidate_where_that_was_asked_for() {
+    let mut drained = snapshot(&[""]);
+    let cordoned = "apiVersion: v1\nkind: Node\nmetadata: {name: node-a}\nspec: {unschedulable: true}";
+    drained.nodes.insert(NodeName::new("node-a"), Arc::new(object(cordoned)));
+    assert_eq!(owner(&drained, "x").as_deref(), Ok("node-a"), "a cordoned node may serve for months");
+    drained.options.drain_on = BTreeSet::from([Trigger::Cordon]);
+    assert_eq!(owner(&drained, "x").as_deref(), Ok("node-c"));
+    assert_eq!(node_code(&drained, "node-a"), Some(Code::NodeDrained));
+    // Where nodes claim, the owner hands over to those who are left.
+    drained.owners = Some(BTreeMap::from([("192.168.1.240".parse().unwrap(), NodeName::new("node-a"))]));
+    let plan = Planner::default().plan(&drained);
+    let candidates: Vec<_> = plan.candidates.values().map(|one| one.nodes.to_vec()).collect();
+    assert_eq!(candidates, [["node-c", "node-b"].map(NodeName::new).to_vec()]);
+}
+
+#[test]
+fn an_address_stays_on_a_node_that_is_being_emptied_while_there_is_nowhere_to_go() {
+    let emptied = "apiVersion: v1\nkind: Node\nmetadata: {name: node-a, annotations: {ferrolb.io/drain: ''}}";
+    let drain = |snapshot: &mut Snapshot| {
+        snapshot.options.drain_on = BTreeSet::from([Trigger::Annotation]);
+        snapshot.nodes.insert(NodeName::new("node-a"), Arc::new(object(emptied)));
+    };
+    for owners in [None, Some(BTreeMap::from([("192.168.1.240".parse().unwrap(), NodeName::new("node-a"))]))] {
+        let mut local = Snapshot { owners: owners.clone(), ..snapshot(&[""]) };
+        add(&mut local, service("x", "externalTrafficPolicy: Local", ""), &["192.168.1.240"]);
+        local.endpoints.insert(key("x"), vec![slice("x", "[{addresses: [10.1.0.1], nodeName: node-a}]")]);
+        drain(&mut local);
+        assert_eq!(owner(&local, "x").as_deref(), Ok("node-a"), "only it has an endpoint");
+        let mut alone = Snapshot { owners, members: Some(names(&["node-a"])), ..snapshot(&[""]) };
+        drain(&mut alone);
+        assert_eq!(owner(&alone, "x").as_deref(), Ok("node-a"), "the others are dead");
+    }
 }
 
 #[test]

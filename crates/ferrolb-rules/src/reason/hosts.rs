@@ -23,6 +23,7 @@ pub(super) const FIXES: &[(Code, &str)] = &[
         Code::AllNodesExcluded,
         "remove the label node.kubernetes.io/exclude-from-external-load-balancers from the Nodes in the manifests",
     ),
+    (Code::NodeDrained, "nothing, or take the sign off its Node in the manifests when it shall announce again"),
     (Code::AnnouncerSilent, "wait a moment; if it stays, read the log of ferrolb on that host"),
     (Code::UnknownAnnotation, "write the name that was meant, or remove the line from the manifest"),
     (

@@ -307,4 +307,35 @@ Right:
     metadata: {name: to-the-router, namespace: metallb-system}
     spec: {peers: [router]}",
     },
+    Explanation {
+        code: Code::NodeDrained,
+        summary: "The node is being emptied, so it hands its addresses over to other nodes",
+        fix: "nothing, or `kubectl uncordon NODE` (or take taint or annotation off) when it shall announce again",
+        long: "\
+The speakers were told which sign means that a node is being emptied: cordon, annotation or
+taint:KEY, by the Helm value speaker.drainOn or the flag --drain-on. This node shows one of them. It
+stops being a candidate, and hands each address to the next one: that node announces first, and only
+then does this one stop. Where no other node may announce an address, it stays here.
+
+Nothing is such a sign unless it is said. Nodes stay cordoned for months in some clusters, and go on
+serving.
+
+See it: `kubectl get node NODE -o yaml`: spec.unschedulable, spec.taints, and the annotation
+ferrolb.io/drain, which counts with any value but false.
+
+What to do: nothing while the node is to be empty. Afterwards take the sign away; the addresses that
+are this node's by the election come back, in the same way.
+
+Wrong:
+    apiVersion: v1
+    kind: Node
+    metadata: {name: node-1}
+    spec: {unschedulable: true}    # it shall announce, and speaker.drainOn is [cordon]
+
+Right:
+    apiVersion: v1
+    kind: Node
+    metadata: {name: node-1}
+    spec: {}",
+    },
 ];

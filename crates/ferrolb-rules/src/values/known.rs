@@ -125,6 +125,7 @@ pub(super) const ANYTHING_BELOW: &[&str] = &[
     "speaker.securityContext",
     "speaker.resources",
     "speaker.nodeSelector",
+    "speaker.drainOn",
     "speaker.tolerations",
     "speaker.affinity",
     "speaker.podAnnotations",

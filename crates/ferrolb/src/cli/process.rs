@@ -3,6 +3,7 @@
 //!
 //! Exit codes are upstream's here: 0 when told to stop, 1 when something is wrong, 2 when the command line is.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsString;
 use std::fs;
@@ -12,6 +13,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use ferrolb_rules::drain::{self, Trigger};
 use ferrolb_rules::reason::Code;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -137,6 +139,11 @@ pub(super) fn node_name(text: &str) -> anyhow::Result<String> {
             "--node-name {name:?} is a name that no Node can have: {fault}; use the metadata.name of this host's Node"
         ))),
     }
+}
+
+/// The signs that a node is being emptied.
+pub(super) fn drain_on(list: &str) -> anyhow::Result<BTreeSet<Trigger>> {
+    drain::parse(list).map_err(|error| wrong_flag(&format!("--drain-on={list}: {error}")))
 }
 
 /// The error for a flag whose value makes no sense, with its code.

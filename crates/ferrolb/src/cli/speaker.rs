@@ -43,6 +43,9 @@ pub(super) struct Args {
     #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true",
           action = clap::ArgAction::Set)]
     announce_if_all_excluded: bool,
+    /// Hand addresses over from nodes that show one of these signs: cordon, annotation (ferrolb.io/drain), taint:KEY.
+    #[arg(long, env = "FERROLB_DRAIN_ON", default_value = "", hide_default_value = true, value_name = "SIGN,...")]
+    drain_on: String,
     /// How fast another node takes over.
     #[arg(long, value_enum, env = "FERROLB_FAILOVER", default_value_t)]
     failover: Failover,
@@ -137,6 +140,7 @@ pub(super) fn settings(args: &Args) -> anyhow::Result<Settings> {
         lb_class: shared.lb_class(),
         ignore_exclude_lb: args.ignore_exclude_lb,
         announce_if_all_excluded: args.announce_if_all_excluded,
+        drain_on: process::drain_on(&args.drain_on)?,
         ml_bind_addr,
         ml_bind_port,
         ml_labels: given(&args.ml_labels),
@@ -164,6 +168,7 @@ fn summary(settings: &Settings) -> String {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use ferrolb_rules::drain::Trigger;
 
     use super::*;
 
@@ -205,6 +210,13 @@ mod tests {
     }
 
     #[test]
+    fn no_node_is_drained_unless_it_is_said_by_what() {
+        assert_eq!(settings(&args(&["--node-name=n1", "--drain-on="])).unwrap().drain_on, BTreeSet::new());
+        let settings = settings(&args(&["--node-name=n1", "--drain-on=cordon,taint:k"])).unwrap();
+        assert_eq!(settings.drain_on, BTreeSet::from([Trigger::Cordon, Trigger::Taint("k".to_owned())]));
+    }
+
+    #[test]
     fn values_that_make_no_sense_are_refused_by_name() {
         for (line, start) in [
             (&["--node-name="][..], "no node name: set --node-name"),
@@ -212,6 +224,7 @@ mod tests {
             (&["--node-name=n", "--ml-bindport=x"], "--ml-bindport=x: use a port"),
             (&["--node-name=n", "--ml-bindport=0"], "--ml-bindport=0: use a port"),
             (&["--node-name=n", "--ml-bindaddr=x"], "--ml-bindaddr=x: use an IP address"),
+            (&["--node-name=n", "--drain-on=cordon,x"], "--drain-on=cordon,x: \"x\" is none of cordon, annotation"),
         ] {
             let error = settings(&args(line)).unwrap_err().to_string();
             assert!(error.starts_with(start) && error.ends_with("(LB0031 FlagInvalid)"), "{error}");

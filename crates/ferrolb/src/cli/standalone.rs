@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
 use super::Verdict;
-use super::process::{node_name, wrong_flag};
+use super::process::{drain_on, node_name, wrong_flag};
 use super::status::DEFAULT_SOCKET;
 use crate::drive::l2::Promiscuous;
 use crate::drive::owners::Failover;
@@ -46,6 +46,9 @@ pub(super) struct Args {
     /// Announce also from nodes labelled node.kubernetes.io/exclude-from-external-load-balancers.
     #[arg(long)]
     ignore_exclude_lb: bool,
+    /// Hand addresses over from hosts that show one of these signs on their Node: cordon, annotation (ferrolb.io/drain), taint:KEY.
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "SIGN,...")]
+    drain_on: String,
     /// How fast another host takes over.
     #[arg(long, value_enum, default_value_t)]
     failover: Failover,
@@ -85,6 +88,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Verdict> {
         port: args.ml_bindport,
         load_balancer_class: args.lb_class,
         ignore_exclude_lb: args.ignore_exclude_lb,
+        drain_on: drain_on(&args.drain_on)?,
         failover: args.failover,
         promiscuous: args.promiscuous,
         web_page: args.web_page,

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use ferrolb_rules::api::{ConfigurationState, ServiceBGPStatus, ServiceL2Status, well_known};
 use ferrolb_rules::config::Config;
+use ferrolb_rules::drain;
 use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::plan::bgp::{self, Outlook};
 use ferrolb_rules::plan::{Options, Planner, ServicePlan, Snapshot};
@@ -224,6 +225,7 @@ impl Reports {
         let options = &mut self.snapshot.options;
         options.ignore_exclude_lb = flag(speakers(), "ignore-exclude-lb").is_some_and(|it| matches!(it, "" | "true"));
         options.announce_if_all_excluded = flag(speakers(), "announce-if-all-excluded") != Some("false");
+        options.drain_on = flag(speakers(), "drain-on").and_then(|it| drain::parse(it).ok()).unwrap_or_default();
         self.snapshot.config = config.clone();
         let named = nodes.into_iter().filter_map(|node| Some((NodeName::new(node.metadata.name.clone()?), node)));
         self.snapshot.nodes = named.collect();

@@ -33,14 +33,13 @@ use ferrolb_rules::reason::{Code, Finding, Severity};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::watch;
 
-mod lateness;
+use super::lateness::Lateness;
+
 mod ports;
 mod run;
 #[cfg(test)]
 mod tests;
 mod watched;
-
-pub use lateness::Lateness;
 
 /// How long sessions get to end: longer than each of them takes at most.
 const GOODBYE: Duration = Duration::from_millis(1500);

@@ -16,6 +16,7 @@ use ferrolb_rules::plan::Candidates;
 use tokio::sync::watch;
 
 use super::l2::{Orderer, Wire};
+use super::segment::figures::Figures;
 use super::segment::{self, Candidacy, Link, Ownership, Port, Segments, Taken, Wish, saved};
 
 /// How addresses find another node when theirs fails.
@@ -55,6 +56,8 @@ pub struct Config {
     pub state_dir: Option<PathBuf>,
     /// Who answers.
     pub answers: Orderer,
+    /// Whether this node can serve what it is handed.
+    pub serves: watch::Receiver<bool>,
 }
 
 /// Claims, where nodes claim.
@@ -70,6 +73,7 @@ pub struct Owners {
 struct Claiming {
     segments: Segments,
     ownership: watch::Receiver<Arc<Ownership>>,
+    serves: watch::Receiver<bool>,
     wish: Wish,
     /// The nodes by their number.
     names: BTreeMap<NodeId, NodeName>,
@@ -127,7 +131,8 @@ impl Owners {
             tokio::spawn(saved::keep(directory, segments.ownership()));
         }
         let ownership = segments.ownership();
-        let claiming = Some(Claiming { segments, ownership, wish: Wish::default(), names: BTreeMap::new(), told: 0 });
+        let (serves, wish) = (config.serves, Wish::default());
+        let claiming = Some(Claiming { segments, ownership, serves, wish, names: BTreeMap::new(), told: 0 });
         Ok(Self { own, claiming, known: BTreeMap::new() })
     }
 
@@ -136,14 +141,19 @@ impl Owners {
         self.claiming.as_ref().map(|claiming| claiming.segments.port())
     }
 
+    /// What is counted, where nodes claim.
+    pub fn figures(&self) -> Option<Arc<Figures>> {
+        self.claiming.as_ref().map(|claiming| claiming.segments.figures())
+    }
+
     /// Returns when something changed; never where nobody claims.
     pub async fn changed(&mut self) {
-        if let Some(claiming) = &mut self.claiming
-            && claiming.ownership.changed().await.is_ok()
-        {
-            return;
+        let Some(claiming) = &mut self.claiming else { return std::future::pending().await };
+        tokio::select! {
+            Ok(()) = claiming.ownership.changed() => {}
+            Ok(()) = claiming.serves.changed() => {}
+            else => std::future::pending().await,
         }
-        std::future::pending::<()>().await;
     }
 
     /// Whose each address is; `None` where there is an election. Only nodes with these names are known.
@@ -205,7 +215,8 @@ impl Owners {
             .iter()
             .map(|one| Link { name: one.name.clone(), mac: one.mac, carrier: one.carrier })
             .collect();
-        let wish = Wish { candidates, nodes, links };
+        let serves = *claiming.serves.borrow_and_update();
+        let wish = Wish { candidates, nodes, links, serves };
         if wish != claiming.wish {
             claiming.segments.set(wish.clone());
             claiming.wish = wish;

@@ -26,13 +26,15 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::watch;
 
 use super::l2::Orderer;
-use crate::net::priority::Regime;
 
 mod clock;
+pub mod figures;
 mod kernel;
 mod machine;
 mod run;
 pub mod saved;
+
+use figures::Figures;
 
 /// Datagrams that wait for the thread at most; what comes more is lost, as in any socket.
 const QUEUE: usize = 1024;
@@ -90,6 +92,8 @@ pub struct Wish {
     pub nodes: BTreeMap<NodeName, IpAddr>,
     /// This node's interfaces.
     pub links: Vec<Link>,
+    /// Addresses can be handed to this node.
+    pub serves: bool,
 }
 
 /// What has been found out.
@@ -103,8 +107,6 @@ pub struct Ownership {
     pub taken: BTreeMap<IpAddr, Taken>,
     /// Every claim known.
     pub claims: Claims,
-    /// How the thread runs.
-    pub regime: Regime,
 }
 
 /// A failover, as the node that took over has seen it.
@@ -188,6 +190,7 @@ impl Port {
 pub struct Segments {
     shared: Arc<Shared>,
     ownership: watch::Receiver<Arc<Ownership>>,
+    figures: Arc<Figures>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -200,12 +203,13 @@ impl Segments {
         let bell = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
         let shared = Arc::new(Shared { orders: Mutex::default(), bell });
         let (sender, ownership) = watch::channel(Arc::default());
-        let mut run = run::Run::new(config, shared.clone(), sender, answers)?;
+        let figures = Arc::<Figures>::default();
+        let mut run = run::Run::new(config, shared.clone(), (sender, figures.clone()), answers)?;
         let thread = thread::Builder::new().name("segment".to_owned()).spawn(move || {
             let _guard = super::l2::EndProcess;
             run.run();
         })?;
-        Ok(Self { shared, ownership, thread: Some(thread) })
+        Ok(Self { shared, ownership, figures, thread: Some(thread) })
     }
 
     /// What it is to know from now on.
@@ -216,6 +220,11 @@ impl Segments {
     /// What has been found out.
     pub fn ownership(&self) -> watch::Receiver<Arc<Ownership>> {
         self.ownership.clone()
+    }
+
+    /// What is counted.
+    pub fn figures(&self) -> Arc<Figures> {
+        self.figures.clone()
     }
 
     /// The way from and to the socket of membership.

@@ -16,6 +16,7 @@ use ferrolb_rules::api::{
     ServiceBGPStatus, ServiceL2Status,
 };
 use ferrolb_rules::config::Resources;
+use ferrolb_rules::drain;
 use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::picture::{self, Known};
 use ferrolb_rules::reason::{Code, Finding, Severity};
@@ -236,6 +237,7 @@ fn options(seen: &Cluster) -> picture::Options {
         load_balancer_class: value("lb-class").filter(|class| !class.is_empty()).map(str::to_owned),
         ignore_exclude_lb: value("ignore-exclude-lb").is_some_and(|value| matches!(value, "" | "true")),
         announce_if_all_excluded: value("announce-if-all-excluded") != Some("false"),
+        drain_on: value("drain-on").and_then(|value| drain::parse(value).ok()).unwrap_or_default(),
         members: Some(members),
         ..picture::Options::default()
     }

@@ -115,7 +115,8 @@ fn service_of(slice: &EndpointSlice) -> Option<ServiceKey> {
 }
 
 fn reads_the_same(a: &Node, b: &Node) -> bool {
-    a.metadata.labels == b.metadata.labels && a.spec == b.spec && a.status == b.status
+    let (this, that) = (&a.metadata, &b.metadata);
+    this.labels == that.labels && this.annotations == that.annotations && a.spec == b.spec && a.status == b.status
 }
 
 /// Only what names the object.

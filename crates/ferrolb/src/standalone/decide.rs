@@ -13,6 +13,7 @@ use ferrolb_rules::alloc::{Allocator, Counters};
 use ferrolb_rules::annotations;
 use ferrolb_rules::api;
 use ferrolb_rules::config::{self, Config};
+use ferrolb_rules::drain::Trigger;
 use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::plan::bgp::BgpPlan;
 use ferrolb_rules::plan::{self, Plan, Planner, Snapshot};
@@ -105,6 +106,8 @@ pub(super) struct Options {
     pub(super) load_balancer_class: Option<String>,
     /// Announce from nodes that carry the exclude label.
     pub(super) ignore_exclude_lb: bool,
+    /// What shows that a host is being emptied.
+    pub(super) drain_on: BTreeSet<Trigger>,
 }
 
 impl Decider {
@@ -386,6 +389,7 @@ impl Decider {
             announce_if_all_excluded: true,
             load_balancer_class: self.options.load_balancer_class.clone(),
             selectorless_is_ready: true,
+            drain_on: self.options.drain_on.clone(),
         };
         let snapshot = Snapshot {
             config: config.clone(),

@@ -31,6 +31,17 @@ struct Speaker {
     segments: Segments,
 }
 
+/// What a node is to know, with these candidates.
+fn wish(number: u8, size: u8, candidates: Arc<[NodeName]>, serves: bool) -> Wish {
+    let candidacy = Candidacy { nodes: candidates, interfaces: None };
+    Wish {
+        candidates: Some(BTreeMap::from([(IpAddr::V4(ADDRESS), candidacy)])),
+        nodes: (1..=size).map(|n| (name(n), IpAddr::from([192, 168, 1, n]))).collect(),
+        links: vec![Link { name: "eth0".to_owned(), mac: mac(number), carrier: true }],
+        serves,
+    }
+}
+
 struct Lan {
     nodes: Vec<Host>,
     client: Host,
@@ -54,25 +65,24 @@ impl Lan {
     }
 
     fn speak(&self, number: u8, saved: Claims) -> Speaker {
+        self.speak_in(number, saved, Timing::DEFAULT, true)
+    }
+
+    fn speak_in(&self, number: u8, saved: Claims, timing: Timing, serves: bool) -> Speaker {
         let size = u8::try_from(self.nodes.len()).unwrap();
         self.nodes[usize::from(number) - 1].run(move || {
             let l2 = L2::start(None).unwrap();
             let config = Config {
                 own: name(number),
                 secret: b"a secret that all nodes share".to_vec(),
-                timing: Timing::DEFAULT,
+                timing,
                 port: 7946,
                 nodes_by_address: false,
                 saved,
             };
             let segments = Segments::start(config, l2.orderer()).unwrap();
-            let candidates = (1..=size).map(name).collect();
-            let candidacy = Candidacy { nodes: candidates, interfaces: None };
-            segments.set(Wish {
-                candidates: Some(BTreeMap::from([(IpAddr::V4(ADDRESS), candidacy)])),
-                nodes: (1..=size).map(|n| (name(n), IpAddr::from([192, 168, 1, n]))).collect(),
-                links: vec![Link { name: "eth0".to_owned(), mac: mac(number), carrier: true }],
-            });
+            let wish = wish(number, size, (1..=size).map(name).collect(), serves);
+            segments.set(wish);
             Speaker { l2, segments }
         })
     }
@@ -171,4 +181,35 @@ fn a_speaker_that_dies_alone_is_stood_in_for_with_its_own_mac_address() {
     let macs: BTreeSet<MacAddr> = answers.iter().map(|(_, mac)| *mac).collect();
     assert_eq!(macs, BTreeSet::from([mac(1)]), "its node lives and forwards");
     assert!(answers.len() > 500, "{} answers", answers.len());
+}
+
+#[test]
+fn a_drained_node_hands_over_and_a_returning_one_is_handed_to_once_it_can_serve() {
+    let lan = Lan::new(3);
+    let timing = Timing { return_interval: Some(Duration::from_secs(1)), ..Timing::DEFAULT };
+    let speakers: Vec<Speaker> =
+        (1..=3).map(|number| lan.speak_in(number, Claims::new(), timing, number > 1)).collect();
+    settle(&speakers);
+    let plan = |first: u8, serves: bool| {
+        for (number, speaker) in (1..=3).zip(&speakers) {
+            speaker.segments.set(wish(number, 3, (first..=3).map(name).collect(), number > 1 || serves));
+        }
+    };
+    let handed = |number: usize| speakers[number - 1].segments.figures().handovers.count();
+    let watch = lan.client.start(|| watch(Duration::from_secs(6)));
+    std::thread::sleep(Duration::from_millis(300));
+    plan(2, false);
+    eventually("the drained node has handed over", || handed(1) == 1);
+    assert_eq!(owner(&speakers[1]), Some(NodeId::of("node-2")));
+    plan(1, false);
+    std::thread::sleep(Duration::from_millis(2500));
+    assert_eq!(owner(&speakers[1]), Some(NodeId::of("node-2")), "the first candidate cannot serve yet");
+    plan(1, true);
+    eventually("it is handed its address", || handed(2) == 1 && owner(&speakers[0]) == Some(NodeId::of("node-1")));
+    let answers = watch.recv().unwrap();
+    let owners: Vec<MacAddr> = answers.iter().map(|(_, mac)| *mac).collect();
+    assert_eq!((owners.first(), owners.last()), (Some(&mac(1)), Some(&mac(1))));
+    assert!(owners.contains(&mac(2)) && !owners.contains(&mac(3)));
+    println!("longest without an answer: {:?}", longest_gap(&answers));
+    assert!(longest_gap(&answers) < Duration::from_millis(350), "{:?}", longest_gap(&answers));
 }

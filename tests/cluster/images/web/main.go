@@ -1,4 +1,5 @@
-// A web server for tests: it says which pod answers and whom it sees; /fetch?url= says what the pod gets from elsewhere, as its service account.
+// A web server for tests: it says which pod answers and whom it sees; /fetch?url= says what the pod gets from elsewhere, as its service account. By UDP it sends
+// back what comes to the same port.
 package main
 
 import (
@@ -7,6 +8,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -27,10 +29,24 @@ func main() {
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer cancel()
 	context.AfterFunc(ctx, func() { _ = server.Shutdown(context.Background()) })
+	go echo(address)
 	fmt.Println("listening on", address)
 	if err := server.ListenAndServe(); err != http.ErrServerClosed {
 		fmt.Println(err)
 		os.Exit(1)
+	}
+}
+
+func echo(address string) {
+	socket, err := net.ListenPacket("udp", address)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for buffer := make([]byte, 2048); ; {
+		if n, from, err := socket.ReadFrom(buffer); err == nil {
+			_, _ = socket.WriteTo(buffer[:n], from)
+		}
 	}
 }
 

@@ -109,10 +109,14 @@ impl Owner {
 
     fn believe(&mut self, now: Instant, address: IpAddr, claim: Claim, watch: &Watch) {
         let was_ours = self.entries.get(&address).and_then(|entry| entry.claim).is_some_and(|c| c.owner == self.own);
-        let offered = self.entries.get(&address).is_some_and(|entry| entry.offer.is_some());
+        let offer = self.entries.get(&address).and_then(|entry| entry.offer);
         if was_ours && claim.owner != self.own {
-            let output = if offered { Output::HandedOver } else { Output::Beaten };
-            self.outputs.push_back(output(address, claim.owner));
+            self.outputs.push_back(match offer {
+                Some(offer) => {
+                    Output::HandedOver(address, claim.owner, Some(now.saturating_duration_since(offer.first_at)))
+                }
+                None => Output::Beaten(address, claim.owner),
+            });
         }
         self.teller.forget_reminder(address);
         let mac = if claim.owner == self.own { self.mac } else { claim.mac };

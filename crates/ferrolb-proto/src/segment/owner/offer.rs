@@ -21,6 +21,8 @@ pub(super) struct Offer {
     /// How many candidates were asked in vain before.
     tried: usize,
     began_at: Instant,
+    /// The first candidate was asked then.
+    pub(super) first_at: Instant,
     /// The next offer, or when to begin anew.
     next_at: Instant,
     over: bool,
@@ -43,7 +45,7 @@ impl Owner {
         let mut offer = match entry.offer {
             Some(offer) if now < offer.next_at => return Some(offer.next_at),
             Some(offer) if !offer.over => offer,
-            _ => Offer { to: *takers.first()?, tried: 0, began_at: now, next_at: now, over: false },
+            _ => Offer { to: *takers.first()?, tried: 0, began_at: now, first_at: now, next_at: now, over: false },
         };
         if now.saturating_duration_since(offer.began_at) >= PATIENCE || !takers.contains(&offer.to) {
             let tried = offer.tried + 1;
@@ -105,7 +107,7 @@ impl Owner {
                     let epoch = stake.epoch.max(known.map_or(0, |claim| claim.epoch)).saturating_add(1);
                     self.set_claim(now, address, Some(Claim { owner: self.own, mac: self.mac, epoch, firm: true }));
                     self.teller.changed(address);
-                    self.outputs.push_back(Output::HandedOver(address, self.own));
+                    self.outputs.push_back(Output::HandedOver(address, self.own, None));
                     self.settle(now, address, watch);
                 }
             }

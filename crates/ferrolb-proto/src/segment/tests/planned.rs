@@ -118,6 +118,52 @@ fn an_address_is_handed_over_when_the_plan_says_so() {
     }
 }
 
+/// The plan without a node, in force everywhere.
+fn dropped(cluster: &mut Cluster, number: Number) {
+    let mut plan = cluster.ranked(ADDRESSES);
+    let node = cluster.id(number).unwrap();
+    for candidates in plan.values_mut() {
+        *candidates = candidates.iter().copied().filter(|other| *other != node).collect::<Arc<[_]>>();
+    }
+    (0..cluster.len()).for_each(|number| cluster.plan(number, &plan));
+}
+
+#[test]
+fn a_drained_node_that_goes_away_afterwards_is_missed_by_nobody() {
+    for seed in 0..20 {
+        let mut cluster = settled(seed, 3, Timing::DEFAULT);
+        let findings = after(&mut cluster, ms(4000), |cluster| {
+            dropped(cluster, 0);
+            cluster.run(ms(1000 + seed * 17 % 70));
+            cluster.restart(0, ms(100_000));
+            cluster.run(ms(1500));
+            cluster.crash(0);
+        });
+        assert_eq!(findings.gaps, [], "seed {seed}");
+        assert!(findings.longest_dual() <= ms(50), "seed {seed}: {findings:?}");
+        assert_owned(&cluster);
+    }
+}
+
+#[test]
+fn a_drained_node_goes_on_answering_until_somebody_can_take_its_addresses() {
+    for seed in 0..20 {
+        let mut cluster = settled(seed, 3, Timing::DEFAULT);
+        let findings = after(&mut cluster, ms(6000), |cluster| {
+            // Both others restart while the node is drained.
+            (1..3).for_each(|number| cluster.restart(number, ms(1500 + seed * 37 % 500)));
+            cluster.run(ms(300));
+            dropped(cluster, 0);
+        });
+        for address in cluster.ranked(ADDRESSES).keys() {
+            assert_ne!(owner_of(&cluster, *address), 0, "seed {seed}: {findings:?}");
+        }
+        assert!(findings.longest_gap() <= ms(350), "seed {seed}: {findings:?}");
+        assert!(findings.longest_dual() <= ms(50), "seed {seed}: {findings:?}");
+        assert_owned(&cluster);
+    }
+}
+
 #[test]
 fn a_node_that_is_shut_down_hands_everything_over_first() {
     for seed in 0..40 {

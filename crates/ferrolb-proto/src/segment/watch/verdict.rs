@@ -164,8 +164,10 @@ impl Watch {
             differs.then_some((*node, next))
         }) {
             self.set_standing(node, standing);
-            if let Some(peer) = self.peers.get_mut(&node) {
-                peer.dead = peer.is_gone();
+            let Some(peer) = self.peers.get_mut(&node) else { continue };
+            peer.dead = peer.is_gone();
+            if let Some(at) = peer.heard_at.filter(|_| peer.dead) {
+                self.outputs.push_back(Output::Detected(node, now.saturating_duration_since(at)));
             }
         }
     }

@@ -6,9 +6,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ferrolb_proto::announce::{Announcements, Input};
+use ferrolb_proto::announce::{Announcements, Input, Place};
 use ferrolb_proto::arp;
 use ferrolb_proto::ethernet::MacAddr;
+use ferrolb_proto::refresh::{self, Refresh};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use tokio::sync::{mpsc, watch};
@@ -48,6 +49,7 @@ pub(super) struct Run {
     /// Per interface, what it is to answer for.
     assigned: AnswersByInterface,
     announcements: Announcements,
+    refresh: Refresh,
     counts: Counts,
     failures: BTreeMap<String, String>,
     unfit: BTreeMap<String, Unfit>,
@@ -81,6 +83,7 @@ impl Run {
             strangers: BTreeMap::new(),
             assigned: BTreeMap::new(),
             announcements: Announcements::new(Instant::now()),
+            refresh: Refresh::new(refresh::INTERVAL, rand::random(), Instant::now()),
             counts: Counts::new(frames),
             failures: BTreeMap::new(),
             unfit: BTreeMap::new(),
@@ -155,9 +158,10 @@ impl Run {
 
     /// Frames before announcements: a pending announcement shortens the wait, and is sent after what is ready.
     fn timeout(&self, now: Instant) -> EpollTimeout {
-        let deadlines = [self.announcements.next_deadline(), self.counts.next_deadline()];
+        let announcing = [self.announcements.next_deadline(), self.refresh.next_deadline()];
+        let deadlines = announcing.into_iter().chain([self.counts.next_deadline()]);
         let strangers = self.strangers.values().filter_map(Strangers::next_deadline);
-        let Some(at) = deadlines.into_iter().flatten().chain(strangers).min() else { return EpollTimeout::NONE };
+        let Some(at) = deadlines.flatten().chain(strangers).min() else { return EpollTimeout::NONE };
         let wait = at.saturating_duration_since(now);
         // Whole milliseconds, rounded up: waking too early would only spin.
         let millis = wait.as_micros().div_ceil(1000);
@@ -201,11 +205,18 @@ impl Run {
 
     fn announce(&mut self, now: Instant) {
         self.announcements.handle_timeout(now);
-        while let Some((index, address)) = self.announcements.poll_output() {
+        self.refresh.handle_timeout(now);
+        while let Some((index, address)) = self.announcements.poll_output().or_else(|| self.refresh.poll_output()) {
             if let Some(responder) = self.responders.get(&index) {
                 responder.announce(address, &mut self.counts);
             }
         }
+    }
+
+    /// An address is told of from now on, and kept fresh, or not any more.
+    fn tell(&mut self, now: Instant, place: Place, ours: bool) {
+        self.announcements.handle(now, if ours { Input::Start(place) } else { Input::Stop(place) });
+        self.refresh.handle(now, place, ours);
     }
 
     fn read_everything(&mut self) -> io::Result<()> {
@@ -242,7 +253,7 @@ impl Run {
             self.responders.remove(&index);
             self.strangers.remove(&index);
             for address in self.assigned.remove(&index).unwrap_or_default().own {
-                self.announcements.handle(Instant::now(), Input::Stop((index, address)));
+                self.tell(Instant::now(), (index, address), false);
             }
         }
         let failed_before = std::mem::take(&mut self.failures);
@@ -336,6 +347,7 @@ impl Run {
         let now = Instant::now();
         // Two interfaces of ours on one LAN hear each other.
         let own: BTreeSet<MacAddr> = self.responders.values().map(|responder| responder.usable.mac).collect();
+        let mut told = Vec::new();
         for (index, responder) in &mut self.responders {
             let name = responder.usable.name.clone();
             let answers = match &self.answers {
@@ -357,14 +369,11 @@ impl Run {
                 self.failures.insert(name, error.to_string());
                 continue;
             }
-            for address in before.own.difference(&answers.own) {
-                self.announcements.handle(now, Input::Stop((*index, *address)));
-            }
-            for address in answers.own.difference(&before.own) {
-                self.announcements.handle(now, Input::Start((*index, *address)));
-            }
+            told.extend(before.own.difference(&answers.own).map(|address| ((*index, *address), false)));
+            told.extend(answers.own.difference(&before.own).map(|address| ((*index, *address), true)));
             *before = answers;
         }
+        told.into_iter().for_each(|(place, ours)| self.tell(now, place, ours));
     }
 
     fn publish(&self) {

@@ -47,7 +47,7 @@ impl Strangers {
     pub(super) fn open(usable: &Usable) -> io::Result<Self> {
         let none = BTreeSet::new();
         let arp = || PacketSocket::open(usable.index, arp::ETHERTYPE, &filter::arp_senders(&none));
-        let ndp = || PacketSocket::open(usable.index, ndp::ETHERTYPE, &filter::advertisements(&none));
+        let ndp = || PacketSocket::open(usable.index, ndp::ETHERTYPE, &filter::neighbour_claims(&none));
         Ok(Self {
             machine: Duplicate::new(usable.mac, rand::random()),
             own: usable.mac,
@@ -127,7 +127,7 @@ impl Strangers {
         let v6 =
             self.asked.iter().filter_map(|address| if let IpAddr::V6(v6) = address { Some(low(v6)) } else { None });
         let arp = self.arp.as_ref().map(|socket| socket.set_filter(&filter::arp_senders(&v4.collect())));
-        let ndp = self.ndp.as_ref().map(|socket| socket.set_filter(&filter::advertisements(&v6.collect())));
+        let ndp = self.ndp.as_ref().map(|socket| socket.set_filter(&filter::neighbour_claims(&v6.collect())));
         for error in [arp, ndp].into_iter().flatten().filter_map(Result::err) {
             tracing::warn!(event = "strangers", interface = self.interface, %error, "strangers cannot be watched for");
         }
@@ -146,8 +146,12 @@ impl Strangers {
         }
         for _ in 0..TURN {
             let Some(Ok(Some(length))) = self.ndp.as_ref().map(|socket| socket.receive(&mut buffer)) else { break };
-            let Ok(said) = ndp::parse_advertisement(buffer.get(..length).unwrap_or_default()) else { continue };
-            self.machine.handle(now, Input::Sighting { address: said.target.into(), mac: said.mac, probe: false });
+            let frame = buffer.get(..length).unwrap_or_default();
+            let said = ndp::parse_advertisement(frame).map(|said| (said, false));
+            let Ok((said, probe)) = said.or_else(|_| ndp::parse_probe(frame).map(|said| (said, true))) else {
+                continue;
+            };
+            self.machine.handle(now, Input::Sighting { address: said.target.into(), mac: said.mac, probe });
         }
     }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use ferrolb_proto::segment::frame::Path;
@@ -16,6 +17,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use tokio::sync::watch;
 
 use super::clock::BootClock;
+use super::figures::Figures;
 use super::kernel::Echo;
 use super::machine::{Common, Machine};
 use super::{Claims, Config, End, Ownership, Shared, Taken, Wish};
@@ -33,6 +35,7 @@ pub(super) struct Run {
     port: u16,
     shared: Arc<Shared>,
     ownership: watch::Sender<Arc<Ownership>>,
+    figures: Arc<Figures>,
     answers: Orderer,
     epoll: Epoll,
     clock: BootClock,
@@ -44,7 +47,6 @@ pub(super) struct Run {
     names: BTreeMap<NodeId, NodeName>,
     by_address: BTreeMap<IpAddr, NodeId>,
     machines: BTreeMap<u32, Machine>,
-    regime: Regime,
     /// Roles have changed since they were told.
     changed: bool,
     /// To be announced once more.
@@ -60,7 +62,7 @@ impl Run {
     pub(super) fn new(
         config: Config,
         shared: Arc<Shared>,
-        ownership: watch::Sender<Arc<Ownership>>,
+        (ownership, figures): (watch::Sender<Arc<Ownership>>, Arc<Figures>),
         answers: Orderer,
     ) -> io::Result<Self> {
         if config.secret.is_empty() {
@@ -80,6 +82,7 @@ impl Run {
             port: config.port,
             shared,
             ownership,
+            figures,
             answers,
             epoll,
             clock: BootClock::start(),
@@ -90,7 +93,6 @@ impl Run {
             names: BTreeMap::new(),
             by_address: BTreeMap::new(),
             machines: BTreeMap::new(),
-            regime: Regime::Ordinary,
             changed: false,
             tell: Vec::new(),
             published: BTreeMap::new(),
@@ -101,7 +103,7 @@ impl Run {
 
     /// Runs until it is told to end and has said goodbye.
     pub(super) fn run(&mut self) {
-        self.regime = priority::claim();
+        self.figures.is_real_time.store(priority::claim() == Regime::RealTime, Ordering::Relaxed);
         let mut events = [EpollEvent::empty(); 64];
         loop {
             self.turn();
@@ -138,8 +140,9 @@ impl Run {
         let indices: Vec<u32> = self.machines.keys().copied().collect();
         for index in indices {
             if let Some(machine) = self.machines.get_mut(&index)
-                && machine.segment.next_deadline().is_some_and(|at| at <= now)
+                && let Some(due_at) = machine.segment.next_deadline().filter(|at| *at <= now)
             {
+                self.figures.lateness.note(now.saturating_duration_since(due_at));
                 machine.segment.handle_timeout(now);
             }
             self.follow(index);
@@ -264,6 +267,7 @@ impl Run {
         for machine in self.machines.values_mut() {
             self.changed |= !machine.learned;
             machine.look(node);
+            machine.segment.handle(now, Input::Ready(self.wish.serves));
             machine.know(now, self.wish.candidates.as_ref(), &nodes, alone);
             if self.nodes_by_address {
                 machine.ask_new(&others);
@@ -336,7 +340,10 @@ impl Run {
                     self.changed = true;
                 }
                 Output::Done => machine.done = true,
-                Output::Event(event) => narrate(&self.names, &machine.link.name, event),
+                Output::Event(event) => {
+                    self.figures.note(&event);
+                    narrate(&self.names, &machine.link.name, event);
+                }
             }
         }
     }
@@ -356,7 +363,6 @@ impl Run {
         self.published = states;
         let mut new = Ownership {
             learned: !self.machines.is_empty() && self.machines.values().all(|machine| machine.learned),
-            regime: self.regime,
             taken: self.taken.clone(),
             ..Ownership::default()
         };
@@ -395,8 +401,13 @@ fn narrate(names: &BTreeMap<NodeId, NodeName>, interface: &str, event: Event) {
         Event::Beaten(address, by) => {
             tracing::info!(event = "beaten", interface, %address, by = name(by), "another claim is better than ours");
         }
-        Event::HandedOver(address, to) => {
-            tracing::info!(event = "handedOver", interface, %address, to = name(to), "handed over");
+        Event::HandedOver(address, to, after) => {
+            let after_ms = after.map(|after| after.as_millis());
+            tracing::info!(event = "handedOver", interface, %address, to = name(to), after_ms, "handed over");
+        }
+        Event::Detected(node, after) => {
+            let after_ms = after.as_millis();
+            tracing::info!(event = "detected", interface, node = name(node), after_ms, "no sign of life any more");
         }
         Event::Paused(late) => {
             tracing::warn!(

@@ -1,7 +1,8 @@
 //! What is kept of the objects that every process of a cluster follows.
 
 use ferrolb_rules::annotations::{self, ALLOCATED_FROM};
-use k8s_openapi::api::core::v1::{Namespace, Node, NodeCondition, NodeSpec, NodeStatus};
+use ferrolb_rules::drain::DRAIN;
+use k8s_openapi::api::core::v1::{Namespace, Node, NodeCondition, NodeSpec, NodeStatus, Taint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, ObjectMeta};
 use kube::Resource;
 use serde_json::json;
@@ -27,18 +28,22 @@ pub(super) fn namespace(namespace: &mut Namespace) {
     namespace.metadata.annotations = None;
 }
 
-/// Of a Node is read: labels, whether it is cordoned, whether its network is available, and its addresses.
+/// Of a Node is read: labels, what may show that it is being emptied, whether its network is available, and its addresses.
 pub(super) fn node(node: &mut Node) {
     let metadata = std::mem::take(&mut node.metadata);
     node.metadata = ObjectMeta {
         name: metadata.name,
+        annotations: metadata.annotations.and_then(|mut all| Some([all.remove_entry(DRAIN)?].into())),
         labels: metadata.labels,
         uid: metadata.uid,
         resource_version: metadata.resource_version,
         ..ObjectMeta::default()
     };
-    let unschedulable = node.spec.take().and_then(|spec| spec.unschedulable);
-    node.spec = unschedulable.map(|_| NodeSpec { unschedulable, ..NodeSpec::default() });
+    node.spec = node.spec.take().map(|spec| {
+        let taints =
+            spec.taints.map(|taints| taints.into_iter().map(|taint| Taint { time_added: None, ..taint }).collect());
+        NodeSpec { unschedulable: spec.unschedulable, taints, ..NodeSpec::default() }
+    });
     node.status = node.status.take().map(|status| {
         let conditions = status.conditions.unwrap_or_default().into_iter();
         let read = conditions.filter(|condition| condition.type_ == "NetworkUnavailable");
@@ -53,6 +58,18 @@ mod tests {
     use k8s_openapi::api::core::v1::Service;
 
     use super::*;
+
+    #[test]
+    fn of_a_node_everything_is_kept_that_may_show_that_it_is_being_emptied() {
+        let value = json!({"metadata": {"name": "a", "annotations": {DRAIN: "true", "other": "x"}}, "spec": {
+            "podCIDR": "10.0.0.0/24", "unschedulable": true,
+            "taints": [{"key": "k", "effect": "NoSchedule", "timeAdded": "2026-01-01T00:00:00Z"}]}});
+        let mut read: Node = serde_json::from_value(value).unwrap();
+        node(&mut read);
+        let kept = json!({"metadata": {"name": "a", "annotations": {DRAIN: "true"}}, "spec": {
+            "unschedulable": true, "taints": [{"key": "k", "effect": "NoSchedule"}]}});
+        assert_eq!(read, serde_json::from_value::<Node>(kept).unwrap());
+    }
 
     #[test]
     fn of_managed_fields_not_even_the_room_is_kept() {

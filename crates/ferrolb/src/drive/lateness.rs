@@ -14,7 +14,8 @@ pub struct Lateness {
 }
 
 impl Lateness {
-    pub(super) fn note(&self, late: Duration) {
+    /// Counts one.
+    pub fn note(&self, late: Duration) {
         let micros = late.as_micros().max(1);
         let class = usize::try_from(u128::BITS - (micros - 1).leading_zeros()).unwrap_or(CLASSES);
         if let Some(count) = self.classes.get(class).or(self.classes.last()) {
