@@ -101,7 +101,7 @@ fn news_is_looked_at_soon_although_the_next_look_was_to_be_a_long_time_after() {
 fn a_thousand_conditions_that_are_due_together_leave_the_server_free_for_an_address() {
     let (now, mut queue) = (Instant::now(), Queue::default());
     for number in 0..1000 {
-        queue.want(&ServiceKey::new("default", &format!("words-{number}")), Distance::Conditions);
+        queue.want(&ServiceKey::new("default", format!("words-{number}")), Distance::Conditions);
     }
     let mut under_way = Vec::new();
     while let Some(key) = queue.next(now) {
