@@ -56,7 +56,8 @@ use objects::Objects;
 use reports::Reports;
 use saved::{Saved, Saver};
 
-/// How long a change waits for more to come; longer where a pass takes long, so that passes never take all the time.
+/// How far passes are apart at least, longer where one takes long, so that they never take all the time. The first change
+/// after a while is looked at at once.
 const DEBOUNCE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));
 
 /// What the command line says (spec §8.6, §8.7).
@@ -148,8 +149,8 @@ struct Speaker {
     events: Events,
     reports: Reports,
     namespace: String,
-    /// How long a change waits, by how long the last pass took.
-    debounce: Duration,
+    /// Before then no pass for what the API server says.
+    not_before: Instant,
 }
 
 /// What is to be announced now, and what it comes from.
@@ -203,7 +204,7 @@ impl Speaker {
             frames_so_far: Frames::new(),
             announced: None,
             narrator: Narrator::default(),
-            debounce: DEBOUNCE.0,
+            not_before: Instant::now(),
             own,
             metrics,
             ready,
@@ -232,7 +233,7 @@ impl Speaker {
             tokio::select! {
                 () = self.watches.changed(), if !changed => {
                     changed = true;
-                    due = due.into_iter().chain([Instant::now() + self.debounce]).min();
+                    due = due.into_iter().chain([self.not_before]).min();
                 }
                 Ok(()) = self.wire.changed() => return,
                 () = self.meeting.changed() => return,
@@ -271,7 +272,7 @@ impl Speaker {
         }
         self.tell(&outcome, &wire);
         self.ready.send_if_modified(|ready| std::mem::replace(ready, outcome.ready) != outcome.ready);
-        self.debounce = (begun.elapsed() * 4).clamp(DEBOUNCE.0, DEBOUNCE.1);
+        self.not_before = Instant::now() + (begun.elapsed() * 4).clamp(DEBOUNCE.0, DEBOUNCE.1);
     }
 
     fn decide(&mut self, wire: &Wire, now: Instant) -> Outcome {

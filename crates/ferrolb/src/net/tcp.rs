@@ -12,6 +12,9 @@ use tokio::net::{TcpSocket, TcpStream};
 /// The longest key that the kernel takes.
 const LONGEST_KEY: usize = 80;
 
+/// Internetwork control (RFC 2474 class selector 6): what routers send BGP with, and what a full link lets through first.
+const TRAFFIC_CLASS: u32 = 0xc0;
+
 /// `struct tcp_md5sig` of linux/tcp.h.
 #[repr(C)]
 struct Md5Signature {
@@ -42,6 +45,10 @@ pub async fn connect(transport: Transport) -> io::Result<TcpStream> {
     }
     if let Some(password) = &transport.password {
         sign(&socket, remote, password)?;
+    }
+    match remote {
+        SocketAddr::V4(_) => socket.set_tos_v4(TRAFFIC_CLASS)?,
+        SocketAddr::V6(_) => socket.set_tclass_v6(TRAFFIC_CLASS)?,
     }
     set_reach(&socket, remote.ip(), transport.reach)?;
     let stream = TcpSocket::from_std_stream(socket.into()).connect(remote).await?;
@@ -94,4 +101,32 @@ fn set_option<T>(socket: &Socket, level: i32, name: i32, value: &T) -> io::Resul
     // SAFETY: the kernel reads `length` bytes from where a `T` of that size lives throughout the call.
     let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, std::ptr::from_ref(value).cast(), length) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+
+    use socket2::SockRef;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_said_to_routers_is_marked_as_control_of_the_network() {
+        for local in [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)] {
+            let listener = TcpListener::bind((local, 0)).unwrap();
+            let transport = Transport {
+                remote: Some(local),
+                port: listener.local_addr().unwrap().port(),
+                source: None,
+                device: None,
+                password: None,
+                reach: Reach::Direct,
+            };
+            let stream = connect(transport).await.unwrap();
+            let socket = SockRef::from(&stream);
+            let class = if local.is_ipv4() { socket.tos_v4() } else { socket.tclass_v6() };
+            assert_eq!(class.unwrap(), 0xc0, "{local}");
+        }
+    }
 }

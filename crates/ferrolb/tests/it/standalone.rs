@@ -14,12 +14,15 @@ use tempfile::TempDir;
 use crate::hosts::{Host, eventually};
 use crate::l2::neighbour;
 
+mod bad_routers;
 mod bfd;
 mod bgp;
+mod daemons;
 mod differing;
 mod flaps;
 mod hindered;
 mod interfaces;
+mod interop;
 mod page;
 mod probing;
 mod starting;
@@ -89,15 +92,8 @@ impl Site {
         let switch = Host::new();
         switch.ip("link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0");
         switch.ip("link set br0 up");
-        let plug = |number: u8| {
-            let host = Host::new();
-            switch.join(&format!("p{number}"), &host, "eth0");
-            switch.ip(&format!("link set p{number} master br0"));
-            host.ip(&format!("addr add 192.168.1.{number}/24 dev eth0"));
-            host
-        };
-        let hosts: Vec<Host> = (0..size).map(|index| plug(11 + index)).collect();
-        let client = plug(50);
+        let hosts: Vec<Host> = (0..size).map(|index| plug(&switch, 11 + index)).collect();
+        let client = plug(&switch, 50);
         let site = Self { hosts, client, switch, files: tempfile::tempdir().unwrap() };
         fs::create_dir(site.manifests()).unwrap();
         let node = |index: u8| {
@@ -170,6 +166,14 @@ impl Site {
         eventually("the program answers", || process.try_state().is_some());
         process
     }
+}
+
+fn plug(switch: &Host, number: u8) -> Host {
+    let host = Host::new();
+    switch.join(&format!("p{number}"), &host, "eth0");
+    switch.ip(&format!("link set p{number} master br0"));
+    host.ip(&format!("addr add 192.168.1.{number}/24 dev eth0"));
+    host
 }
 
 fn name_of(host: usize) -> String {

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ferrolb_proto::bfd::Path;
+use ferrolb_proto::bgp::Routes;
 use ferrolb_proto::bgp::session::report::Unannounced;
 use ferrolb_proto::bgp::session::{ConnectionId, Endpoints, Input, Output, Session, State};
 use ferrolb_proto::bgp::wire::notification::Cease;
+use ipnet::IpNet;
 use tokio::io::{AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -41,6 +43,16 @@ struct Peer {
     unannounced: Vec<Unannounced>,
     /// Times that BFD had seen the way break, when it was looked at last.
     breaks: u64,
+    told: Told,
+}
+
+/// What was found the last time that it was looked for what the router has been told; and what that depends on, because a
+/// router that floods wakes us often and finding out takes a look at every route.
+#[derive(Default)]
+struct Told {
+    prefixes: Arc<BTreeSet<IpNet>>,
+    /// The session, its UPDATEs so far, and what was to be told.
+    of: Option<(u64, u64, Arc<Routes>)>,
 }
 
 /// What the loop waits for.
@@ -59,7 +71,17 @@ pub(super) async fn run(name: String, mut orders: watch::Receiver<Order>, tellin
     session.handle(Instant::now(), Input::Routes(order.wanted.routes.clone()));
     session.handle(Instant::now(), Input::Start);
     let unannounced = Vec::new();
-    let mut peer = Peer { name, session, dialing: None, connection: None, telling, order, unannounced, breaks: 0 };
+    let mut peer = Peer {
+        name,
+        session,
+        dialing: None,
+        connection: None,
+        telling,
+        order,
+        unannounced,
+        breaks: 0,
+        told: Told::default(),
+    };
     peer.watch();
     loop {
         peer.drain().await;
@@ -295,14 +317,13 @@ impl Peer {
     }
 
     /// Says what is so, where it is not as before.
-    fn tell(&self) {
+    fn tell(&mut self) {
         let established = self.session.state() == State::Established;
-        let told = |prefix: &&ipnet::IpNet| established && self.session.adj_out().has_told(prefix);
-        let told: BTreeSet<_> = self.order.wanted.routes.keys().filter(told).copied().collect();
+        self.look_at_told(established);
         let seen = Seen {
             state: self.session.state(),
             last_down: self.session.last_down().map(ToString::to_string),
-            told: Arc::new(told),
+            told: Arc::clone(&self.told.prefixes),
             unannounced: if established { self.unannounced.clone() } else { Vec::new() },
             established: self.session.counters().established,
             way: self.order.wanted.bfd.as_ref().map(|seen| seen.borrow().clone()),
@@ -312,6 +333,21 @@ impl Peer {
         }
         if replace(&self.telling.counters, *self.session.counters()) {
             self.telling.counted.notify_one();
+        }
+    }
+}
+
+impl Peer {
+    fn look_at_told(&mut self, established: bool) {
+        let (counters, routes) = (self.session.counters(), &self.order.wanted.routes);
+        let of = established.then(|| (counters.established, counters.updates_sent, Arc::clone(routes)));
+        let same = match (&of, &self.told.of) {
+            (Some(new), Some(old)) => (new.0, new.1) == (old.0, old.1) && Arc::ptr_eq(&new.2, &old.2),
+            (new, old) => new.is_none() && old.is_none(),
+        };
+        if !same {
+            let told = |prefix: &&IpNet| established && self.session.adj_out().has_told(prefix);
+            self.told = Told { prefixes: Arc::new(routes.keys().filter(told).copied().collect()), of };
         }
     }
 }
