@@ -19,8 +19,10 @@ use crate::service::{self, View, is_load_balancer, status_ips};
 use ferrolb_proto::bgp::{Attributes, Families, Family, Routes};
 use ipnet::IpNet;
 
+mod leaving;
 mod outlook;
 
+pub use leaving::{FAREWELL, Farewell, departure, takes_away};
 pub use outlook::{Outlook, obstacle, outlook, silence};
 
 /// What this node tells its routers.

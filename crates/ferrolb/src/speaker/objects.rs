@@ -115,7 +115,8 @@ fn service_of(slice: &EndpointSlice) -> Option<ServiceKey> {
 }
 
 fn reads_the_same(a: &Node, b: &Node) -> bool {
-    a.metadata.labels == b.metadata.labels && a.spec == b.spec && a.status == b.status
+    let goes = |node: &Node| node.metadata.deletion_timestamp.is_some();
+    a.metadata.labels == b.metadata.labels && a.spec == b.spec && a.status == b.status && goes(a) == goes(b)
 }
 
 /// Only what names the object.

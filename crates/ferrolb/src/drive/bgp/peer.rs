@@ -16,7 +16,7 @@ use tokio::io::{AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use super::{Goal, Order, Seen, Telling, next_hops};
+use super::{Goal, Order, PARTING, Seen, Telling, next_hops};
 use crate::net::tcp;
 
 /// How long a connection that ends may take to get rid of its last bytes.
@@ -134,7 +134,9 @@ impl Peer {
         match self.order.goal {
             Goal::Run => {}
             Goal::Stop => self.session.handle(now, Input::Stop(Cease::PeerDeconfigured, "")),
-            Goal::Leave => self.session.handle(now, Input::Leave),
+            Goal::Forsake => self.session.handle(now, Input::Drain(PARTING, Cease::PeerDeconfigured, "")),
+            Goal::Leave => self.session.handle(now, Input::Leave(PARTING, "the speaker restarts")),
+            Goal::Drain(why) => self.session.handle(now, Input::Drain(PARTING, Cease::AdministrativeShutdown, why)),
         }
     }
 

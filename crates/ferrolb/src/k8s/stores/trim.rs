@@ -1,7 +1,8 @@
 //! What is kept of the objects that every process of a cluster follows.
 
 use ferrolb_rules::annotations::{self, ALLOCATED_FROM};
-use k8s_openapi::api::core::v1::{Namespace, Node, NodeCondition, NodeSpec, NodeStatus};
+use ferrolb_rules::plan::bgp;
+use k8s_openapi::api::core::v1::{Namespace, Node, NodeCondition, NodeSpec, NodeStatus, Taint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, ObjectMeta};
 use kube::Resource;
 use serde_json::json;
@@ -27,7 +28,11 @@ pub(super) fn namespace(namespace: &mut Namespace) {
     namespace.metadata.annotations = None;
 }
 
-/// Of a Node is read: labels, whether it is cordoned, whether its network is available, and its addresses.
+/// The conditions of a Node that are read.
+const READ: [&str; 2] = ["NetworkUnavailable", "Ready"];
+
+/// Of a Node is read: labels, whether it is ready or somebody takes it away, whether its network is available, and its
+/// addresses.
 pub(super) fn node(node: &mut Node) {
     let metadata = std::mem::take(&mut node.metadata);
     node.metadata = ObjectMeta {
@@ -35,13 +40,18 @@ pub(super) fn node(node: &mut Node) {
         labels: metadata.labels,
         uid: metadata.uid,
         resource_version: metadata.resource_version,
+        deletion_timestamp: metadata.deletion_timestamp,
         ..ObjectMeta::default()
     };
-    let unschedulable = node.spec.take().and_then(|spec| spec.unschedulable);
-    node.spec = unschedulable.map(|_| NodeSpec { unschedulable, ..NodeSpec::default() });
+    node.spec = node.spec.take().and_then(|spec| {
+        let taints: Vec<Taint> = spec.taints.into_iter().flatten().filter(bgp::takes_away).collect();
+        let taints = (!taints.is_empty()).then_some(taints);
+        let unschedulable = spec.unschedulable;
+        (taints.is_some() || unschedulable.is_some()).then(|| NodeSpec { taints, unschedulable, ..NodeSpec::default() })
+    });
     node.status = node.status.take().map(|status| {
         let conditions = status.conditions.unwrap_or_default().into_iter();
-        let read = conditions.filter(|condition| condition.type_ == "NetworkUnavailable");
+        let read = conditions.filter(|condition| READ.contains(&condition.type_.as_str()));
         // Without its heartbeat, which is new every time.
         let plain = read.map(|one| NodeCondition { status: one.status, type_: one.type_, ..NodeCondition::default() });
         NodeStatus { addresses: status.addresses, conditions: Some(plain.collect()), ..NodeStatus::default() }
@@ -53,6 +63,30 @@ mod tests {
     use k8s_openapi::api::core::v1::Service;
 
     use super::*;
+
+    #[test]
+    fn of_a_node_is_kept_what_says_that_it_is_taken_away_and_no_heartbeat() {
+        let read = |taint: &str| -> Node {
+            let mut read: Node = serde_json::from_value(json!({
+                "metadata": {"name": "a", "annotations": {"x": "y"}, "deletionTimestamp": "2026-01-01T00:00:00Z"},
+                "spec": {"podCIDR": "10.1.0.0/24", "taints": [{"key": taint, "effect": "NoSchedule"}]},
+                "status": {"conditions": [
+                    {"type": "MemoryPressure", "status": "False"},
+                    {"type": "Ready", "status": "False", "lastHeartbeatTime": "2026-01-01T00:00:00Z"},
+                ]},
+            }))
+            .unwrap();
+            node(&mut read);
+            read
+        };
+        let taken = read("karpenter.sh/disrupted");
+        assert!(taken.metadata.deletion_timestamp.is_some() && taken.metadata.annotations.is_none());
+        assert_eq!(taken.spec.unwrap().taints.unwrap().len(), 1);
+        let conditions = taken.status.unwrap().conditions.unwrap();
+        assert_eq!(conditions.len(), 1);
+        assert_eq!((conditions[0].status.as_str(), &conditions[0].last_heartbeat_time), ("False", &None));
+        assert_eq!(read("gpu").spec, None);
+    }
 
     #[test]
     fn of_managed_fields_not_even_the_room_is_kept() {

@@ -1,5 +1,7 @@
 //! BGP of `ferrolb standalone` with a real router: BIRD on the client's host.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use nix::sys::signal::Signal;
@@ -114,4 +116,55 @@ fn under_graceful_restart_the_router_keeps_the_routes_while_the_program_is_away(
     let process = site.start(0);
     process.await_announced("web");
     assert!(router.has("203.0.113.0/32"));
+}
+
+#[test]
+fn without_graceful_restart_the_router_hears_of_the_end_before_the_routes_go() {
+    let site = site("");
+    let router = Router::start(&site, "");
+    let process = site.start(0);
+    process.await_announced("web");
+    eventually("BIRD has the route", || router.has("203.0.113.0/32"));
+    let (heard, stop) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let route = router.birdc("show route all");
+                heard.fetch_or(route.contains("(65535,0)") && route.contains("local_pref: 0"), Ordering::Relaxed);
+            }
+        });
+        process.end(Signal::SIGTERM);
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(heard.load(Ordering::Relaxed), "the router was not asked for other ways");
+    assert!(!router.has("203.0.113.0/32"));
+    let said = router.birdc("show protocols all node");
+    assert!(said.contains("the speaker restarts"), "{said}");
+}
+
+#[test]
+fn a_host_that_takes_its_addresses_off_leaves_no_route_behind_even_under_graceful_restart() {
+    let site = site(", enableGracefulRestart: true");
+    let layer2 = "---\napiVersion: metallb.io/v1beta1\nkind: L2Advertisement\nmetadata: {name: all, namespace: metallb-system}\n";
+    site.write("pool.yaml", &format!("{POOL}{layer2}"));
+    site.write("web.yaml", &service("web", "ferrolb.io/bind-address: lo"));
+    let router = Router::start(&site, "");
+    let process = site.start(0);
+    process.await_announced("web");
+    eventually("BIRD has the route", || router.has("203.0.113.0/32"));
+    eventually("the host has the address", || site.hosts[0].sh("ip address show dev lo").1.contains("203.0.113.0/32"));
+    process.end(Signal::SIGTERM);
+    assert!(!router.has("203.0.113.0/32"), "nobody is there who would take the traffic");
+}
+
+#[test]
+fn a_router_that_is_taken_out_of_the_files_is_asked_for_other_ways_first() {
+    let site = site("");
+    let router = Router::start(&site, "");
+    let process = site.start(0);
+    process.await_announced("web");
+    eventually("BIRD has the route", || router.has("203.0.113.0/32"));
+    std::fs::remove_file(site.manifests().join("peer.yaml")).unwrap();
+    eventually("the route asks for other ways", || router.birdc("show route all").contains("(65535,0)"));
+    eventually("the route is withdrawn", || !router.has("203.0.113.0/32"));
 }
