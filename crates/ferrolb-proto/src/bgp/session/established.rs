@@ -116,8 +116,10 @@ impl Session {
         let (Some(agreed), Some(old)) = (&connection.negotiated, connection.class) else { return };
         let class = class(asn, agreed, &connection.endpoints, connection.max_len());
         connection.class = Some(class);
-        for family in agreed.families.iter().filter(|family| old.next_hop(*family) != class.next_hop(*family)) {
-            self.adj_out.refresh(family, false);
+        for family in agreed.families.iter() {
+            if old.next_hop(family) != class.next_hop(family) {
+                self.adj_out.refresh(family, false);
+            }
             if class.next_hop(family).is_none() {
                 self.outputs.push_back(Output::Unannounced(Unannounced::NoNextHop(family)));
             }

@@ -28,9 +28,9 @@ impl<'a> Router<'a> {
     fn start(site: &'a Site, more: &str) -> Self {
         let router = Self(site);
         let config = format!(
-            "router id 192.168.1.50;\nprotocol device {{}}\nprotocol direct {{ ipv4; }}\n\
+            "router id 192.168.1.50;\nprotocol device {{}}\nprotocol direct {{ ipv4; ipv6; }}\n\
              protocol bgp node {{ local 192.168.1.50 as 64512; neighbor 192.168.1.11 as 64512; hold time 9;\n\
-             error wait time 1, 2; {more} ipv4 {{ import all; export none; }}; }}\n"
+             error wait time 1, 2; {more} ipv4 {{ import all; export none; }}; ipv6 {{ import all; export none; }}; }}\n"
         );
         std::fs::write(router.path("bird.conf"), config).unwrap();
         router.0.on_client(&format!("bird -c {0}/bird.conf -s {0}/bird.ctl -P {0}/bird.pid", router.path("")));
@@ -167,4 +167,27 @@ fn a_router_that_is_taken_out_of_the_files_is_asked_for_other_ways_first() {
     std::fs::remove_file(site.manifests().join("peer.yaml")).unwrap();
     eventually("the route asks for other ways", || router.birdc("show route all").contains("(65535,0)"));
     eventually("the route is withdrawn", || !router.has("203.0.113.0/32"));
+}
+
+#[test]
+fn an_address_that_comes_or_goes_while_the_session_stands_is_a_next_hop_or_is_none_any_more() {
+    let site = site(", dualStackAddressFamily: true");
+    site.write("pool.yaml", &POOL.replace("[203.0.113.0/24]", "[203.0.113.0/24, 'fd00:203::/120']"));
+    let both = "spec: {ipFamilyPolicy: RequireDualStack, ipFamilies: [IPv4, IPv6], ";
+    site.write("web.yaml", &service("web", "").replace("spec: {", both));
+    let router = Router::start(&site, "");
+    site.client.ip("addr add fd00:1::50/64 dev eth0 nodad");
+    let process = site.start(0);
+    let has_v6 = || router.birdc("show route table master6").contains("fd00:203::");
+    eventually("BIRD has the IPv4 route", || router.has("203.0.113.0/32"));
+    process.await_finding("LB1302");
+    assert!(!has_v6(), "there is no next hop for it");
+    site.hosts[0].ip("addr add fd00:1::11/64 dev eth0 nodad");
+    eventually("BIRD has the IPv6 route", has_v6);
+    eventually("nothing is wrong any more", || process.finding("LB1302").is_none());
+    site.hosts[0].ip("addr del fd00:1::11/64 dev eth0");
+    eventually("the IPv6 route is withdrawn", || !has_v6());
+    process.await_finding("LB1302");
+    assert!(router.has("203.0.113.0/32"));
+    assert_eq!(process.router()["state"], "Established");
 }
