@@ -100,8 +100,8 @@ impl World {
         match what % 16 {
             0 => self.tell(Input::Start),
             1 => self.tell(Input::Stop(Cease::AdministrativeShutdown, "x")),
-            2 => self.tell(Input::Leave),
-            3 => self.tell(Input::Drain(Duration::from_secs(number.into()), "x")),
+            2 => self.tell(Input::Leave(Duration::from_secs(number.into()), "x")),
+            3 => self.tell(Input::Drain(Duration::from_secs(number.into()), Cease::AdministrativeShutdown, "x")),
             4 => self.accept(number),
             5 => self.tell(Input::DialFailed(id, "no")),
             6 => self.close(id),

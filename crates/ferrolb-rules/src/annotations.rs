@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 
+use crate::config::CommunityValue;
 use crate::reason::{Code, Finding, Severity};
 use crate::service::View;
 
@@ -36,6 +37,8 @@ const CONTROLLERS: [&str; 2] = ["metallb-controller", "controller"];
 pub const HEALTH_CHECK: &str = "ferrolb.io/health-check";
 /// Bind the address to an interface of the host while it owns it; the only value is `lo`.
 pub const BIND_ADDRESS: &str = "ferrolb.io/bind-address";
+/// Communities that the routes to the Service's addresses carry beside those of the advertisement, separated by commas.
+pub const BGP_COMMUNITIES: &str = "ferrolb.io/bgp-communities";
 
 /// Further than this a name is no typing mistake but another name.
 const TYPO_DISTANCE: usize = 3;
@@ -170,6 +173,16 @@ pub fn binds_to_lo(service: &dyn View) -> bool {
     service.annotation(BIND_ADDRESS) == Some("lo")
 }
 
+/// The communities of a Service's own; what makes no sense is left out (which [`findings`] says).
+pub fn communities(service: &dyn View) -> Vec<CommunityValue> {
+    let text = service.annotation(BGP_COMMUNITIES).unwrap_or_default();
+    each_community(text).filter_map(|one| CommunityValue::parse(one).ok()).collect()
+}
+
+fn each_community(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|one| !one.is_empty())
+}
+
 /// What is to be said about a Service's annotations. `written` is the pool that the controller has recorded, where it
 /// writes annotations at all.
 pub fn findings(service: &dyn View, written: Option<&str>) -> Vec<Finding> {
@@ -249,6 +262,11 @@ fn own(key: &str, name: &str, value: &str) -> Judgement {
             let message = format!("the address is not bound: {value:?} is not a value of {BIND_ADDRESS}");
             Some((Code::AnnotationInvalid, message, format!("write {BIND_ADDRESS}: lo, or remove it")))
         }
+        BGP_COMMUNITIES => {
+            let why = each_community(value).find_map(|one| CommunityValue::parse(one).err())?;
+            let fix = "write A:B or large:A:B:C, more of them with commas; names of Communities do not count here";
+            Some((Code::AnnotationInvalid, format!("a community is left out: {why}"), fix.to_owned()))
+        }
         _ => Some(unknown(key, name)),
     }
 }
@@ -274,7 +292,8 @@ fn unknown(key: &str, name: &str) -> (Code, String, String) {
 }
 
 fn nearest(name: &str) -> Option<String> {
-    let own = [HEALTH_CHECK, BIND_ADDRESS].into_iter().filter_map(|key| Some((key.split_once('/')?.1, key.to_owned())));
+    let own = [HEALTH_CHECK, BIND_ADDRESS, BGP_COMMUNITIES];
+    let own = own.into_iter().filter_map(|key| Some((key.split_once('/')?.1, key.to_owned())));
     let inputs = INPUTS.into_iter().map(|input| (input, format!("{PREFIX}{input}")));
     inputs
         .chain(own)

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use ferrolb_rules::drain::Trigger;
 use ferrolb_rules::names::{NodeName, ServiceKey};
-use ferrolb_rules::plan::{Announcement, Candidates, Options, Plan};
+use ferrolb_rules::plan::{self, Announcement, Candidates, Options, Plan};
 use ferrolb_rules::reason::{Code, Finding, Severity};
 use ferrolb_rules::service::View;
 use tokio::sync::{mpsc, watch};
@@ -313,7 +313,7 @@ impl Speaker {
         };
         let decision = self.decider.decide(inputs, now);
         self.note(&decision);
-        self.bgp.decided(&decision, &services, addresses.get(&self.own).copied().flatten());
+        self.bgp.decided(&decision, &services, addresses.get(&self.own).copied().flatten(), now);
         findings.extend(decision.findings);
         let listening = alive == Alive::Listening;
         let basis = Basis::choose(true, decision.configured, self.saved.is_some(), self.started_at, now);
@@ -441,9 +441,15 @@ impl Speaker {
         }
     }
 
-    /// Lets everything go: the others are told, then answers stop. Routers keep our routes where they agreed to.
-    async fn stop(self) {
-        tokio::join!(self.meeting.leave(), self.bgp.leave());
+    /// Lets everything go: the others are told, then answers stop. Routers keep our routes where they agreed to, unless
+    /// somebody is taking this node away.
+    async fn stop(mut self) {
+        let departure = self.watches.are_synced().then(|| plan::bgp::departure(&self.own, &self.objects.nodes()));
+        let departure = departure.flatten();
+        if let Some(why) = departure {
+            tracing::info!(op = "shutdown", why, "routers are asked to find other ways");
+        }
+        tokio::join!(self.meeting.leave(), self.bgp.leave(departure));
         drop(self.l2);
     }
 }

@@ -466,7 +466,8 @@ impl Host {
     async fn stop(self) {
         // What is bound here is unbound below, and nobody could be served here any more: the addresses must go. Otherwise
         // this host goes on forwarding, and who comes back finds its addresses where they were (decision D18).
-        tokio::join!(self.owners.end(self.bound.is_empty()), self.routers.leave());
+        let departure = (!self.bound.is_empty()).then_some("the addresses are taken off this host");
+        tokio::join!(self.owners.end(departure.is_none()), self.routers.leave(departure));
         self.group.leave().await;
         drop(self.l2);
         self.bound.release();

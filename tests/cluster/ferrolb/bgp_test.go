@@ -433,6 +433,8 @@ func TestRoutersAreToldOfServicesByEveryNode(t *testing.T) {
 		nft("delete", "table", "ip", "cut")
 		cluster.Eventually(t, 15*time.Second, "BIRD sees the way again, and has the route", func() bool { return up() && same(secret.hops(t, v4), ipv4, one) })
 	})
+	t.Run("how good a way is can be said, and routers share traffic out by endpoints", func(t *testing.T) { s.ways(t, b, f) })
+	t.Run("a node that is taken away says so before its routes go", func(t *testing.T) { s.leaves(t, b, f, v4, three) })
 	t.Run("a peer that is deleted has no routes any more", func(t *testing.T) {
 		s.Kubectl(t, "delete", "bgppeer", "-n", namespace, "bird")
 		cluster.Eventually(t, 10*time.Second, "BIRD has no route", func() bool { return len(b.hops(t, v4)) == 0 })

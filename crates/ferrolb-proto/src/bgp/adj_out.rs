@@ -111,6 +111,11 @@ impl AdjOut {
         self.early.len() + self.late.len() + self.announce.values().map(BTreeSet::len).sum::<usize>()
     }
 
+    /// The router has been told nothing, and there is nothing to tell.
+    pub fn is_untouched(&self) -> bool {
+        self.sent.is_empty() && self.left() == 0
+    }
+
     /// How many prefixes of a family the router has been told.
     pub fn told(&self, family: Family) -> usize {
         self.sent.keys().filter(|prefix| Family::of(prefix) == family).count()

@@ -59,6 +59,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The longest pause where the peer and we did not agree.
 const LONGEST_DISCORD: Duration = Duration::from_secs(60);
+/// How long a router stays unasked after BFD saw it die, unless BFD sees it again: a session over a way that loses
+/// packets would draw traffic into it. Not for good, because a router may have come back without BFD.
+const HOLD_DOWN: Duration = Duration::from_secs(60);
 /// A session that lived so long is no failure when it ends.
 const STABLE_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -89,10 +92,11 @@ pub enum Input<'a> {
     Start,
     /// End at once, with this Cease and text. Our routes go with the session.
     Stop(Cease, &'a str),
-    /// End so that the router keeps our routes, where graceful restart was agreed on; else as a shutdown.
-    Leave,
-    /// Empty this node: announce with GRACEFUL_SHUTDOWN, wait so long, withdraw, end with this text (RFC 8326).
-    Drain(Duration, &'a str),
+    /// End so that the router keeps our routes, where graceful restart was agreed on; else as a drain: the routes go with
+    /// the session, and whoever has another way may know before.
+    Leave(Duration, &'a str),
+    /// Empty this node: announce with GRACEFUL_SHUTDOWN, wait so long, withdraw, end with this Cease and text (RFC 8326).
+    Drain(Duration, Cease, &'a str),
     /// The connection of the last [`Output::Dial`] has come about.
     Dialed(ConnectionId, Endpoints),
     /// It has not, and this is why.
@@ -181,8 +185,8 @@ impl Session {
         match input {
             Input::Start => self.start(now),
             Input::Stop(cease, text) => self.stop(now, cease, text),
-            Input::Leave => self.leave(now),
-            Input::Drain(interval, text) => self.drain(now, interval, text),
+            Input::Leave(interval, text) => self.leave(now, interval, text),
+            Input::Drain(interval, cease, text) => self.drain(now, interval, cease, text),
             Input::Dialed(id, endpoints) => self.on_dialed(now, id, endpoints),
             Input::DialFailed(id, why) => self.on_dial_failed(now, id, Reason::Unreachable(why.to_owned())),
             Input::Accepted(id, endpoints) => self.on_accepted(now, id, endpoints),
@@ -280,10 +284,10 @@ impl Session {
         self.end_all(now, &Notification::cease_saying(cease, text));
     }
 
-    fn leave(&mut self, now: Instant) {
+    fn leave(&mut self, now: Instant, interval: Duration, text: &str) {
         self.disable();
         self.close_gracefully(now);
-        self.end_all(now, &Notification::cease(Cease::AdministrativeShutdown));
+        self.drain(now, interval, Cease::AdministrativeShutdown, text);
     }
 
     /// Closes what a router keeps our routes after: to it, a restart is a connection that ends without a NOTIFICATION
@@ -349,8 +353,9 @@ impl Session {
                     self.end(now, id, Notification::cease(Cease::BfdDown), false);
                 }
             }
-            // The router is there: no reason to wait any longer.
+            // The router is there, or nobody looks any more: no reason to wait any longer.
             Path::Up if matches!(self.dialing, Dialing::At(_)) => self.dial(now),
+            Path::Unknown if before == Path::Down && matches!(self.dialing, Dialing::At(_)) => self.dial(now),
             _ => {}
         }
     }
@@ -360,6 +365,12 @@ impl Session {
         if self.enabled && self.config.posture.dials() && idle {
             self.dialing = Dialing::At(now + pause);
         }
+    }
+
+    /// How long to wait after a connection ended for this reason.
+    fn pause_after(&mut self, reason: &Reason) -> Duration {
+        let pause = self.pause(reason.is_discord()).max(FIRST_PAUSE / 2);
+        if reason.is_dead_way() { pause.max(HOLD_DOWN) } else { pause }
     }
 
     /// The pause after a failure, longer with each; `discord`: the peer was there, but something was wrong.

@@ -39,6 +39,17 @@ fn the_users_class_annotation_is_explained_with_the_field_that_was_meant() {
 }
 
 #[test]
+fn communities_of_a_service_are_values_and_what_is_none_is_named() {
+    let of = |text: &str| communities(&service(&[(BGP_COMMUNITIES, text)]));
+    let two = [CommunityValue::Standard(64512, 7), CommunityValue::Large(1, 2, 3)];
+    assert_eq!(of("64512:7, large:1:2:3"), two);
+    assert_eq!(codes(&[(BGP_COMMUNITIES, "64512:7, large:1:2:3")]), []);
+    assert_eq!(of("64512:7, blue, large:1:2:3"), two);
+    assert_eq!(codes(&[(BGP_COMMUNITIES, "64512:7, blue")]), [Code::AnnotationInvalid]);
+    assert_eq!((of(""), codes(&[(BGP_COMMUNITIES, "")])), (vec![], vec![]));
+}
+
+#[test]
 fn what_the_controller_writes_is_not_read() {
     assert_eq!(codes(&[("metallb.universe.tf/ip-allocated-from-pool", "default-pool")]), [Code::OutputAnnotation]);
     assert_eq!(codes(&[(ALLOCATED_FROM, "default-pool")]), [Code::OutputAnnotation]);

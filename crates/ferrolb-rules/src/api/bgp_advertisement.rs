@@ -77,6 +77,18 @@ pub struct BGPAdvertisementSpec {
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::selectors")]
     pub service_selectors: Vec<LabelSelector>,
+    /// FerroLB's own: MULTI_EXIT_DISC, of which peers of one other AS prefer the lower. Absent means that none is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::asn")]
+    pub med: Option<i64>,
+    /// FerroLB's own: how many times more than once our AS stands in the path, 0 to 32; only towards other ASes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 32), extend("format" = "int32"))]
+    pub as_path_prepend: Option<i64>,
+    /// FerroLB's own: of Services with externalTrafficPolicy Local, routers are told how many ready endpoints each node
+    /// has (link bandwidth), so that every endpoint gets the same share. Absent means that every node does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight_by_local_endpoints: Option<bool>,
 }
 
 spec_may_be_absent!(BGPAdvertisementSpec);

@@ -194,4 +194,20 @@ mod tests {
         let finding = &config.findings[0];
         assert_eq!((finding.code, finding.field.as_str()), (Code::NotYet, "spec.echoMode"));
     }
+
+    #[test]
+    fn ipv6_routes_to_a_peer_with_echoes_are_no_error_because_none_are_sent() {
+        let config = parse(&Resources {
+            pools: vec![fixtures::pool("six", "addresses: ['fd00::/64']")],
+            bgp_advertisements: vec![Arc::new(fixtures::object("metadata: {name: all, namespace: metallb-system}"))],
+            bfd_profiles: vec![profile("fast", "echoMode: true")],
+            bgp_peers: vec![Arc::new(fixtures::object(
+                "metadata: {name: r, namespace: metallb-system}\n\
+                 spec: {myASN: 64512, peerASN: 64513, peerAddress: 'fd00:1::1', bfdProfile: fast}",
+            ))],
+            ..Resources::default()
+        });
+        let codes: Vec<Code> = config.unwrap().findings.iter().map(|finding| finding.code).collect();
+        assert_eq!(codes, [Code::NotYet]);
+    }
 }

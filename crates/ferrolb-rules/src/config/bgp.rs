@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ferrolb_proto::bgp::session::Remote;
 use ferrolb_proto::bgp::session::config::{Password, Reach};
-use ferrolb_proto::bgp::{Asn, Attributes, Community, Families, LargeCommunity};
+use ferrolb_proto::bgp::{Asn, Attributes, Families};
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Node, Secret};
 
@@ -100,6 +100,8 @@ pub struct BgpAdvertisement {
     pub service_selectors: Vec<Selector>,
     /// What is said with each route.
     pub attributes: Arc<Attributes>,
+    /// Routers share traffic out by the endpoints that each node has, where traffic stays on the node.
+    pub weighted: bool,
 }
 
 impl BgpAdvertisement {
@@ -321,12 +323,14 @@ fn parse_advertisement(
     let service_selectors = list("serviceSelectors", &spec.service_selectors);
     let mut attributes = Attributes {
         local_pref: spec.local_pref.and_then(|preference| u32::try_from(preference).ok()),
+        med: spec.med.and_then(|med| u32::try_from(med).ok()),
+        prepend: spec.as_path_prepend.and_then(|times| u8::try_from(times).ok()).unwrap_or_default(),
         ..Attributes::default()
     };
     for (index, text) in spec.communities.iter().enumerate() {
         // Aliases first: one whose name looks like a value counts (spec §3.6).
         match aliases.get(text).copied().map_or_else(|| CommunityValue::parse(text), Ok) {
-            Ok(value) => insert(&mut attributes, value),
+            Ok(value) => value.add_to(&mut attributes),
             Err(why) => {
                 let field = format!("spec.communities[{index}]");
                 report.error(Code::CommunityUnknown, &object, field, format!("{why}, and no Community names it"));
@@ -342,19 +346,9 @@ fn parse_advertisement(
         length_v6: length(spec.aggregation_length_v6, 128),
         service_selectors,
         attributes: Arc::new(attributes),
+        weighted: spec.weight_by_local_endpoints.unwrap_or(false),
     };
     Wanted { advertisement: Arc::new(parsed), object, names: spec.ip_address_pools.clone(), selectors }
-}
-
-fn insert(attributes: &mut Attributes, value: CommunityValue) {
-    match value {
-        CommunityValue::Standard(high, low) => {
-            attributes.communities.insert(Community(u32::from(high) << 16 | u32::from(low)));
-        }
-        CommunityValue::Large(global, first, second) => {
-            attributes.large_communities.insert(LargeCommunity { global, first, second });
-        }
-    }
 }
 
 /// Attaches advertisements to the pools they name or select; to all if they do neither.

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ferrolb_proto::bgp::{Attributes, Community, LargeCommunity};
+
 use super::{Report, object};
 use crate::api;
 use crate::reason::Code;
@@ -35,6 +37,20 @@ impl CommunityValue {
             },
             [_, _, _, _] => Err(invalid("a large community starts with the word large")),
             _ => Err(format!("invalid community format: {text:?} is neither A:B nor large:A:B:C")),
+        }
+    }
+}
+
+impl CommunityValue {
+    /// Says it with a route.
+    pub(crate) fn add_to(self, attributes: &mut Attributes) {
+        match self {
+            Self::Standard(high, low) => {
+                attributes.communities.insert(Community(u32::from(high) << 16 | u32::from(low)));
+            }
+            Self::Large(global, first, second) => {
+                attributes.large_communities.insert(LargeCommunity { global, first, second });
+            }
         }
     }
 }

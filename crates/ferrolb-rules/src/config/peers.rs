@@ -14,6 +14,8 @@ use crate::reason::{Code, Finding};
 /// A hold time is 16 bits of seconds (RFC 4271 §4.2).
 const LONGEST_HOLD: i128 = 65_535 * SECOND;
 const SECOND: i128 = 1_000_000_000;
+/// How often more than once our AS may stand in a path. Longer ones are taken for a mistake by many routers.
+const LONGEST_PREPEND: i64 = 32;
 
 /// What is wrong with a peer as it stands there.
 pub fn check_peer(peer: &api::BGPPeer) -> Vec<Finding> {
@@ -171,6 +173,13 @@ pub fn check_bgp_advertisement(advertisement: &api::BGPAdvertisement) -> Vec<Fin
         }
     }
     aggregation(spec, &object, &mut report);
+    for (field, number, most) in
+        [("spec.med", spec.med, i64::from(u32::MAX)), ("spec.asPathPrepend", spec.as_path_prepend, LONGEST_PREPEND)]
+    {
+        if let Some(number) = number.filter(|number| !(0..=most).contains(number)) {
+            report.error(Code::OutOfRange, &object, field, format!("invalid value {number}: must be in 0 to {most}"));
+        }
+    }
     report.errors
 }
 

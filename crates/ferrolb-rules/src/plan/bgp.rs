@@ -2,9 +2,9 @@
 //!
 //! Unlike on layer 2 there is no election: every node that may announces. What a router is told is keyed by prefix;
 //! Services that share an address or an aggregate, and advertisements that overlap, come together here: communities add
-//! up, and the greatest local preference counts. A prefix stays as long as one Service needs it.
+//! up, and the greatest local preference counts, the smallest MED, the longest path. A prefix stays as long as one Service
+//! needs it. Weights of Services that share a prefix add up; where one of them has none, the prefix has none either.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,16 +12,21 @@ use std::sync::Arc;
 use super::Snapshot;
 use super::ground::{excluded, network_unavailable};
 use super::judge::{Endpoints, pool_of};
-use crate::config::{BgpAdvertisement, BgpPeer, Config, Selector};
+use crate::annotations;
+use crate::config::{BgpAdvertisement, BgpPeer, CommunityValue, Config, Selector};
 use crate::names::{NodeName, ServiceKey};
 use crate::reason::{Code, Finding, Severity};
 use crate::service::{self, View, is_load_balancer, status_ips};
-use ferrolb_proto::bgp::{Attributes, Families, Family, Routes};
+use ferrolb_proto::bgp::{Families, Family, Routes};
 use ipnet::IpNet;
 
+mod leaving;
 mod outlook;
+mod saying;
 
+pub use leaving::{FAREWELL, Farewell, departure, takes_away};
 pub use outlook::{Outlook, obstacle, outlook, silence};
+use saying::{Said, Sayings};
 
 /// What this node tells its routers.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -58,7 +63,7 @@ impl BgpService {
 pub fn plan(snapshot: &Snapshot) -> BgpPlan {
     let here = snapshot.config.bgp_peers.values().filter(|peer| peer.nodes.contains(&snapshot.own));
     let here: Vec<&BgpPeer> = here.map(|peer| &**peer).collect();
-    let mut routes: BTreeMap<&str, Routes> = here.iter().map(|peer| (peer.name.as_str(), Routes::new())).collect();
+    let mut routes: BTreeMap<&str, Sayings> = here.iter().map(|peer| (peer.name.as_str(), Sayings::new())).collect();
     let mut services = BTreeMap::new();
     let by_bgp = snapshot.config.pools.values().any(|pool| !pool.bgp_advertisements.is_empty());
     let all_excluded = all_excluded(snapshot);
@@ -66,12 +71,15 @@ pub fn plan(snapshot: &Snapshot) -> BgpPlan {
         let Some(concern) = Concern::of(key, &**service, snapshot) else { continue };
         let part = match concern.on(&snapshot.own, key, snapshot, all_excluded) {
             Err(code) => BgpService { code: Some(code), ..BgpService::default() },
-            Ok(advertisements) => tell(&concern.addresses, &advertisements, &here, &mut routes),
+            Ok(advertisements) => tell(&concern, &concern.said(&advertisements, &snapshot.own), &here, &mut routes),
         };
         services.insert(key.clone(), BgpService { addresses: concern.addresses, ..part });
     }
-    let peers = routes.into_iter().map(|(name, routes)| (name.to_owned(), Arc::new(routes))).collect();
-    BgpPlan { peers, services }
+    let told = |peer: &&BgpPeer| {
+        let sayings = routes.get(peer.name.as_str()).cloned().unwrap_or_default();
+        (peer.name.clone(), Arc::new(saying::routes(sayings, peer.local_asn)))
+    };
+    BgpPlan { peers: here.iter().map(told).collect(), services }
 }
 
 /// Whether any BGP advertisement of a configuration is for a Service with the addresses of its status.
@@ -94,6 +102,8 @@ struct Concern<'a> {
     /// Of these, those that select the Service.
     matching: Vec<&'a Arc<BgpAdvertisement>>,
     endpoints: Endpoints,
+    /// What its own annotation says.
+    communities: Vec<CommunityValue>,
 }
 
 impl<'a> Concern<'a> {
@@ -112,7 +122,23 @@ impl<'a> Concern<'a> {
         let labels = service.labels();
         let matching = all.iter().filter(|one| Selector::any_matches(&one.service_selectors, &labels)).collect();
         let slices = snapshot.endpoints.get(key).map(Vec::as_slice).unwrap_or_default();
-        Some(Self { addresses, all, matching, endpoints: Endpoints::of(service, slices, &snapshot.options) })
+        let endpoints = Endpoints::of(service, slices, &snapshot.options);
+        Some(Self { addresses, all, matching, endpoints, communities: annotations::communities(service) })
+    }
+
+    /// What is said of each prefix by which advertisement.
+    fn said<'b>(&self, advertisements: &[&'b Arc<BgpAdvertisement>], node: &NodeName) -> Vec<Wording<'b>> {
+        let of = |advertisement: &&'b Arc<BgpAdvertisement>| {
+            let weight = advertisement.weighted.then(|| self.endpoints.on(node.as_str())).flatten();
+            let all = Said { attributes: advertisement.attributes.clone(), weight };
+            let mut own = all.clone();
+            if !self.communities.is_empty() {
+                let attributes = Arc::make_mut(&mut own.attributes);
+                self.communities.iter().for_each(|community| community.add_to(attributes));
+            }
+            Wording { advertisement, all, own }
+        };
+        advertisements.iter().map(of).collect()
     }
 
     /// The advertisements by which a node announces the Service, or why it does not (spec §5.6).
@@ -142,7 +168,7 @@ impl<'a> Concern<'a> {
         }
         match &self.endpoints {
             Endpoints::None => return Err(Code::NoReadyEndpoints),
-            Endpoints::On(nodes) if !nodes.contains(node.as_str()) => return Err(Code::NoLocalEndpoints),
+            Endpoints::On(nodes) if !nodes.contains_key(node.as_str()) => return Err(Code::NoLocalEndpoints),
             Endpoints::On(_) | Endpoints::Somewhere => {}
         }
         let sick = snapshot.unhealthy.get(node).is_some_and(|services| services.contains(key));
@@ -168,29 +194,37 @@ fn contradict(matching: &[&Arc<BgpAdvertisement>], addresses: &[IpAddr]) -> bool
     false
 }
 
+/// How an advertisement speaks of a Service: of an aggregate, and of its addresses alone.
+struct Wording<'a> {
+    advertisement: &'a BgpAdvertisement,
+    all: Said,
+    own: Said,
+}
+
 /// Adds a Service's routes to those of the routers that its advertisements are for. Of a family that a session does not
 /// have, its router is told nothing.
 fn tell<'a>(
-    addresses: &[IpAddr],
-    advertisements: &[&Arc<BgpAdvertisement>],
+    concern: &Concern<'_>,
+    wordings: &[Wording<'_>],
     peers: &[&'a BgpPeer],
-    routes: &mut BTreeMap<&'a str, Routes>,
+    routes: &mut BTreeMap<&'a str, Sayings>,
 ) -> BgpService {
     let mut part = BgpService::default();
     for peer in peers {
         let Some(routes) = routes.get_mut(peer.name.as_str()) else { continue };
-        let mut told = BTreeSet::new();
-        for advertisement in advertisements.iter().filter(|advertisement| advertisement.is_for(&peer.name)) {
-            let prefixes = addresses.iter().filter_map(|address| cut(*address, advertisement));
+        let mut told = Sayings::new();
+        for wording in wordings.iter().filter(|wording| wording.advertisement.is_for(&peer.name)) {
+            let prefixes = concern.addresses.iter().filter_map(|address| cut(*address, wording.advertisement));
             for prefix in prefixes.filter(|prefix| peer.families.contains(Family::of(prefix))) {
-                add(routes, prefix, &advertisement.attributes);
-                told.insert(prefix);
+                let whole = prefix.prefix_len() == prefix.max_prefix_len();
+                saying::add_again(&mut told, prefix, if whole { &wording.own } else { &wording.all });
             }
         }
         if told.is_empty() {
             part.untold.insert(peer.name.clone(), Code::NoBgpPeer);
         } else {
-            part.peers.insert(peer.name.clone(), told);
+            part.peers.insert(peer.name.clone(), told.keys().copied().collect());
+            told.iter().for_each(|(prefix, said)| saying::add(routes, *prefix, said));
         }
     }
     part.code = part.peers.is_empty().then_some(Code::NoBgpPeer);
@@ -200,23 +234,6 @@ fn tell<'a>(
 fn cut(address: IpAddr, advertisement: &BgpAdvertisement) -> Option<IpNet> {
     let length = if address.is_ipv4() { advertisement.length_v4 } else { advertisement.length_v6 };
     IpNet::new(address, length).ok().map(|prefix| prefix.trunc())
-}
-
-/// Puts a route to those that are there; one prefix is said once, with everything that anybody wants said of it.
-fn add(routes: &mut Routes, prefix: IpNet, attributes: &Arc<Attributes>) {
-    match routes.entry(prefix) {
-        Entry::Vacant(entry) => {
-            entry.insert(attributes.clone());
-        }
-        Entry::Occupied(mut entry) if entry.get() != attributes => {
-            let mut both = (**entry.get()).clone();
-            both.local_pref = both.local_pref.max(attributes.local_pref);
-            both.communities.extend(&attributes.communities);
-            both.large_communities.extend(&attributes.large_communities);
-            entry.insert(Arc::new(both));
-        }
-        Entry::Occupied(_) => {}
-    }
 }
 
 #[cfg(test)]

@@ -102,7 +102,7 @@ fn node_by_node(
                 Some(code)
             } else if !selected(index) {
                 Some(Code::NodeNotSelected)
-            } else if matches!(endpoints, Endpoints::On(nodes) if !nodes.contains(name.as_str())) {
+            } else if matches!(endpoints, Endpoints::On(nodes) if !nodes.contains_key(name.as_str())) {
                 Some(Code::NoLocalEndpoints)
             } else {
                 sick(name).then_some(Code::HealthCheckFailing)
@@ -238,8 +238,8 @@ fn interfaces(matching: &[&Arc<L2Advertisement>], node: &NodeName) -> Option<BTr
 pub(super) enum Endpoints {
     None,
     Somewhere,
-    /// Only these nodes may announce: `externalTrafficPolicy: Local`.
-    On(BTreeSet<String>),
+    /// Only these nodes may announce, each with so many endpoints: `externalTrafficPolicy: Local`.
+    On(BTreeMap<String, u32>),
 }
 
 impl Endpoints {
@@ -253,15 +253,38 @@ impl Endpoints {
             return Self::None;
         }
         if service.is_local() {
-            return Self::On(serving.filter_map(|endpoint| endpoint.node_name.clone()).collect());
+            return Self::On(count(serving));
         }
         Self::Somewhere
     }
+
+    /// How many endpoints get the traffic that comes to this node; `None`: all get all of it.
+    pub(super) fn on(&self, node: &str) -> Option<u32> {
+        match self {
+            Self::On(nodes) => nodes.get(node).copied(),
+            Self::None | Self::Somewhere => None,
+        }
+    }
+}
+
+/// Per node, the endpoints that are ready; where none is, those that still serve.
+fn count<'a>(serving: impl Iterator<Item = &'a Endpoint>) -> BTreeMap<String, u32> {
+    let mut nodes: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
+    for endpoint in serving {
+        let Some(node) = &endpoint.node_name else { continue };
+        let (ready, terminating) = nodes.entry(node).or_default();
+        let counter = if is_ready(endpoint) { ready } else { terminating };
+        *counter = counter.saturating_add(1);
+    }
+    let get = |(ready, terminating)| if ready > 0 { ready } else { terminating };
+    nodes.into_iter().map(|(node, counts)| (node.to_owned(), get(counts))).collect()
+}
+
+fn is_ready(endpoint: &Endpoint) -> bool {
+    endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
 }
 
 /// Ready, or terminating but still serving (spec §5.3).
 fn serves(endpoint: &Endpoint) -> bool {
-    let conditions = endpoint.conditions.as_ref();
-    let ready = conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
-    ready || conditions.and_then(|conditions| conditions.serving) == Some(true)
+    is_ready(endpoint) || endpoint.conditions.as_ref().and_then(|conditions| conditions.serving) == Some(true)
 }

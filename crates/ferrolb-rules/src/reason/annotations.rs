@@ -105,14 +105,17 @@ Right:
     Explanation {
         code: Code::AnnotationInvalid,
         summary: "The value of an annotation makes no sense, so the annotation is ignored",
-        fix: "write ferrolb.io/health-check as tcp://HOST:PORT or http://HOST:PORT/PATH, and bind-address as lo",
+        fix: "write what the annotation takes: health-check tcp://HOST:PORT, bind-address lo, bgp-communities A:B",
         long: "\
 The annotation is one of ours and its value is none. ferrolb.io/health-check takes tcp://HOST:PORT
 or http://HOST:PORT/PATH; a TCP check needs a port, HTTP has port 80 unless another is written, an
 IPv6 address stands in brackets. ferrolb.io/bind-address takes lo and nothing else.
+ferrolb.io/bgp-communities takes values with commas between them, A:B or large:A:B:C; the names that
+a Community object gives to values count in advertisements only.
 
 The Service is served as if the annotation were not there: without a health check every host counts
-as healthy, without binding local programs do not receive the traffic.
+as healthy, without binding local programs do not receive the traffic. Of communities only those
+that make no sense are left out.
 
 See it: `ferrolb status` says what is wrong with the value.
 

@@ -206,7 +206,8 @@ The field takes a number in certain limits, and this one is beyond them. In an L
 the weight of an entry of preferredNodeSelectors, from 1 to 100. Weights of all entries that match a
 node are added up, and the node with the highest sum is preferred. 0 would mean no preference:
 leave the entry out. In a BFDProfile intervals are from 10 to 60000 milliseconds, detectMultiplier
-from 2 to 255, minimumTtl from 1 to 254.
+from 2 to 255, minimumTtl from 1 to 254. In a BGPAdvertisement med is from 0 to 4294967295 and
+asPathPrepend from 0 to 32.
 
 An API server that has our definitions refuses such an object; from a directory of manifests it gets
 as far as here. The whole configuration is not loaded (LB0001).

@@ -23,8 +23,10 @@ use super::bfd;
 mod next_hops;
 mod peer;
 
-/// How long sessions get to end.
-const GOODBYE: Duration = Duration::from_secs(2);
+/// How long a router has to find other ways before a session ends that takes its routes with it (RFC 8326).
+const PARTING: Duration = Duration::from_secs(1);
+/// How long all sessions together get to end.
+const GOODBYE: Duration = Duration::from_secs(3);
 
 /// What is wanted of a session.
 #[derive(Clone, Debug)]
@@ -71,10 +73,14 @@ pub struct Seen {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Goal {
     Run,
-    /// The router is to forget us.
+    /// The router is to forget us: it is not configured any more.
     Stop,
+    /// The same, after a farewell.
+    Forsake,
     /// The router is to keep our routes, where it agreed to.
     Leave,
+    /// The router is to find other ways, and then to forget us, for this reason.
+    Drain(&'static str),
 }
 
 #[derive(Clone, Debug)]
@@ -111,7 +117,10 @@ impl Bgp {
     pub fn set(&mut self, wanted: BTreeMap<String, Wanted>) {
         let gone: Vec<String> = self.running.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
         for running in gone.iter().filter_map(|name| self.running.remove(name)) {
-            running.order.send_modify(|order| order.goal = Goal::Stop);
+            let remote = running.order.borrow().wanted.config.transport.remote;
+            // A router has one session with an address: who only has another name must not wait for the farewell.
+            let renamed = wanted.values().any(|one| one.config.transport.remote == remote);
+            running.order.send_modify(|order| order.goal = if renamed { Goal::Stop } else { Goal::Forsake });
         }
         for (name, wanted) in wanted {
             match self.running.get(&name) {
@@ -171,13 +180,16 @@ impl Bgp {
         self.counted.notified().await;
     }
 
-    /// Ends every session so that routers keep our routes over a restart, where they agreed to (decision D18).
-    pub async fn leave(self) {
+    /// Ends every session: for a restart, over which routers keep our routes where they agreed to; or, where there is a
+    /// reason to think that nobody comes back, so that they have gone over to others before (decision D18).
+    pub async fn leave(self, departure: Option<&'static str>) {
+        let goal = departure.map_or(Goal::Leave, Goal::Drain);
         for running in self.running.values() {
-            running.order.send_modify(|order| order.goal = Goal::Leave);
+            running.order.send_modify(|order| order.goal = goal);
         }
+        let until = tokio::time::Instant::now() + GOODBYE;
         for running in self.running.into_values() {
-            let _ = tokio::time::timeout(GOODBYE, running.task).await;
+            let _ = tokio::time::timeout_at(until, running.task).await;
         }
     }
 }

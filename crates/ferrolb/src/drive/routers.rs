@@ -124,10 +124,10 @@ impl Routers {
         findings(&self.configs, seen, namespace)
     }
 
-    /// Ends every session so that routers keep our routes over a restart, where they agreed to (decision D18). In this
-    /// order: FRR takes even an end of BFD that is announced for our death, and drops the routes that it would keep.
-    pub async fn leave(self) {
-        self.bgp.leave().await;
+    /// Ends every session, for a restart, or for good where there is a reason (decision D18). In this order: FRR takes
+    /// even an end of BFD that is announced for our death, and drops the routes that it would keep.
+    pub async fn leave(self, departure: Option<&'static str>) {
+        self.bgp.leave(departure).await;
         tokio::time::sleep(BFD_STAYS_INTERVAL).await;
         self.bfd.leave().await;
     }

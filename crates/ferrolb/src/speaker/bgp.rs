@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ferrolb_rules::names::{NodeName, ServiceKey};
+use ferrolb_rules::plan::bgp::Farewell;
 use ferrolb_rules::reason::{Code, Finding};
 use ferrolb_rules::service::View;
 
@@ -31,6 +32,8 @@ pub(super) struct Bgp {
     /// What was saved before this start; forgotten once a plan is in force.
     saved: Option<Routing>,
     saver: Option<Saver<Arc<Routing>>>,
+    /// What leaves this node on purpose, and is told so first.
+    farewell: Farewell,
     /// What is wrong with sessions, since when, and whether it was told.
     troubles: BTreeMap<(String, Code), (Instant, bool)>,
 }
@@ -49,8 +52,8 @@ impl Bgp {
         let (saved, finding) = saved::load(state_dir, |directory| Routing::load(directory, &own));
         let last = Arc::new(saved.clone().unwrap_or_default());
         let saver = state_dir.map(|directory| Saver::start(directory.to_owned(), last));
-        let routers = Routers::default();
-        (Self { own, routers, routing: None, saved, saver, troubles: BTreeMap::new() }, finding)
+        let (routers, farewell) = (Routers::default(), Farewell::default());
+        (Self { own, routers, routing: None, saved, saver, farewell, troubles: BTreeMap::new() }, finding)
     }
 
     /// Whether what was saved may still be needed.
@@ -74,13 +77,16 @@ impl Bgp {
         decision: &Decision,
         services: &BTreeMap<ServiceKey, Arc<dyn View>>,
         address: Option<IpAddr>,
+        now: Instant,
     ) {
         if let (false, Some(saved)) = (decision.configured, &self.saved) {
             self.follow(Arc::new(saved.still(services)));
             return;
         }
         let configs = routers::configs(&decision.config, &decision.bgp, &self.own, address);
-        self.follow(Arc::new(Routing { node: self.own.clone(), configs, plan: decision.bgp.clone() }));
+        let mut plan = decision.bgp.clone();
+        self.farewell.hold(self.routing.as_ref().map(|routing| &routing.plan), &mut plan, now);
+        self.follow(Arc::new(Routing { node: self.own.clone(), configs, plan }));
         self.saved = None;
         if let (Some(saver), Some(routing)) = (&self.saver, &self.routing) {
             // As sessions are, so that one whose password is not known any more comes back too.
@@ -181,14 +187,15 @@ impl Bgp {
         due
     }
 
-    /// When something has lasted for long enough.
+    /// When something has lasted for long enough: a trouble, or a farewell.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.troubles.values().filter(|(_, told)| !told).map(|(since, _)| *since + PATIENCE).min()
+        let troubles = self.troubles.values().filter(|(_, told)| !told).map(|(since, _)| *since + PATIENCE);
+        troubles.chain(self.farewell.next_deadline()).min()
     }
 
-    /// Ends every session; routers keep our routes where they agreed to (decision D18).
-    pub(super) async fn leave(self) {
-        self.routers.leave().await;
+    /// Ends every session: for a restart, or for good where there is a reason (decision D18).
+    pub(super) async fn leave(self, departure: Option<&'static str>) {
+        self.routers.leave(departure).await;
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use ferrolb_rules::annotations::BGP_COMMUNITIES;
 use ferrolb_rules::api::well_known::{
     ALLOCATED_FROM_POOL, ALLOW_SHARED_IP, DEPRECATED_ALLOW_SHARED_IP, SLICE_SERVICE_LABEL,
 };
@@ -12,7 +13,7 @@ use ferrolb_rules::service::{self, Compact, View, is_load_balancer, key_of};
 use k8s_openapi::api::core::v1::{
     LoadBalancerIngress, Node, ObjectReference, Secret, Service, ServiceSpec, ServiceStatus,
 };
-use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointSlice};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::reflector::Store;
 use kube::runtime::watcher;
@@ -116,7 +117,9 @@ fn service_of(slice: &EndpointSlice) -> Option<ServiceKey> {
 
 fn reads_the_same(a: &Node, b: &Node) -> bool {
     let (this, that) = (&a.metadata, &b.metadata);
-    this.labels == that.labels && this.annotations == that.annotations && a.spec == b.spec && a.status == b.status
+    let goes = |node: &Node| node.metadata.deletion_timestamp.is_some();
+    let metadata = this.labels == that.labels && this.annotations == that.annotations && goes(a) == goes(b);
+    metadata && a.spec == b.spec && a.status == b.status
 }
 
 /// Only what names the object.
@@ -129,7 +132,7 @@ fn bare(metadata: &mut ObjectMeta) -> ObjectMeta {
 fn trim_service(service: &mut Service) {
     let labels = service.metadata.labels.take().filter(|labels| !labels.is_empty());
     let annotations = service.metadata.annotations.take().map(|mut annotations| {
-        let read = [ALLOCATED_FROM_POOL, ALLOW_SHARED_IP, DEPRECATED_ALLOW_SHARED_IP];
+        let read = [ALLOCATED_FROM_POOL, ALLOW_SHARED_IP, DEPRECATED_ALLOW_SHARED_IP, BGP_COMMUNITIES];
         annotations.retain(|key, _| read.contains(&key.as_str()));
         annotations
     });
@@ -167,17 +170,19 @@ fn trim_secret(secret: &mut Secret) {
     }
 }
 
-/// Of the endpoints that can serve (spec §5.3) one per node: more of them decide nothing.
+/// The endpoints that can serve (spec §5.3), by node: how many there are can count (`weightByLocalEndpoints`). Where one is
+/// ready, those that end get no traffic.
 fn trim_slice(slice: &mut EndpointSlice) {
     let name = slice.metadata.labels.take().and_then(|mut labels| labels.remove_entry(SLICE_SERVICE_LABEL));
     slice.metadata = ObjectMeta { labels: name.map(|name| BTreeMap::from([name])), ..bare(&mut slice.metadata) };
     slice.address_type = String::new();
     slice.ports = None;
-    let mut nodes = BTreeSet::new();
-    let mut serving: Vec<Endpoint> = std::mem::take(&mut slice.endpoints)
+    let endpoints = std::mem::take(&mut slice.endpoints);
+    let ready = endpoints.iter().filter(|endpoint| is_ready(endpoint));
+    let ready: BTreeSet<Option<String>> = ready.map(|endpoint| endpoint.node_name.clone()).collect();
+    let mut serving: Vec<Endpoint> = endpoints
         .into_iter()
-        .filter(serves)
-        .filter(|endpoint| nodes.insert(endpoint.node_name.clone()))
+        .filter(|endpoint| is_ready(endpoint) || (serves(endpoint) && !ready.contains(&endpoint.node_name)))
         .map(|endpoint| Endpoint { node_name: endpoint.node_name, conditions: None, ..Endpoint::default() })
         .collect();
     serving.sort_by(|a, b| a.node_name.cmp(&b.node_name));
@@ -185,9 +190,12 @@ fn trim_slice(slice: &mut EndpointSlice) {
     slice.endpoints = serving;
 }
 
+fn is_ready(endpoint: &Endpoint) -> bool {
+    endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
+}
+
 fn serves(endpoint: &Endpoint) -> bool {
-    let of = |what: fn(&EndpointConditions) -> Option<bool>| endpoint.conditions.as_ref().and_then(what);
-    of(|conditions| conditions.ready).unwrap_or(true) || of(|conditions| conditions.serving) == Some(true)
+    is_ready(endpoint) || endpoint.conditions.as_ref().and_then(|conditions| conditions.serving) == Some(true)
 }
 
 #[cfg(test)]
@@ -226,18 +234,20 @@ mod tests {
     }
 
     #[test]
-    fn a_slice_keeps_one_serving_endpoint_per_node() {
+    fn a_slice_keeps_the_endpoints_that_get_traffic_and_of_them_the_node() {
         let mut slice: EndpointSlice = parsed(
             "metadata: {name: web-1, namespace: default, labels: {kubernetes.io/service-name: web, other: x}}\n\
              addressType: IPv4\nports: [{port: 80}]\nendpoints:\n\
              - {addresses: [10.0.0.3], nodeName: b, conditions: {ready: true}}\n\
              - {addresses: [10.0.0.1], nodeName: a, conditions: {ready: false, serving: true}}\n\
              - {addresses: [10.0.0.2], nodeName: a}\n\
+             - {addresses: [10.0.0.5], nodeName: a}\n\
+             - {addresses: [10.0.0.6], nodeName: d, conditions: {ready: false, serving: true}}\n\
              - {addresses: [10.0.0.4], nodeName: c, conditions: {ready: false}}",
         );
         trim_slice(&mut slice);
         let nodes: Vec<_> = slice.endpoints.iter().map(|endpoint| endpoint.node_name.as_deref()).collect();
-        assert_eq!(nodes, [Some("a"), Some("b")]);
+        assert_eq!(nodes, [Some("a"), Some("a"), Some("b"), Some("d")]);
         assert!(slice.endpoints.iter().all(serves));
         assert_eq!(service_of(&slice), Some(ServiceKey::new("default", "web")));
         assert_eq!(slice.metadata.labels.map(|labels| labels.len()), Some(1));

@@ -320,14 +320,14 @@ fn bird_keeps_our_routes_over_a_restart_and_drops_them_after_a_drain() {
     let speaker = lab.speak(config());
     speaker.announce(routes(&TWO, &marked()));
     eventually("BIRD has the routes", || lab.birdc("show route").contains("fd77::10/128"));
-    speaker.tell(Input::Leave);
+    speaker.tell(Input::Leave(Duration::ZERO, ""));
     eventually("BIRD sees the restart", || !lab.birdc("show protocols node").contains("Established"));
     assert!(lab.birdc("show route").contains("192.0.2.10/32"), "the route is gone while we restart");
     let next = lab.speak(Config { restarting: true, ..config() });
     next.announce(routes(&["192.0.2.10/32"], &marked()));
     eventually("End-of-RIB ends what was not announced again", || !lab.birdc("show route").contains("fd77::10/128"));
     assert!(lab.birdc("show route").contains("192.0.2.10/32"));
-    next.tell(Input::Drain(Duration::from_millis(500), "node-a is drained"));
+    next.tell(Input::Drain(Duration::from_millis(500), Cease::AdministrativeShutdown, "node-a is drained"));
     eventually("the route asks for other ways", || lab.birdc("show route all").contains("(65535,0)"));
     eventually("the drain is over", || next.with(|speaker| speaker.events.contains(&Output::Drained)));
     assert!(!lab.birdc("show route").contains("192.0.2.10/32"));

@@ -4,7 +4,7 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use super::report::{Negotiated, Output, Reason};
-use super::{ConnectionId, Endpoints, FIRST_PAUSE, STABLE_INTERVAL, Session};
+use super::{ConnectionId, Endpoints, STABLE_INTERVAL, Session};
 use crate::bgp::adj_out::AdjOut;
 use crate::bgp::wire::notification::Notification;
 use crate::bgp::wire::update::Class;
@@ -225,9 +225,8 @@ impl Session {
             }
         }
         if was_established || reason != Reason::Collision {
-            let discord = reason.is_discord();
+            let pause = self.pause_after(&reason);
             self.tell_down(reason, was_established);
-            let pause = self.pause(discord).max(FIRST_PAUSE / 2);
             self.schedule_dial(now, pause);
         }
     }

@@ -27,10 +27,12 @@ pub(super) enum Draining {
     /// Routers are asked to prefer other ways.
     Shutting {
         until: Instant,
+        cease: Cease,
         text: String,
     },
     /// Everything is withdrawn.
     Withdrawing {
+        cease: Cease,
         text: String,
     },
 }
@@ -114,8 +116,10 @@ impl Session {
         let (Some(agreed), Some(old)) = (&connection.negotiated, connection.class) else { return };
         let class = class(asn, agreed, &connection.endpoints, connection.max_len());
         connection.class = Some(class);
-        for family in agreed.families.iter().filter(|family| old.next_hop(*family) != class.next_hop(*family)) {
-            self.adj_out.refresh(family, false);
+        for family in agreed.families.iter() {
+            if old.next_hop(family) != class.next_hop(family) {
+                self.adj_out.refresh(family, false);
+            }
             if class.next_hop(family).is_none() {
                 self.outputs.push_back(Output::Unannounced(Unannounced::NoNextHop(family)));
             }
@@ -161,36 +165,39 @@ impl Session {
         }
     }
 
-    pub(super) fn drain(&mut self, now: Instant, interval: Duration, text: &str) {
+    /// Where the router was told nothing, there is nothing to wait for.
+    pub(super) fn drain(&mut self, now: Instant, interval: Duration, cease: Cease, text: &str) {
         let text = text.to_owned();
-        self.draining = Draining::Shutting { until: now + interval, text };
+        let has_routes = self.established().is_some() && !self.adj_out.is_untouched();
+        self.draining = if has_routes {
+            Draining::Shutting { until: now + interval, cease, text }
+        } else {
+            Draining::Withdrawing { cease, text }
+        };
         self.replan();
-        if self.established().is_none() {
-            self.draining = Draining::Withdrawing { text: String::new() };
-        }
     }
 
     pub(super) fn progress_drain(&mut self, now: Instant) {
-        if let Draining::Shutting { until, text } = &self.draining
+        if let Draining::Shutting { until, cease, text } = &self.draining
             && *until <= now
         {
-            self.draining = Draining::Withdrawing { text: text.clone() };
+            self.draining = Draining::Withdrawing { cease: *cease, text: text.clone() };
             self.replan();
         }
     }
 
     /// Ends the session once every withdrawal is with the socket, or there is none to tell.
     pub(super) fn finish_drain(&mut self, now: Instant) {
-        let Draining::Withdrawing { text } = &self.draining else { return };
+        let Draining::Withdrawing { cease, text } = &self.draining else { return };
         let busy = |unsent: usize| unsent > 0 || (self.desired.is_some() && self.adj_out.left() > 0);
         if self.connections.iter().any(|held| held.phase == Phase::Established && busy(held.unsent)) {
             return;
         }
-        let text = text.clone();
+        let farewell = Notification::cease_saying(*cease, text);
         // Nothing is left to be kept, so it need not be hard; routers show the text of a plain one only.
         self.disable();
         for id in self.ids_where(|_| true) {
-            self.end(now, id, Notification::cease_saying(Cease::AdministrativeShutdown, &text), false);
+            self.end(now, id, farewell.clone(), false);
         }
         self.outputs.push_back(Output::Drained);
     }

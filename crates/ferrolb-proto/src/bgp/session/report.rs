@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::ConnectionId;
 use crate::bgp::wire::Verdict;
-use crate::bgp::wire::notification::Notification;
+use crate::bgp::wire::notification::{Cease, Notification};
 use crate::bgp::wire::open::GracefulRestart;
 use crate::bgp::{Asn, Families, Family, Kind};
 
@@ -110,6 +110,11 @@ impl Reason {
             Self::Sent(said) => !matches!((said.code, said.subcode), (4 | 8, _) | (6, 10)),
             _ => false,
         }
+    }
+
+    /// BFD saw the way to the router break, here or at the other end.
+    pub(super) const fn is_dead_way(&self) -> bool {
+        matches!(self, Self::Sent(said) if said.code == 6 && said.subcode == Cease::BfdDown as u8)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ferrolb_proto::bgp::session::Remote;
 use ferrolb_proto::bgp::session::config::{Password, Reach};
-use ferrolb_proto::bgp::{Asn, Families};
+use ferrolb_proto::bgp::{Asn, Attributes, Families};
 use k8s_openapi::api::core::v1::{Node, Secret, Service};
 
 use super::*;
@@ -103,6 +103,92 @@ fn advertisements_say_to_whom_how_long_and_with_what() {
     let both = planned(&["peers: [one], communities: ['1:1']", "peers: [one], communities: ['2:2']"]);
     assert_eq!(shown(&both)[0], "one 192.0.2.10/32 - 1:1,2:2");
     assert_eq!(both.services.values().next().unwrap().untold["two"], Code::NoBgpPeer);
+}
+
+#[test]
+fn how_good_a_way_is_can_be_said_to_other_ases() {
+    let set = |advertisements: &[&str]| planned(advertisements).peers["one"].values().next().unwrap().clone();
+    let said = set(&["med: 4294967295, asPathPrepend: 3"]);
+    assert_eq!((said.med, said.prepend), (Some(u32::MAX), 3));
+    let both = set(&["med: 20, communities: ['1:1']", "med: 10, asPathPrepend: 2", "communities: ['2:2']"]);
+    assert_eq!((both.med, both.prepend, both.communities.len()), (Some(10), 2, 2));
+    for spec in ["med: 4294967296", "med: -1", "asPathPrepend: 33", "asPathPrepend: -1"] {
+        let Err(Invalid(findings)) = config::parse(&resources(&[spec])) else { panic!("{spec} is taken") };
+        assert_eq!(findings.iter().map(|one| one.code).collect::<Vec<_>>(), [Code::OutOfRange], "{spec}");
+    }
+}
+
+#[test]
+fn a_service_adds_communities_to_its_addresses_and_not_to_aggregates() {
+    let config =
+        config::parse(&resources(&["peers: [one], communities: ['1:1']", "peers: [two], aggregationLength: 24"]));
+    let mut web = web(&["192.0.2.10"]);
+    let own = ("ferrolb.io/bgp-communities".to_owned(), "64512:7, large:1:2:3".to_owned());
+    web.metadata.annotations = Some([own].into());
+    let plan = plan(&snapshot(config.unwrap(), vec![web]));
+    assert_eq!(shown(&plan), ["one 192.0.2.10/32 - 1:1,64512:7,1:2:3", "two 192.0.2.0/24 - "]);
+}
+
+/// The link bandwidths that the first router is told on node `a`, by prefix, as so many endpoints.
+fn weights(advertisement: &str, services: Vec<(Service, &str)>) -> Vec<(String, Option<f32>)> {
+    let config = config::parse(&resources(&[advertisement])).unwrap();
+    let mut snapshot = snapshot(config, services.iter().map(|(service, _)| service.clone()).collect());
+    for (service, endpoints) in services {
+        let slice = object(&format!("addressType: IPv4\nendpoints: [{endpoints}]"));
+        snapshot.endpoints.insert(key_of(&service), vec![Arc::new(slice)]);
+    }
+    let routes = plan(&snapshot).peers["one"].clone();
+    let weight = |set: &Attributes| {
+        let [kind, sub, high, low, value @ ..] = set.extended_communities.first()?.0;
+        assert_eq!((kind, sub, u16::from_be_bytes([high, low])), (0, 4, 64512), "transitive, and ours");
+        Some(f32::from_be_bytes(value) / 125_000.0)
+    };
+    routes.iter().map(|(prefix, set)| (prefix.to_string(), weight(set))).collect()
+}
+
+fn local(name: &str, policy: &str, address: &str) -> Service {
+    with_status(service(name, &format!("externalTrafficPolicy: {policy}"), ""), &[address])
+}
+
+#[test]
+fn routers_are_told_how_many_ready_endpoints_a_node_has_where_that_is_asked_for() {
+    let on =
+        |node: &str, conditions: &str| format!("{{addresses: [10.1.1.1], nodeName: {node}, conditions: {conditions}}}");
+    let (ready, ending) = ("{ready: true}", "{ready: false, serving: true}");
+    let five = [on("a", ready), on("a", ready), on("b", ready), on("a", ending), on("a", "{ready: false}")].join(", ");
+    let of = |advertisement: &str, policy: &str, endpoints: &str| {
+        weights(advertisement, vec![(local("web", policy, "192.0.2.10"), endpoints)])[0].1
+    };
+    assert_eq!(of("weightByLocalEndpoints: true", "Local", &five), Some(2.0));
+    assert_eq!(of("weightByLocalEndpoints: true", "Local", &on("a", ending)), Some(1.0), "it still serves");
+    assert_eq!(of("weightByLocalEndpoints: true", "Cluster", &five), None, "every node reaches all of them");
+    assert_eq!(of("", "Local", &five), None);
+}
+
+#[test]
+fn weights_of_services_that_share_an_aggregate_add_up_and_one_without_ends_it() {
+    let one = "{addresses: [10.1.1.1], nodeName: a}";
+    let two = "{addresses: [10.1.1.1], nodeName: a}, {addresses: [10.1.1.2], nodeName: a}";
+    let both = |policy: &str| {
+        let (web, db) = (local("web", "Local", "192.0.2.10"), local("db", policy, "192.0.2.11"));
+        weights("weightByLocalEndpoints: true, aggregationLength: 24", vec![(web, two), (db, one)])
+    };
+    assert_eq!(both("Local"), [("192.0.2.0/24".to_owned(), Some(3.0))]);
+    assert_eq!(both("Cluster"), [("192.0.2.0/24".to_owned(), None)]);
+}
+
+#[test]
+fn a_second_advertisement_of_a_service_does_not_double_its_endpoints() {
+    let config = config::parse(&resources(&["weightByLocalEndpoints: true", "weightByLocalEndpoints: true"])).unwrap();
+    let web = local("web", "Local", "192.0.2.10");
+    let key = key_of(&web);
+    let mut snapshot = snapshot(config, vec![web]);
+    let slice = object("addressType: IPv4\nendpoints: [{addresses: [10.1.1.1], nodeName: a}]");
+    snapshot.endpoints.insert(key, vec![Arc::new(slice)]);
+    let routes = plan(&snapshot).peers["one"].clone();
+    let set = routes.values().next().unwrap();
+    let one = ferrolb_proto::bgp::ExtendedCommunity::link_bandwidth(Asn(64512), 125_000.0, true);
+    assert_eq!(set.extended_communities, BTreeSet::from([one]));
 }
 
 #[test]

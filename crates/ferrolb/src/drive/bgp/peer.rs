@@ -9,16 +9,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ferrolb_proto::bfd::Path;
-use ferrolb_proto::bgp::Routes;
 use ferrolb_proto::bgp::session::report::Unannounced;
 use ferrolb_proto::bgp::session::{ConnectionId, Endpoints, Input, Output, Session, State};
 use ferrolb_proto::bgp::wire::notification::Cease;
+use ferrolb_proto::bgp::{NextHops, Routes};
 use ipnet::IpNet;
 use tokio::io::{AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use super::{Goal, Order, Seen, Telling, next_hops};
+use super::{Goal, Order, PARTING, Seen, Telling, next_hops};
 use crate::net::tcp;
 
 /// How long a connection that ends may take to get rid of its last bytes.
@@ -28,6 +28,9 @@ type Dialing = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
 
 struct Connection {
     id: ConnectionId,
+    /// Our address and the router's.
+    ends: (IpAddr, IpAddr),
+    next_hops: NextHops,
     stream: TcpStream,
     /// What the socket has not taken yet.
     out: Vec<u8>,
@@ -90,11 +93,17 @@ pub(super) async fn run(name: String, mut orders: watch::Receiver<Order>, tellin
             return;
         }
         match peer.wait(&mut orders).await {
-            Event::Ordered => peer.obey(orders.borrow_and_update().clone()),
+            Event::Ordered => {
+                peer.look_at_interfaces();
+                peer.obey(orders.borrow_and_update().clone());
+            }
             Event::Dialed(id, result) => peer.dialed(id, result),
             Event::Ready(ready) => peer.ready(ready),
             Event::Way => peer.look_at_way(),
-            Event::Due => peer.session.handle_timeout(Instant::now()),
+            Event::Due => {
+                peer.look_at_interfaces();
+                peer.session.handle_timeout(Instant::now());
+            }
         }
     }
 }
@@ -156,7 +165,9 @@ impl Peer {
         match self.order.goal {
             Goal::Run => {}
             Goal::Stop => self.session.handle(now, Input::Stop(Cease::PeerDeconfigured, "")),
-            Goal::Leave => self.session.handle(now, Input::Leave),
+            Goal::Forsake => self.session.handle(now, Input::Drain(PARTING, Cease::PeerDeconfigured, "")),
+            Goal::Leave => self.session.handle(now, Input::Leave(PARTING, "the speaker restarts")),
+            Goal::Drain(why) => self.session.handle(now, Input::Drain(PARTING, Cease::AdministrativeShutdown, why)),
         }
     }
 
@@ -192,14 +203,27 @@ impl Peer {
         self.session.handle(now, Input::Bfd(seen.path()));
     }
 
+    /// An address may have come or gone that routers are to send traffic to: looked at with every KEEPALIVE, and before
+    /// anything new is announced.
+    fn look_at_interfaces(&mut self) {
+        let Some(connection) = &mut self.connection else { return };
+        let (local, remote) = connection.ends;
+        let next_hops = next_hops::of(local, remote);
+        if std::mem::replace(&mut connection.next_hops, next_hops) != next_hops {
+            self.unannounced.retain(|one| !matches!(one, Unannounced::NoNextHop(_)));
+            self.session.handle(Instant::now(), Input::NextHops(next_hops));
+        }
+    }
+
     fn dialed(&mut self, id: ConnectionId, result: io::Result<TcpStream>) {
         self.dialing = None;
         let ends = result.and_then(|stream| Ok((stream.local_addr()?.ip(), stream.peer_addr()?.ip(), stream)));
         match ends {
             Ok((local, remote, stream)) => {
                 let (local, remote): (IpAddr, IpAddr) = (local.to_canonical(), remote.to_canonical());
-                let endpoints = Endpoints { local, remote, next_hops: next_hops::of(local, remote) };
-                self.connection = Some(Connection { id, stream, out: Vec::new() });
+                let (ends, next_hops) = ((local, remote), next_hops::of(local, remote));
+                let endpoints = Endpoints { local, remote, next_hops };
+                self.connection = Some(Connection { id, ends, next_hops, stream, out: Vec::new() });
                 self.session.handle(Instant::now(), Input::Dialed(id, endpoints));
             }
             Err(error) => self.session.handle(Instant::now(), Input::DialFailed(id, &error.to_string())),

@@ -28,7 +28,11 @@ pub(super) fn namespace(namespace: &mut Namespace) {
     namespace.metadata.annotations = None;
 }
 
-/// Of a Node is read: labels, what may show that it is being emptied, whether its network is available, and its addresses.
+/// The conditions of a Node that are read.
+const READ: [&str; 2] = ["NetworkUnavailable", "Ready"];
+
+/// Of a Node is read: labels, what may show that it is being emptied or taken away, whether its network is available and
+/// itself ready, and its addresses.
 pub(super) fn node(node: &mut Node) {
     let metadata = std::mem::take(&mut node.metadata);
     node.metadata = ObjectMeta {
@@ -37,6 +41,7 @@ pub(super) fn node(node: &mut Node) {
         labels: metadata.labels,
         uid: metadata.uid,
         resource_version: metadata.resource_version,
+        deletion_timestamp: metadata.deletion_timestamp,
         ..ObjectMeta::default()
     };
     node.spec = node.spec.take().map(|spec| {
@@ -46,7 +51,7 @@ pub(super) fn node(node: &mut Node) {
     });
     node.status = node.status.take().map(|status| {
         let conditions = status.conditions.unwrap_or_default().into_iter();
-        let read = conditions.filter(|condition| condition.type_ == "NetworkUnavailable");
+        let read = conditions.filter(|condition| READ.contains(&condition.type_.as_str()));
         // Without its heartbeat, which is new every time.
         let plain = read.map(|one| NodeCondition { status: one.status, type_: one.type_, ..NodeCondition::default() });
         NodeStatus { addresses: status.addresses, conditions: Some(plain.collect()), ..NodeStatus::default() }
@@ -60,14 +65,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_node_everything_is_kept_that_may_show_that_it_is_being_emptied() {
-        let value = json!({"metadata": {"name": "a", "annotations": {DRAIN: "true", "other": "x"}}, "spec": {
-            "podCIDR": "10.0.0.0/24", "unschedulable": true,
-            "taints": [{"key": "k", "effect": "NoSchedule", "timeAdded": "2026-01-01T00:00:00Z"}]}});
+    fn of_a_node_everything_is_kept_that_may_show_that_it_is_being_emptied_or_taken_away_and_no_heartbeat() {
+        let value = json!({
+            "metadata": {"name": "a", "annotations": {DRAIN: "true", "other": "x"}, "deletionTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {
+                "podCIDR": "10.0.0.0/24", "unschedulable": true,
+                "taints": [{"key": "k", "effect": "NoSchedule", "timeAdded": "2026-01-01T00:00:00Z"}]},
+            "status": {"conditions": [
+                {"type": "MemoryPressure", "status": "False"},
+                {"type": "Ready", "status": "False", "lastHeartbeatTime": "2026-01-01T00:00:00Z"}]}});
         let mut read: Node = serde_json::from_value(value).unwrap();
         node(&mut read);
-        let kept = json!({"metadata": {"name": "a", "annotations": {DRAIN: "true"}}, "spec": {
-            "unschedulable": true, "taints": [{"key": "k", "effect": "NoSchedule"}]}});
+        let kept = json!({
+            "metadata": {"name": "a", "annotations": {DRAIN: "true"}, "deletionTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"unschedulable": true, "taints": [{"key": "k", "effect": "NoSchedule"}]},
+            "status": {"conditions": [{"type": "Ready", "status": "False"}]}});
         assert_eq!(read, serde_json::from_value::<Node>(kept).unwrap());
     }
 

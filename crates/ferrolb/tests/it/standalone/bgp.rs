@@ -1,5 +1,7 @@
 //! BGP of `ferrolb standalone` with a real router: BIRD on the client's host.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use nix::sys::signal::Signal;
@@ -26,9 +28,9 @@ impl<'a> Router<'a> {
     fn start(site: &'a Site, more: &str) -> Self {
         let router = Self(site);
         let config = format!(
-            "router id 192.168.1.50;\nprotocol device {{}}\nprotocol direct {{ ipv4; }}\n\
+            "router id 192.168.1.50;\nprotocol device {{}}\nprotocol direct {{ ipv4; ipv6; }}\n\
              protocol bgp node {{ local 192.168.1.50 as 64512; neighbor 192.168.1.11 as 64512; hold time 9;\n\
-             error wait time 1, 2; {more} ipv4 {{ import all; export none; }}; }}\n"
+             error wait time 1, 2; {more} ipv4 {{ import all; export none; }}; ipv6 {{ import all; export none; }}; }}\n"
         );
         std::fs::write(router.path("bird.conf"), config).unwrap();
         router.0.on_client(&format!("bird -c {0}/bird.conf -s {0}/bird.ctl -P {0}/bird.pid", router.path("")));
@@ -114,4 +116,78 @@ fn under_graceful_restart_the_router_keeps_the_routes_while_the_program_is_away(
     let process = site.start(0);
     process.await_announced("web");
     assert!(router.has("203.0.113.0/32"));
+}
+
+#[test]
+fn without_graceful_restart_the_router_hears_of_the_end_before_the_routes_go() {
+    let site = site("");
+    let router = Router::start(&site, "");
+    let process = site.start(0);
+    process.await_announced("web");
+    eventually("BIRD has the route", || router.has("203.0.113.0/32"));
+    let (heard, stop) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let route = router.birdc("show route all");
+                heard.fetch_or(route.contains("(65535,0)") && route.contains("local_pref: 0"), Ordering::Relaxed);
+            }
+        });
+        process.end(Signal::SIGTERM);
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(heard.load(Ordering::Relaxed), "the router was not asked for other ways");
+    assert!(!router.has("203.0.113.0/32"));
+    let said = router.birdc("show protocols all node");
+    assert!(said.contains("the speaker restarts"), "{said}");
+}
+
+#[test]
+fn a_host_that_takes_its_addresses_off_leaves_no_route_behind_even_under_graceful_restart() {
+    let site = site(", enableGracefulRestart: true");
+    let layer2 = "---\napiVersion: metallb.io/v1beta1\nkind: L2Advertisement\nmetadata: {name: all, namespace: metallb-system}\n";
+    site.write("pool.yaml", &format!("{POOL}{layer2}"));
+    site.write("web.yaml", &service("web", "ferrolb.io/bind-address: lo"));
+    let router = Router::start(&site, "");
+    let process = site.start(0);
+    process.await_announced("web");
+    eventually("BIRD has the route", || router.has("203.0.113.0/32"));
+    eventually("the host has the address", || site.hosts[0].sh("ip address show dev lo").1.contains("203.0.113.0/32"));
+    process.end(Signal::SIGTERM);
+    assert!(!router.has("203.0.113.0/32"), "nobody is there who would take the traffic");
+}
+
+#[test]
+fn a_router_that_is_taken_out_of_the_files_is_asked_for_other_ways_first() {
+    let site = site("");
+    let router = Router::start(&site, "");
+    let process = site.start(0);
+    process.await_announced("web");
+    eventually("BIRD has the route", || router.has("203.0.113.0/32"));
+    std::fs::remove_file(site.manifests().join("peer.yaml")).unwrap();
+    eventually("the route asks for other ways", || router.birdc("show route all").contains("(65535,0)"));
+    eventually("the route is withdrawn", || !router.has("203.0.113.0/32"));
+}
+
+#[test]
+fn an_address_that_comes_or_goes_while_the_session_stands_is_a_next_hop_or_is_none_any_more() {
+    let site = site(", dualStackAddressFamily: true");
+    site.write("pool.yaml", &POOL.replace("[203.0.113.0/24]", "[203.0.113.0/24, 'fd00:203::/120']"));
+    let both = "spec: {ipFamilyPolicy: RequireDualStack, ipFamilies: [IPv4, IPv6], ";
+    site.write("web.yaml", &service("web", "").replace("spec: {", both));
+    let router = Router::start(&site, "");
+    site.client.ip("addr add fd00:1::50/64 dev eth0 nodad");
+    let process = site.start(0);
+    let has_v6 = || router.birdc("show route table master6").contains("fd00:203::");
+    eventually("BIRD has the IPv4 route", || router.has("203.0.113.0/32"));
+    process.await_finding("LB1302");
+    assert!(!has_v6(), "there is no next hop for it");
+    site.hosts[0].ip("addr add fd00:1::11/64 dev eth0 nodad");
+    eventually("BIRD has the IPv6 route", has_v6);
+    eventually("nothing is wrong any more", || process.finding("LB1302").is_none());
+    site.hosts[0].ip("addr del fd00:1::11/64 dev eth0");
+    eventually("the IPv6 route is withdrawn", || !has_v6());
+    process.await_finding("LB1302");
+    assert!(router.has("203.0.113.0/32"));
+    assert_eq!(process.router()["state"], "Established");
 }

@@ -36,12 +36,34 @@ fn a_router_with_the_n_bit_gets_a_hard_reset_or_it_would_keep_our_routes() {
 fn a_restart_closes_without_a_word_where_the_router_keeps_our_routes() {
     let mut kept = Bench::established(graceful(), &with_restart(true));
     kept.types();
-    kept.tell(Input::Leave);
+    kept.tell(Input::Leave(SECOND, "restart"));
     assert_eq!((kept.types(), kept.last_down()), (vec![], Some(&Reason::Left)));
     assert!(kept.events.contains(&Output::Close(OURS)));
     let mut lost = Bench::established(graceful(), &their_open());
-    lost.tell(Input::Leave);
-    assert_eq!(lost.codes(), Some((6, 2)), "this router keeps nothing");
+    lost.tell(Input::Leave(SECOND, "restart"));
+    assert_eq!(lost.codes(), Some((6, 2)), "this router was told nothing, so there is nothing to wait for");
+}
+
+#[test]
+fn a_restart_is_a_drain_where_the_router_keeps_nothing() {
+    let mut bench = Bench::established(config(), &their_open());
+    bench.tell(Input::Routes(one_route()));
+    bench.written.clear();
+    bench.tell(Input::Leave(SECOND, "restart"));
+    assert_eq!((bench.types(), bench.session.state()), (vec![Update], State::Established));
+    bench.at(SECOND);
+    assert_eq!((bench.codes(), bench.session.state()), (Some((6, 2)), State::Idle));
+    assert_eq!(bench.notification().unwrap().text().as_deref(), Some("restart"));
+    assert_eq!(bench.session.next_deadline(), None, "it does not come back by itself");
+}
+
+#[test]
+fn a_drain_for_a_peer_that_is_configured_no_more_says_so() {
+    let mut bench = Bench::established(config(), &their_open());
+    bench.tell(Input::Routes(one_route()));
+    bench.tell(Input::Drain(SECOND, Cease::PeerDeconfigured, ""));
+    bench.at(SECOND);
+    assert_eq!(bench.codes(), Some((6, 3)));
 }
 
 #[test]
@@ -53,7 +75,7 @@ fn a_drain_asks_for_other_ways_then_withdraws_then_ends() {
     let mut bench = Bench::established(internal, &open);
     bench.tell(Input::Routes(one_route()));
     bench.written.clear();
-    bench.tell(Input::Drain(10 * SECOND, "node-a is drained"));
+    bench.tell(Input::Drain(10 * SECOND, Cease::AdministrativeShutdown, "node-a is drained"));
     let (_, _, body) = &bench.written[0];
     let contains = |needle: &[u8]| body.windows(needle.len()).any(|window| window == needle);
     assert!(contains(&[0xc0, 8, 4, 0xff, 0xff, 0, 0]), "GRACEFUL_SHUTDOWN in {body:x?}");
@@ -75,7 +97,7 @@ fn a_drain_ends_only_when_the_router_has_every_withdrawal() {
     bench.tell(Input::Routes(one_route()));
     bench.stuck = true;
     bench.written.clear();
-    bench.tell(Input::Drain(Duration::ZERO, ""));
+    bench.tell(Input::Drain(Duration::ZERO, Cease::AdministrativeShutdown, ""));
     bench.at(Duration::ZERO);
     assert_eq!((bench.codes(), bench.session.state()), (None, State::Established));
     let waiting = bench.written.iter().map(|(_, _, body)| body.len() + HEADER_LEN).sum();
@@ -87,7 +109,7 @@ fn a_drain_ends_only_when_the_router_has_every_withdrawal() {
 fn a_drain_ends_with_a_plain_cease_for_there_is_nothing_left_to_keep() {
     let mut bench = Bench::established(graceful(), &with_restart(true));
     bench.tell(Input::Routes(one_route()));
-    bench.tell(Input::Drain(SECOND, "bye"));
+    bench.tell(Input::Drain(SECOND, Cease::AdministrativeShutdown, "bye"));
     bench.at(SECOND);
     assert_eq!((bench.codes(), bench.notification().unwrap().text().as_deref()), (Some((6, 2)), Some("bye")));
 }
@@ -96,7 +118,7 @@ fn a_drain_ends_with_a_plain_cease_for_there_is_nothing_left_to_keep() {
 fn a_drain_can_be_called_off() {
     let mut bench = Bench::established(config(), &their_open());
     bench.tell(Input::Routes(one_route()));
-    bench.tell(Input::Drain(10 * SECOND, ""));
+    bench.tell(Input::Drain(10 * SECOND, Cease::AdministrativeShutdown, ""));
     bench.written.clear();
     bench.tell(Input::Start);
     assert_eq!(bench.types(), [Update]);
@@ -107,7 +129,7 @@ fn a_drain_can_be_called_off() {
 #[test]
 fn a_drain_without_a_session_is_over_at_once() {
     let mut bench = Bench::new(config());
-    bench.tell(Input::Drain(10 * SECOND, ""));
+    bench.tell(Input::Drain(10 * SECOND, Cease::AdministrativeShutdown, ""));
     assert!(bench.events.contains(&Output::Drained));
     assert_eq!(bench.session.next_deadline(), None);
 }
@@ -123,6 +145,26 @@ fn bfd_down_ends_the_session_but_only_after_it_was_up() {
     bench.tell(Input::Bfd(Path::Up));
     bench.tell(Input::Bfd(Path::Down));
     assert_eq!((bench.codes(), bench.session.state()), (Some((6, 10)), State::Active));
+}
+
+#[test]
+fn a_router_that_bfd_saw_die_is_left_alone_until_bfd_sees_it_again_or_a_minute_is_over() {
+    let dead = || {
+        let mut bench = Bench::established(config(), &their_open());
+        bench.tell(Input::Bfd(Path::Up));
+        bench.tell(Input::Bfd(Path::Down));
+        bench.at(59 * SECOND);
+        assert_eq!(bench.session.state(), State::Active);
+        bench
+    };
+    for path in [Path::Up, Path::Unknown] {
+        let mut seen = dead();
+        seen.tell(Input::Bfd(path));
+        assert_eq!(seen.session.state(), State::Connect, "{path:?}");
+    }
+    let mut unseen = dead();
+    unseen.at(2 * SECOND);
+    assert_eq!(unseen.session.state(), State::Connect, "it may have come back without BFD");
 }
 
 #[test]

@@ -155,7 +155,7 @@ proptest! {
                 0 => pair.cut(),
                 1 => pair.tell(0, Input::Stop(Cease::AdministrativeReset, "")),
                 2 => pair.tell(1, Input::Bfd(if count % 2 == 0 { Path::Up } else { Path::Down })),
-                3 => pair.tell(0, Input::Leave),
+                3 => pair.tell(0, Input::Leave(SECOND, "x")),
                 _ => {
                     wanted = count;
                     pair.tell(0, Input::Routes(some_routes(count, count % 3)));
@@ -186,7 +186,7 @@ proptest! {
             match what {
                 0 => bench.tell(Input::Start),
                 1 => bench.tell(Input::Stop(Cease::AdministrativeShutdown, "x")),
-                2 => bench.tell(Input::Drain(SECOND * number.into(), "x")),
+                2 => bench.tell(Input::Drain(SECOND * number.into(), Cease::AdministrativeShutdown, "x")),
                 3 => bench.tell(Input::Dialed(id, endpoints())),
                 4 => bench.tell(Input::Accepted(ConnectionId::Accepted(number.into()), endpoints())),
                 5 => bench.tell(Input::Bytes(id, &bytes)),
@@ -194,7 +194,7 @@ proptest! {
                 7 => bench.tell(Input::Bytes(id, &keepalive())),
                 8 => bench.tell(Input::Closed(id)),
                 9 => bench.tell(Input::Routes(some_routes(number.into(), 0))),
-                10 => bench.tell(Input::Leave),
+                10 => bench.tell(Input::Leave(SECOND, "x")),
                 _ => bench.at(SECOND * number.into()),
             }
             prop_assert!(bench.session.connections.len() <= 2);
