@@ -194,7 +194,11 @@ impl Speaker {
         tracing::info!(op = "startup", node = %own, namespace = settings.namespace, "speaker");
         Ok(Self {
             decider: Decider::new(own.clone(), options),
-            meeting: Meeting::new(own.clone(), membership(&settings), Some(claims(&settings, &own, &l2))),
+            meeting: Meeting::new(
+                own.clone(),
+                meeting::by_upstreams_rule(&settings),
+                Some(claims(&settings, &own, &l2)),
+            ),
             wire: l2.wire(),
             frames: l2.frames(),
             events: Events::start(client.clone(), "metallb-speaker", Some(own.to_string())),
@@ -452,19 +456,6 @@ impl Speaker {
         tokio::join!(self.meeting.leave(), self.bgp.leave(departure));
         drop(self.l2);
     }
-}
-
-/// How to meet the other speakers: by upstream's rule (spec §6.7) where both labels and a secret are given.
-fn membership(settings: &Settings) -> Option<meeting::Config> {
-    let secret = settings.ml_labels.as_ref().and(settings.ml_secret_key_path.clone());
-    if secret.is_none() {
-        tracing::info!(
-            op = "startup",
-            component = "Memberlist",
-            "off: without --ml-labels and --ml-secret-key-path every node counts as alive"
-        );
-    }
-    Some(meeting::Config { secret: secret?, bind: settings.ml_bind_addr, port: settings.ml_bind_port })
 }
 
 fn claims(settings: &Settings, own: &NodeName, l2: &L2) -> owners::Config {

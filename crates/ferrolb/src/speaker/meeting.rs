@@ -9,6 +9,7 @@ use ferrolb_rules::api::well_known::MEMBERLIST_SECRET_KEY;
 use ferrolb_rules::names::NodeName;
 use ferrolb_rules::reason::{Code, Finding, Severity};
 
+use super::Settings;
 use super::joining::Joining;
 use crate::drive::membership::{self, Membership, read_secret};
 use crate::drive::owners::{self, Owners};
@@ -143,6 +144,19 @@ impl Meeting {
 /// The file itself, where a directory is named as upstream does.
 fn secret_file(path: &Path) -> PathBuf {
     if path.is_file() { path.to_owned() } else { path.join(MEMBERLIST_SECRET_KEY) }
+}
+
+/// How to meet the other speakers: by upstream's rule (spec §6.7) where both labels and a secret are given.
+pub(super) fn by_upstreams_rule(settings: &Settings) -> Option<Config> {
+    let secret = settings.ml_labels.as_ref().and(settings.ml_secret_key_path.clone());
+    if secret.is_none() {
+        tracing::info!(
+            op = "startup",
+            component = "Memberlist",
+            "off: without --ml-labels and --ml-secret-key-path every node counts as alive"
+        );
+    }
+    Some(Config { secret: secret?, bind: settings.ml_bind_addr, port: settings.ml_bind_port })
 }
 
 #[cfg(test)]
