@@ -395,3 +395,33 @@ func TestRightsAreNoWiderThanTheWork(t *testing.T) {
 		}
 	}
 }
+
+// As upstream: a policy that lets nothing through would cut the controller off if the one that lets it through were missing.
+func TestADefaultDenyComesWithThePoliciesThatAllow(t *testing.T) {
+	alone := render(t, "--set=networkpolicies.defaultDeny=true")
+	if strings.Contains(alone, "kind: NetworkPolicy") {
+		t.Error("default-deny stands alone")
+	}
+	with := render(t, "--set=networkpolicies.defaultDeny=true,networkpolicies.enabled=true")
+	if count := strings.Count(with, "kind: NetworkPolicy"); count < 2 {
+		t.Errorf("%d policies", count)
+	}
+}
+
+func TestLabelsOfAComponentAreOnItsWorkloadAndItsPodsAndAreText(t *testing.T) {
+	all := objects(t, render(t, "--set=controller.labels.a=1,speaker.labels.b=true"))
+	for title, label := range map[string][2]string{"Deployment/metallb-controller": {"a", "1"}, "DaemonSet/metallb-speaker": {"b", "true"}} {
+		one := find(t, all, title)
+		for _, path := range [][]any{{"metadata", "labels", label[0]}, {"spec", "template", "metadata", "labels", label[0]}} {
+			if value := at(one, path...); value != label[1] {
+				t.Errorf("%s: %v is %#v", title, path, value)
+			}
+		}
+	}
+}
+
+func TestAnEmptyConfigInlineIsNone(t *testing.T) {
+	for _, empty := range []string{"--set-json=configInline={}", "--set=configInline=", "--set=configInline=null"} {
+		render(t, empty)
+	}
+}
