@@ -102,8 +102,10 @@ func usersCommands(t *testing.T, s *system) {
 		wanted []string
 	}{
 		{"get pods -n metallb-system -o wide", []string{"metallb-controller-", "metallb-speaker-", "Running", "node-a", "node-b", "node-c"}},
+		{"get pods -n metallb-system", []string{"metallb-controller-", "metallb-speaker-", "1/1", "Running"}},
 		{"get ipaddresspool -n metallb-system", []string{"default-pool", "192.168.1.200-192.168.1.220"}},
 		{"get ipaddresspool -n metallb-system -o yaml", []string{"assignedIPv4: 1", "availableIPv4: 20"}},
+		{"get l2advertisement -n metallb-system", []string{"default-advertisement"}},
 		{"get l2advertisement -n metallb-system -o yaml", []string{"name: default-advertisement"}},
 		{"get svc --all-namespaces -o wide", []string{"LoadBalancer", "192.168.1.200"}},
 		{"logs -n metallb-system deployment/metallb-controller", []string{`"event":"ipAllocated"`, "192.168.1.200"}},

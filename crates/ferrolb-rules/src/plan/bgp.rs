@@ -14,11 +14,13 @@ use super::ground::{excluded, network_unavailable};
 use super::judge::{Endpoints, pool_of};
 use crate::annotations;
 use crate::config::{BgpAdvertisement, BgpPeer, CommunityValue, Config, Selector};
+use crate::drain::is_drained;
 use crate::names::{NodeName, ServiceKey};
 use crate::reason::{Code, Finding, Severity};
 use crate::service::{self, View, is_load_balancer, status_ips};
 use ferrolb_proto::bgp::{Families, Family, Routes};
 use ipnet::IpNet;
+use k8s_openapi::api::core::v1::Node;
 
 mod leaving;
 mod outlook;
@@ -142,7 +144,7 @@ impl<'a> Concern<'a> {
     }
 
     /// The advertisements by which a node announces the Service, or why it does not (spec §5.6).
-    fn on(
+    fn able(
         &self,
         node: &NodeName,
         key: &ServiceKey,
@@ -173,6 +175,28 @@ impl<'a> Concern<'a> {
         }
         let sick = snapshot.unhealthy.get(node).is_some_and(|services| services.contains(key));
         if sick { Err(Code::HealthCheckFailing) } else { Ok(matching) }
+    }
+
+    /// The same, and a node that is being emptied leaves it to those that stay, if there are any (decision 57).
+    fn on(
+        &self,
+        node: &NodeName,
+        key: &ServiceKey,
+        snapshot: &Snapshot,
+        all_excluded: bool,
+    ) -> Result<Vec<&'a Arc<BgpAdvertisement>>, Code> {
+        let able = self.able(node, key, snapshot, all_excluded)?;
+        let drained = |node: &Node| is_drained(node, &snapshot.options.drain_on);
+        if snapshot.nodes.get(node).is_some_and(|node| drained(node)) {
+            let alive = |name: &NodeName| snapshot.members.as_ref().is_none_or(|members| members.contains(name));
+            let stays = |(name, node): (&NodeName, &Arc<Node>)| {
+                alive(name) && !drained(node) && self.able(name, key, snapshot, all_excluded).is_ok()
+            };
+            if snapshot.nodes.iter().any(stays) {
+                return Err(Code::NodeDrained);
+            }
+        }
+        Ok(able)
     }
 }
 

@@ -12,6 +12,7 @@
 
 use std::time::{Duration, Instant};
 
+use ferrolb_rules::reason::Code;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
@@ -142,13 +143,7 @@ impl Candidate {
                         tracing::info!(op = "lease", "the lease can be written again");
                     }
                 }
-                Err(error) if !std::mem::replace(&mut failing, true) => {
-                    tracing::warn!(
-                        op = "lease",
-                        error = format!("{error:#}"),
-                        "the lease cannot be written; it is tried again"
-                    );
-                }
+                Err(error) if !std::mem::replace(&mut failing, true) => complain(&error),
                 Err(_) => {}
             }
             let leads = self.lead.borrow().is_some();
@@ -234,6 +229,15 @@ impl Candidate {
         }
         Ok(())
     }
+}
+
+/// Without the lease nobody leads, and no Service gets an address.
+fn complain(error: &anyhow::Error) {
+    let denied =
+        error.downcast_ref().is_some_and(|error| matches!(error, kube::Error::Api(status) if status.is_forbidden()));
+    let code = if denied { Code::AccessDenied } else { Code::ApiServerAway };
+    let (error, fix) = (format!("{error:#}"), code.explanation().fix);
+    tracing::warn!(op = "lease", %code, error, "{code} Lease: it cannot be written, and no controller leads until it can be; it is tried again. Fix: {fix}");
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Who leaves on purpose says so first (RFC 8326, decision D18).
 //!
-//! A node that is taken out by its label, or by an advertisement that does not select it any more, still forwards. Its
+//! A node that is taken out by its label, by what shows that it is being emptied, or by an advertisement that does not
+//! select it any more, still forwards. Its
 //! routes stay for [`FAREWELL`] with GRACEFUL_SHUTDOWN (and local preference 0 on iBGP), so that routers have gone over to
 //! others before they are withdrawn. What cannot be kept (a Service without endpoints, or one that is deleted, or has
 //! other addresses now) goes at once.
@@ -33,7 +34,9 @@ pub struct Farewell {
 impl Farewell {
     /// Puts back into a new plan what was told `before` it and is to be told for a while yet.
     pub fn hold(&mut self, before: Option<&BgpPlan>, plan: &mut BgpPlan, now: Instant) {
-        let leaving = |part: &BgpService| matches!(part.code, Some(Code::NodeExcluded | Code::NodeNotSelected));
+        let leaving = |part: &BgpService| {
+            matches!(part.code, Some(Code::NodeExcluded | Code::NodeNotSelected | Code::NodeDrained))
+        };
         let mut until = BTreeMap::new();
         for (key, part) in plan.services.iter_mut().filter(|(_, part)| leaving(part)) {
             let Some(told) = before.and_then(|before| before.services.get(key)) else { continue };

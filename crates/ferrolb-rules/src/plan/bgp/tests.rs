@@ -331,3 +331,23 @@ fn a_service_is_advertised_by_bgp_if_an_advertisement_of_its_pool_selects_it() {
     assert!(!is_advertised(&web, &config("serviceSelectors: [{matchLabels: {app: db}}]")));
     assert!(!is_advertised(&web, &config("ipAddressPools: [other]")));
 }
+
+#[test]
+fn a_node_that_is_being_emptied_leaves_a_service_to_those_that_stay() {
+    let config = config::parse(&resources(&[""])).unwrap();
+    let mut snapshot = snapshot(config, vec![web(&["192.0.2.10"])]);
+    let node =
+        |name: &str, spec: &str| Arc::new(object::<Node>(&format!("metadata: {{name: {name}}}\nspec: {{{spec}}}")));
+    snapshot.nodes.insert(NodeName::new("a"), node("a", "unschedulable: true"));
+    snapshot.nodes.insert(NodeName::new("b"), node("b", ""));
+    let key = ServiceKey::new("default", "web");
+    let code = |snapshot: &Snapshot| plan(snapshot).services[&key].code;
+    assert_eq!(code(&snapshot), None, "a cordoned node may serve for months");
+    snapshot.options.drain_on = BTreeSet::from([crate::drain::Trigger::Cordon]);
+    assert_eq!(code(&snapshot), Some(Code::NodeDrained));
+    snapshot.members = Some(BTreeSet::from([NodeName::new("a")]));
+    assert_eq!(code(&snapshot), None, "the other one is not alive");
+    snapshot.members = None;
+    snapshot.nodes.insert(NodeName::new("b"), node("b", "unschedulable: true"));
+    assert_eq!(code(&snapshot), None, "nobody stays: a drain moves addresses, and ends none");
+}
