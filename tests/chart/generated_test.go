@@ -24,6 +24,10 @@ const policyHead = `# Annotations of Services that do nothing are named when the
 # (decision D13). For Kubernetes 1.30 and newer. Rendered from charts/metallb by scripts/chart.
 `
 
+const rightsHead = `# For who keeps MetalLB's own manifests and changes nothing but the image: what FerroLB needs and their roles do not grant (the lease by which one of
+# several controllers leads, and more to read), for their accounts "controller" and "speaker". Rendered from charts/metallb by scripts/chart.
+`
+
 // plain is what Helm rendered without what only Helm needs.
 func plain(text string) string {
 	text = regexp.MustCompile(`(?m)^ *(helm\.sh/chart|app\.kubernetes\.io/managed-by): .*\n`).ReplaceAllString(text, "")
@@ -35,5 +39,10 @@ func plain(text string) string {
 // The manifests for those without Helm, and for the cluster tests, are the chart's.
 func TestTheManifestsInDeployAreRenderedFromTheChart(t *testing.T) {
 	same(t, root+"deploy/metallb.yaml", manifestHead+plain(render(t, "--set=crds.enabled=false,admissionPolicy.enabled=false")))
+	// Roles of their own, so that they stand beside those of deploy/metallb.yaml; for accounts, a Deployment and a Secret of MetalLB's names.
+	theirs := "--set=fullnameOverride=ferrolb-rights,controller.serviceAccount.name=controller,speaker.serviceAccount.name=speaker"
+	rights := plain(render(t, "--show-only=templates/rbac.yaml", theirs))
+	rights = strings.ReplaceAll(rights, "resourceNames: [ferrolb-rights-", "resourceNames: [")
+	same(t, root+"deploy/rights-for-metallb-manifests.yaml", rightsHead+rights)
 	same(t, root+"deploy/admission-policy.yaml", policyHead+plain(render(t, "--show-only=templates/admission-policy.yaml")))
 }

@@ -3,7 +3,9 @@ package ferrolb_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -110,7 +112,7 @@ func (s *system) byChart(t *testing.T, version string) {
 	s.Kubectl(t, "delete", "namespace", namespace, "--timeout=120s")
 }
 
-// byManifest goes the way that the book describes: the workloads go, the kinds stay.
+// byManifest goes the ways that the book describes: the workloads go, the kinds stay; and back, and with MetalLB's own manifest but for the image.
 func (s *system) byManifest(t *testing.T, version string) {
 	upstream := s.upstream(t, version)
 	await := func(workloads ...string) {
@@ -138,6 +140,26 @@ func (s *system) byManifest(t *testing.T, version string) {
 		s.ApplyFile(t, upstream.Manifest)
 		await("deployment/controller", "daemonset/speaker")
 	})
+	s.move(t, "nothing but the image of MetalLB "+version, before, func() {
+		s.ApplyFile(t, root+"deploy/crds.yaml", root+"deploy/rights-for-metallb-manifests.yaml")
+		s.Kubectl(t, "set", "image", "-n", namespace, "daemonset/speaker", "speaker="+ourImage(t))
+		s.Kubectl(t, "set", "image", "-n", namespace, "deployment/controller", "controller="+ourImage(t))
+		await("deployment/controller", "daemonset/speaker")
+	})
+}
+
+// ourImage is what our own manifests call it.
+func ourImage(t *testing.T) string {
+	t.Helper()
+	manifests, err := os.ReadFile(root + "deploy/metallb.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`image: "?([^\s"]+)`).FindSubmatch(manifests)
+	if found == nil {
+		t.Fatal("deploy/metallb.yaml names no image")
+	}
+	return string(found[1])
 }
 
 // move does something while the laptop uses an address; no request may fail, and every address must be where it was.
