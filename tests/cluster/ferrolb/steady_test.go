@@ -165,11 +165,11 @@ func (s steady) unmoved(t *testing.T, during string) {
 }
 
 // handed fails unless another machine answers now, and nothing was lost. Connections that live through it are counted: the node that takes an address knows
-// nothing of them.
+// nothing of them. Requests go one after the other, so one of them at most is such a connection.
 func (s steady) handed(t *testing.T, during string) {
 	t.Helper()
 	t.Logf("%s: %s", during, s)
-	if len(s.arp.Machines) != 2 || s.lost > 0 || s.failed > 0 || s.arp.Silence > time.Second || s.arp.Both > time.Second {
+	if len(s.arp.Machines) != 2 || s.lost > 0 || s.failed > 1 || s.arp.Silence > time.Second || s.arp.Both > time.Second {
 		t.Errorf("%s: %s", during, s)
 	}
 	s.enough(t)
