@@ -81,8 +81,8 @@ pub struct Picture {
     pub bgp: BTreeMap<ServiceKey, Outlook>,
     /// Counts per pool.
     pub counters: BTreeMap<String, Counters>,
-    /// Per Service the pods behind it, of those that have EndpointSlices.
-    pods: BTreeMap<ServiceKey, BTreeSet<String>>,
+    /// The EndpointSlices of each Service.
+    endpoints: BTreeMap<ServiceKey, Vec<Arc<EndpointSlice>>>,
 }
 
 impl Picture {
@@ -103,7 +103,8 @@ impl Picture {
     fn with_endpoints(&self, key: &ServiceKey, mut finding: Finding) -> Finding {
         let spec = self.services.get(key).and_then(|service| service.spec.as_ref());
         let selector = spec.and_then(|spec| spec.selector.clone()).unwrap_or_default();
-        if let Some(pods) = self.pods.get(key).filter(|pods| !pods.is_empty()) {
+        let pods = self.endpoints.get(key).map(|slices| pods_of(slices)).unwrap_or_default();
+        if !pods.is_empty() {
             let some: Vec<&str> = pods.iter().take(FEW).map(String::as_str).collect();
             let rest = match pods.len().saturating_sub(FEW) {
                 0 => String::new(),
@@ -153,8 +154,7 @@ pub fn draw(known: &Known, options: &Options) -> Picture {
         .filter_map(|(key, service)| Some((key.clone(), plan::bgp::outlook(key, &**service, &snapshot)?)))
         .collect();
     let counters = config.pools.keys().filter_map(|pool| Some((pool.clone(), allocator.counters(pool)?))).collect();
-    let pods = snapshot.endpoints.iter().map(|(key, slices)| (key.clone(), pods_of(slices))).collect();
-    Picture { config, loads, findings, outcomes, services, plan, bgp, counters, pods }
+    Picture { config, loads, findings, outcomes, services, plan, bgp, counters, endpoints: snapshot.endpoints }
 }
 
 /// The names of the pods that EndpointSlices point at.

@@ -12,24 +12,9 @@ use ferrolb_proto::bgp::wire::open::{Capabilities, Open};
 use ferrolb_proto::bgp::wire::{HEADER_LEN, keepalive};
 use ferrolb_proto::bgp::{Asn, Families};
 
+use super::bfd::POOL;
 use super::{Process, Site, service};
 use crate::hosts::{Host, eventually};
-
-const POOL: &str = "\
-apiVersion: metallb.io/v1beta1
-kind: IPAddressPool
-metadata: {name: pool, namespace: metallb-system}
-spec: {addresses: [203.0.113.0/24]}
----
-apiVersion: metallb.io/v1beta1
-kind: BGPAdvertisement
-metadata: {name: all, namespace: metallb-system}
----
-apiVersion: metallb.io/v1beta1
-kind: BFDProfile
-metadata: {name: fast, namespace: metallb-system}
-spec: {receiveInterval: 50, transmitInterval: 50}
-";
 
 const OPEN: u8 = 1;
 const UPDATE: u8 = 2;

@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::{Process, Site};
 use crate::hosts::eventually;
 
-const POOL: &str = "\
+/// A pool that is announced by BGP, and a profile by which a way is watched at short intervals.
+pub(super) const POOL: &str = "\
 apiVersion: metallb.io/v1beta1
 kind: IPAddressPool
 metadata: {name: pool, namespace: metallb-system}
