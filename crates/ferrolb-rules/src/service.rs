@@ -305,12 +305,29 @@ impl Run<'_> {
                 self.give_up(&recorded, &refusal);
                 Ok(None)
             }
-            Ok(held) if annotations::address_pool(self.service).is_some_and(|pool| pool != held.pool) => {
-                self.clear();
-                Ok(None)
-            }
-            Ok(held) => Ok(Some(held)),
+            Ok(held) => match annotations::address_pool(self.service).filter(|pool| *pool != held.pool) {
+                Some(pool) if self.allocator.counters(pool).is_some() => {
+                    self.clear();
+                    Ok(None)
+                }
+                Some(pool) => {
+                    self.keep_for_want_of(pool, &held);
+                    Ok(Some(held))
+                }
+                None => Ok(Some(held)),
+            },
         }
+    }
+
+    /// A pool that does not exist (yet, or any more: a rename in Git reaches pools and Services one after the other) takes no
+    /// address away (decision 62).
+    fn keep_for_want_of(&mut self, pool: &str, held: &Assigned) {
+        let refusal = Refusal::UnknownPool(pool.to_owned());
+        let message = format!("it keeps {} of {:?}: {refusal}", quoted(&held.addresses), held.pool);
+        let note = Finding::new(refusal.code(), Severity::Warning, self.object(), message).with_fix(refusal.fix());
+        let message = format!("{}; {} ({})", note.message, note.fix, note.code);
+        self.event(true, note.code.name(), message);
+        self.outcome.notes.push(note);
     }
 
     fn give_up(&mut self, recorded: &[IpAddr], refusal: &Refusal) {

@@ -165,22 +165,19 @@ pub async fn run(
     result
 }
 
-/// Sees to it that speakers have their secret. An API server that is away is waited for: a container that ends instead is
-/// started again after minutes only.
+/// Sees to it that speakers have their secret. An API server that is away, and rights that come later, are waited for: a
+/// container that ends instead is started again after minutes only.
 async fn ensure_secret(client: &Client, settings: &Settings, secret: &str) -> anyhow::Result<()> {
-    let mut said = false;
+    let mut said = None;
     loop {
         let ensure = memberlist_secret::ensure(client, &settings.namespace, secret, settings.deployment.as_deref());
-        match ensure.await {
-            Err(error) if k8s::is_passing(&error) => {
-                if !std::mem::replace(&mut said, true) {
-                    let (code, fix) = (Code::ApiServerAway, Code::ApiServerAway.explanation().fix);
-                    tracing::warn!(op = "startup", %code, error = format!("{error:#}"), "{code} the memberlist Secret: it is tried again. Fix: {fix}");
-                }
-                tokio::time::sleep(RETRY_INTERVAL).await;
-            }
-            result => return result,
+        let Err(error) = ensure.await else { return Ok(()) };
+        let Some(code) = k8s::passing(&error) else { return Err(error) };
+        if said.replace(code) != Some(code) {
+            let (error, fix) = (format!("{error:#}"), code.explanation().fix);
+            tracing::warn!(op = "startup", %code, error, "{code} the memberlist Secret: it is tried again. Fix: {fix}");
         }
+        tokio::time::sleep(RETRY_INTERVAL).await;
     }
 }
 

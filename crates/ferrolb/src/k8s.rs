@@ -11,6 +11,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
+use ferrolb_rules::reason::Code;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
@@ -24,12 +25,17 @@ pub mod service_status;
 pub mod stores;
 pub mod webhook;
 
-/// Whether it is worth trying again: the API server did not answer, or was too busy, or failed.
-pub fn is_passing(error: &anyhow::Error) -> bool {
-    match error.downcast_ref::<kube::Error>() {
-        Some(kube::Error::Api(status)) => status.code == 429 || status.code >= 500,
-        Some(error) => matches!(error, kube::Error::HyperError(_) | kube::Error::Service(_)),
-        None => false,
+/// What is waited for: an API server that did not answer, was too busy or failed, or rights that are not there yet. None: no
+/// waiting would help.
+pub fn passing(error: &anyhow::Error) -> Option<Code> {
+    match error.downcast_ref::<kube::Error>()? {
+        kube::Error::Api(status) => match status.code {
+            401 | 403 => Some(Code::AccessDenied),
+            429 | 500.. => Some(Code::ApiServerAway),
+            _ => None,
+        },
+        kube::Error::HyperError(_) | kube::Error::Service(_) => Some(Code::ApiServerAway),
+        _ => None,
     }
 }
 
@@ -61,15 +67,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_api_server_refuses_for_good_is_not_tried_again_and_everything_else_is() {
+    fn rights_and_an_api_server_that_are_not_there_yet_are_waited_for_and_nothing_else_is() {
         let answer = |code| {
             let status = kube::core::Status::failure("no", "Reason").with_code(code);
             Err::<(), _>(kube::Error::Api(status.boxed())).context("the first thing").context("the second").unwrap_err()
         };
-        assert_eq!([429, 500, 503, 504].map(|code| is_passing(&answer(code))), [true; 4]);
-        assert_eq!([401, 403, 404, 409, 422].map(|code| is_passing(&answer(code))), [false; 5]);
+        assert_eq!([429, 500, 503, 504].map(|code| passing(&answer(code))), [Some(Code::ApiServerAway); 4]);
+        assert_eq!([401, 403].map(|code| passing(&answer(code))), [Some(Code::AccessDenied); 2]);
+        assert_eq!([400, 404, 409, 422].map(|code| passing(&answer(code))), [None; 4]);
         let refused = kube::Error::Service(std::io::Error::from(std::io::ErrorKind::ConnectionRefused).into());
-        assert!(is_passing(&anyhow::Error::from(refused).context("startup")));
-        assert!(!is_passing(&anyhow::anyhow!("--deployment must name our Deployment")));
+        assert_eq!(passing(&anyhow::Error::from(refused).context("startup")), Some(Code::ApiServerAway));
+        assert_eq!(passing(&anyhow::anyhow!("--deployment must name our Deployment")), None);
     }
 }

@@ -102,7 +102,9 @@ Right:
         long: "\
 The annotation metallb.io/address-pool names a pool, and no pool of that name is loaded. The name is
 misspelt, the pool lies outside the configured namespace (LB0008), or the newest configuration does
-not load and the last good one does not have it (LB0001). No other pool is tried instead.
+not load and the last good one does not have it (LB0001). No other pool is tried instead. A Service
+that already has an address keeps it until there is a pool of that name: a rename reaches the pool
+and the Services that name it one after the other.
 
 See it: `kubectl get ipaddresspools -n metallb-system`, or POOL in `ferrolb status`.
 

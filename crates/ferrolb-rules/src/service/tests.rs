@@ -114,6 +114,29 @@ fn the_pool_annotation_moves_a_service_and_an_unknown_pool_is_named() {
     assert_eq!((code, text.as_str()), (Code::UnknownPool, "unknown pool \"production-pool\""));
 }
 
+/// G7: a rename reaches the pool first and the Services that name it later, or the other way round.
+#[test]
+fn a_pool_asked_for_that_does_not_exist_takes_no_address_away() {
+    let mut bench = bench(&[("old", "addresses: [10.0.0.0/24]"), ("q", "addresses: [10.0.1.0/24]")]);
+    let asks = |pool: &str| service("a", V4, &format!("metallb.io/address-pool: {pool}"));
+    assert_eq!(bench.gives(&asks("old")), ok(&["10.0.0.0"]));
+    let held = |pool: &str| with_status(asks(pool), &["10.0.0.0"]);
+    let ahead = bench.run(&held("new"));
+    assert_eq!((ahead.addresses, ahead.pool.as_deref()), (vec!["10.0.0.0".parse().unwrap()], Some("old")));
+    assert_eq!(ahead.notes[0].code, Code::UnknownPool);
+    assert_eq!(ahead.notes[0].message, "it keeps [\"10.0.0.0\"] of \"old\": unknown pool \"new\"");
+    assert!(ahead.events[0].warning && ahead.events[0].reason == "UnknownPool", "{:?}", ahead.events);
+    bench.pools(&[("new", "addresses: [10.0.0.0/24]"), ("q", "addresses: [10.0.1.0/24]")]);
+    let behind = bench.run(&held("old"));
+    assert_eq!((behind.addresses, behind.pool.as_deref()), (vec!["10.0.0.0".parse().unwrap()], Some("new")));
+    assert_eq!(behind.notes[0].code, Code::UnknownPool);
+    let done = bench.run(&held("new"));
+    assert_eq!((done.pool.as_deref(), done.notes.len(), done.events.len()), (Some("new"), 0, 0));
+    // A pool that exists is moved to, and who has nothing gets nothing.
+    assert_eq!(bench.gives(&held("q")), ok(&["10.0.1.0"]));
+    assert_eq!(refused(bench.gives(&service("b", V4, "metallb.io/address-pool: nowhere"))).0, Code::UnknownPool);
+}
+
 #[test]
 fn a_pool_of_the_other_family_is_named_and_not_nil() {
     let mut bench = bench(&[("six", "addresses: ['fc00::/120']")]);

@@ -117,7 +117,9 @@ impl World {
         let wanted = shape.asks.map(|asks| IpAddr::from([10, 0, asks % 2, asks / 2]));
         let pool = shape.pool.map(|pool| ["a", "b"][usize::from(pool)]);
         let home = self.in_pool(address);
-        home.is_some() && wanted.is_none_or(|wanted| wanted == address) && pool.is_none_or(|pool| home == Some(pool))
+        // A pool that does not exist takes nothing away.
+        let fits = pool.is_none_or(|pool| home == Some(pool) || !self.config.pools.contains_key(pool));
+        home.is_some() && wanted.is_none_or(|wanted| wanted == address) && fits
     }
 }
 
