@@ -95,36 +95,6 @@ func page(t *testing.T, s *system) {
 	}
 }
 
-// usersCommands are those of the first user's own runbook.
-func usersCommands(t *testing.T, s *system) {
-	for _, command := range []struct {
-		line   string
-		wanted []string
-	}{
-		{"get pods -n metallb-system -o wide", []string{"metallb-controller-", "metallb-speaker-", "Running", "node-a", "node-b", "node-c"}},
-		{"get pods -n metallb-system", []string{"metallb-controller-", "metallb-speaker-", "1/1", "Running"}},
-		{"get ipaddresspool -n metallb-system", []string{"default-pool", "192.168.1.200-192.168.1.220"}},
-		{"get ipaddresspool -n metallb-system -o yaml", []string{"assignedIPv4: 1", "availableIPv4: 20"}},
-		{"get l2advertisement -n metallb-system", []string{"default-advertisement"}},
-		{"get l2advertisement -n metallb-system -o yaml", []string{"name: default-advertisement"}},
-		{"get svc --all-namespaces -o wide", []string{"LoadBalancer", "192.168.1.200"}},
-		{"logs -n metallb-system deployment/metallb-controller", []string{`"event":"ipAllocated"`, "192.168.1.200"}},
-		{"logs -n metallb-system daemonset/metallb-speaker", []string{`"msg":"metallb-speaker starting`}},
-		{"describe svc page", []string{"IPAllocated", "nodeAssigned", "192.168.1.200"}},
-		{"describe ipaddresspool default-pool -n metallb-system", []string{"Advertised", "assignedIPv4", "by L2Advertisement default-advertisement"}},
-		{"get events -n metallb-system --sort-by=.lastTimestamp", []string{"metallb-speaker", "AddressAssigned", "192.168.1.200 -> default/page (1 of 21 used)"}},
-		// Upstream's own start lines name these.
-		{"exec -n metallb-system deployment/metallb-controller -- /controller --help", []string{"--webhook-mode"}},
-		{"exec -n metallb-system daemonset/metallb-speaker -- /speaker --help", []string{"--ml-secret-key-path"}},
-	} {
-		s.awaitText(t, command.wanted, strings.Fields(command.line)...)
-	}
-	s.Kubectl(t, "create", "service", "loadbalancer", "test-lb", "--tcp=80:80")
-	s.awaitAddress(t, "default", "test-lb", "192.168.1.201")
-	s.awaitText(t, []string{"IPAllocated"}, "describe", "svc", "test-lb")
-	s.Kubectl(t, "delete", "service", "test-lb")
-}
-
 // admission applies every file of testdata as its first lines say.
 func admission(t *testing.T, s *system) {
 	files, err := filepath.Glob("../testdata/*.yaml")
