@@ -66,6 +66,7 @@ func TestOnRealNodes(t *testing.T) {
 	t.Run("the page comes through the address, kube-proxy and a pod", func(t *testing.T) { page(t, s) })
 	t.Run("the user's own commands answer", func(t *testing.T) { usersCommands(t, s) })
 	t.Run("good and bad objects are told apart", func(t *testing.T) { admission(t, s) })
+	t.Run("a spoilt webhook certificate is made anew", func(t *testing.T) { spoilt(t, s) })
 	t.Run("both versions of a peer are served and explained", func(t *testing.T) { versions(t, s) })
 	t.Run("a rollout of the speakers moves nothing and resets no connection", func(t *testing.T) { rollout(t, s) })
 	t.Run("planned moves lose no packet", func(t *testing.T) { plannedMoves(t, s) })
@@ -150,6 +151,17 @@ func (s *system) awaitWebhook(t testing.TB) {
 		bundle, _ := at(configuration, "webhooks", 0, "clientConfig", "caBundle").(string)
 		return bundle != "" && !s.tryApply(t, strings.Replace(pool, "namespace: metallb-system", "namespace: default", 1))
 	})
+}
+
+// spoilt writes nonsense where the certificate and its authority are.
+func spoilt(t *testing.T, s *system) {
+	const nonsense = "bm9uc2Vuc2U="
+	s.Kubectl(t, "patch", "secret", "-n", namespace, "metallb-webhook-cert", "--type=merge", "-p", `{"data": {"tls.crt": "`+nonsense+`", "ca.crt": "`+nonsense+`"}}`)
+	cluster.Eventually(t, 30*time.Second, "it is whole again", func() bool {
+		data := at(s.object(t, "secret", "-n", namespace, "metallb-webhook-cert"), "data")
+		return at(data, "tls.crt") != nonsense && at(data, "ca.crt") != nonsense
+	})
+	s.awaitWebhook(t)
 }
 
 func versions(t *testing.T, s *system) {

@@ -37,15 +37,46 @@ func TestNobodyAsksTheAPIServerForAnythingWhileNothingChanges(t *testing.T) {
 func notWatch(r cluster.Request) bool { return r.Verb != "watch" }
 
 func TestNothingWeDoIsForbidden(t *testing.T) {
-	s := start(t, 1)
+	s := prepare(t, cluster.StartAPI(t, cluster.Options{Nodes: 1}))
+	s.startController(t, "--port=9120")
+	s.startSpeaker(t, "node-a", "--port=9120")
 	s.ApplyFile(t, gitops+"manifests/metallb-config")
 	s.service(t, "web", "")
 	s.awaitOwner(t, "192.168.1.200")
+	t.Run("metrics are for those who may read them, under upstream's names", func(t *testing.T) { scraped(t, s) })
+	t.Run("only Services of a class, where one is named", func(t *testing.T) { classes(t, s) })
 	time.Sleep(2 * time.Second)
 	refused := s.RequestsSince(t, 0).Where(func(r cluster.Request) bool { return r.Code == 403 })
 	for _, account := range []string{controllerAccount, speakerAccount} {
 		if ours := refused.By(account); len(ours) != 0 {
 			t.Errorf("%s is refused:\n%s", account, ours)
+		}
+	}
+}
+
+// classes starts both programs for one loadBalancerClass only: what has another one, or none, is somebody else's.
+func classes(t *testing.T, s *system) {
+	s.Kubectl(t, "delete", "service", "web")
+	s.controller.Terminate(t)
+	s.speakers["node-a"].Terminate(t)
+	s.startController(t, "--lb-class=example.com/ours")
+	s.startSpeaker(t, "node-a", "--lb-class=example.com/ours")
+	s.Apply(t, `{apiVersion: v1, kind: Service, metadata: {name: plain}, spec: {type: LoadBalancer, ports: [{port: 80}]}}`)
+	for name, class := range map[string]string{"ours": "example.com/ours", "theirs": "example.com/theirs"} {
+		s.Apply(t, `{apiVersion: v1, kind: Service, metadata: {name: `+name+`}, spec: {type: LoadBalancer, loadBalancerClass: `+class+`, ports: [{port: 80}]}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: `+name+`, labels: {kubernetes.io/service-name: `+name+`}}
+addressType: IPv4
+endpoints: [{addresses: [10.244.0.9], nodeName: node-a, conditions: {ready: true}}]
+ports: [{port: 80}]`)
+	}
+	s.awaitAddress(t, "default", "ours", "192.168.1.200")
+	s.awaitOwner(t, "192.168.1.200")
+	for _, name := range []string{"plain", "theirs"} {
+		if found := s.addresses(t, "default", name); len(found) != 0 {
+			t.Errorf("%s is not ours, and has %v", name, found)
 		}
 	}
 }

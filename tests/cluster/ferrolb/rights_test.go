@@ -24,10 +24,6 @@ type right struct{ account, verb, resource string }
 
 // unused are rights that no test of this package can see used, and why they are granted.
 var unused = map[right]string{
-	{controllerAccount, "create", "tokenreviews"}:                    "who asks for metrics is asked about; tried by the program's own tests, without a cluster",
-	{controllerAccount, "create", "subjectaccessreviews"}:            "the same",
-	{speakerAccount, "create", "tokenreviews"}:                       "the same",
-	{speakerAccount, "create", "subjectaccessreviews"}:               "the same",
 	{controllerAccount, "create", "configurationstates"}:             "asked for in passing where applying makes the object; in the log it is a patch",
 	{speakerAccount, "create", "configurationstates"}:                "the same",
 	{controllerAccount, "get", "namespaces"}:                         "when the controller ends with a webhook that runs",
