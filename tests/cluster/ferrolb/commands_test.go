@@ -36,8 +36,6 @@ var userCommands = []struct {
 	{"kubectl describe svc test-lb", []string{"IPAllocated", "192.168.1.202"}},
 	{"kubectl get svc test-lb", []string{"LoadBalancer", "192.168.1.202"}},
 	{"kubectl delete service test-lb", []string{"deleted"}},
-	// A backup is worth what it brings back.
-	{"kubectl apply -f metallb-pools-backup.yaml -f metallb-l2-backup.yaml", []string{"ipaddresspool.metallb.io/default-pool", "l2advertisement.metallb.io/default-advertisement"}},
 	// Upstream's own start lines name these.
 	{"kubectl exec -n metallb-system deployment/metallb-controller -- /controller --help", []string{"--webhook-mode"}},
 	{"kubectl exec -n metallb-system daemonset/metallb-speaker -- /speaker --help", []string{"--ml-secret-key-path"}},
