@@ -82,7 +82,8 @@ pub(super) fn rivals(seen: &Surroundings) -> Vec<Check> {
     let k3s = seen.workloads.iter().find(|one| one.name.starts_with("svclb-"));
     let vip = seen.workloads.iter().find(|one| {
         one.kind == "daemonset"
-            && (one.name.starts_with("kube-vip") || one.image(|image| parts(image).last() == Some(&"kube-vip")).is_some())
+            && (one.name.starts_with("kube-vip")
+                || one.image(|image| parts(image).last() == Some(&"kube-vip")).is_some())
     });
     let mut checks = Vec::new();
     checks.push(match k3s {

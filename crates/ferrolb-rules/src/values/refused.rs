@@ -165,7 +165,8 @@ fn contradictions(values: &Value) -> Vec<Refused> {
         found.push(refuse(monitors[0], message, "set one of them to false", true));
     }
     if !off("speaker.enabled") && is_set(at("speaker.nodeSelector")) && off("speaker.memberlist.enabled") {
-        let message = "speaker.nodeSelector with speaker.memberlist.enabled: false would elect nodes that run no speaker";
+        let message =
+            "speaker.nodeSelector with speaker.memberlist.enabled: false would elect nodes that run no speaker";
         found.push(refuse("speaker.nodeSelector", message, "remove one of the two", true));
     }
     if !off("prometheus.rbacPrometheus") && monitors.iter().any(|path| is_set(at(path))) {

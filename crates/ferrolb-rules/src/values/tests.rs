@@ -81,8 +81,16 @@ fn a_wrong_type_is_refused_with_its_name_and_what_it_must_be() {
         (json!({"speaker": {"frr": "yes"}}), "speaker.frr", "is the text \"yes\"; it must be a mapping"),
         (json!({"prometheus": {"metricsPort": "https"}}), "prometheus.metricsPort", "it must be a whole number"),
         (json!({"prometheus": {"metricsPort": 70000}}), "prometheus.metricsPort", "must be a number from 1 to 65535"),
-        (json!({"controller": {"livenessProbe": {"port": "http"}}}), "controller.livenessProbe.port", "from 1 to 65535"),
-        (json!({"controller": {"tolerations": {"key": "a"}}}), "controller.tolerations", "is a mapping; it must be a list"),
+        (
+            json!({"controller": {"livenessProbe": {"port": "http"}}}),
+            "controller.livenessProbe.port",
+            "from 1 to 65535",
+        ),
+        (
+            json!({"controller": {"tolerations": {"key": "a"}}}),
+            "controller.tolerations",
+            "is a mapping; it must be a list",
+        ),
         (json!({"speaker": {"tolerations": ["edge"]}}), "speaker.tolerations.0", "it must be a mapping"),
         (json!({"speaker": {"nodeSelector": {"a": ["b"]}}}), "speaker.nodeSelector.a", "is a list; it must be a text"),
         (json!({"controller": {"labels": {"a": {}}}}), "controller.labels.a", "is a mapping"),

@@ -108,8 +108,12 @@ fn place_of(node: &Node, path: &[String]) -> Place {
     let mut at = (node.place, node);
     for step in path {
         let next = match &at.1.value {
-            Value::Map(entries) => entries.iter().find(|(key, _)| key.text == *step).map(|(key, node)| (key.place, node)),
-            Value::List(list) => step.parse().ok().and_then(|index: usize| list.get(index)).map(|node| (node.place, node)),
+            Value::Map(entries) => {
+                entries.iter().find(|(key, _)| key.text == *step).map(|(key, node)| (key.place, node))
+            }
+            Value::List(list) => {
+                step.parse().ok().and_then(|index: usize| list.get(index)).map(|node| (node.place, node))
+            }
             _ => None,
         };
         let Some(next) = next else { break };
