@@ -49,7 +49,7 @@ func TestPrometheusAcceptsTheRules(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, err := exec.CommandContext(t.Context(), "promtool", "check", "rules", "--lint-fatal", path).CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "SUCCESS: 10 rules found") {
+	if err != nil || !strings.Contains(string(out), "SUCCESS: 12 rules found") {
 		t.Errorf("%v: %s", err, out)
 	}
 }
@@ -145,8 +145,13 @@ func TestTheDashboardIsWhatGrafanaReads(t *testing.T) {
 			}
 		}
 	}
-	if len(panels) < 6 {
+	if len(panels) < 24 {
 		t.Errorf("%d panels", len(panels))
+	}
+	for _, family := range []string{"metallb_bgp_session_up", "metallb_bgp_announced_prefixes_total", "metallb_bfd_session_up", "metallb_layer2_takeovers_total"} {
+		if !strings.Contains(string(text), family) {
+			t.Errorf("no panel shows %s", family)
+		}
 	}
 	// What Helm puts into the ConfigMap is the file.
 	config := find(t, objects(t, render(t, "--values=testdata/everything.yaml")), "ConfigMap/metallb-dashboard")

@@ -1,6 +1,7 @@
 package chart_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 )
@@ -35,7 +36,8 @@ func TestValuesThatDoNothingAreNamedWithTheNearestRightOne(t *testing.T) {
 		"speaker.frr.enabled=true":                         "speaker.frr.enabled: no FRR and no frr-k8s is installed or needed",
 		"frrk8s.enabled=true":                              "frrk8s.enabled: no FRR",
 		"frrk8s.external=true":                             "frrk8s.external: no FRR",
-		"frr-k8s.prometheus.metricsPort=1":                 "frr-k8s: no FRR",
+		"banana=":                                          "banana: not a value of this chart. Remove it.",
+		"speaker.tolerationz=":                             "speaker.tolerationz: not a value of this chart. Did you mean speaker.tolerations?",
 		"speaker.wanConfig=true":                           "speaker.wanConfig: chooses timers of MetalLB's memberlist",
 		"speaker.bgpDebounceTimeout=10":                    "speaker.bgpDebounceTimeout: delayed reloads of FRR",
 		"speaker.image.tag=v0.14.8":                        "speaker.image.tag: v0.14.8 looks like a version of MetalLB",
@@ -68,7 +70,7 @@ func TestTheNotesShowThem(t *testing.T) {
 }
 
 func TestAcceptedValuesAreNotNamed(t *testing.T) {
-	for _, values := range [][]string{nil, {"--values=testdata/everything.yaml"}, {"--values=testdata/pod-monitor.yaml"}, {"--set=global.x=1"}, {"--set=controller.command=/controller"}} {
+	for _, values := range [][]string{nil, {"--values=testdata/everything.yaml"}, {"--values=testdata/pod-monitor.yaml"}, {"--set=global.x=1"}, {"--set=frr-k8s.prometheus.metricsPort=1"}, {"--set=frrk8s.namespace=x"}, {"--set=speaker.frr.metricsPort=1"}, {"--set=controller.command=/controller"}} {
 		deployment := find(t, objects(t, render(t, values...)), "Deployment/metallb-controller")
 		if said := at(deployment, "metadata", "annotations"); said != nil {
 			t.Errorf("%v: %v", values, said)
@@ -85,6 +87,18 @@ func TestAWrongTypeIsNamed(t *testing.T) {
 		"prometheus.metricsPort=https":                 {"metricsPort"},
 		"crds.validationFailurePolicy=Never":           {"validationFailurePolicy"},
 		"prometheus.prometheusRule.extraAlerts=string": {"extraAlerts"},
+		"prometheus.metricsPort=70000":                 {"metricsPort"},
+		"controller.livenessProbe.port=http":           {"livenessProbe"},
+		"speaker.memberlist.mlBindPort=0":              {"mlBindPort"},
+		"speaker.tolerations[0]=edge":                  {"tolerations"},
+		"speaker.nodeSelector.a.b=c":                   {"nodeSelector"},
+		"controller.podAnnotations.a[0]=c":             {"podAnnotations"},
+		"controller.labels.a.b=c":                      {"labels"},
+		"controller.image.pullPolicy=Sometimes":        {"pullPolicy"},
+		"prometheus.prometheusRule.addressPoolUsage.thresholds[0].labels.severity=x":  {"thresholds"},
+		"prometheus.prometheusRule.addressPoolUsage.thresholds[0].percent=full":       {"thresholds"},
+		"prometheus.prometheusRule.staleConfig.labels.a.b=c":                          {"labels"},
+		"prometheus.serviceMonitor.speaker.tlsConfig=yes,prometheus.rbacPrometheus=x": {"tlsConfig", "rbacPrometheus"},
 	} {
 		complaint := refused(t, "--set="+value)
 		found := false
@@ -105,7 +119,7 @@ func TestContradictionsAreRefusedWithWhatToDo(t *testing.T) {
 		"prometheus.podMonitor.enabled=true,prometheus.serviceAccount=x":            "prometheus.namespace is empty: name the scraper's namespace",
 		"speaker.memberlist.enabled=false,speaker.nodeSelector.a=b":                 "remove one of the two",
 	} {
-		if complaint := refused(t, "--set="+values); !strings.Contains(complaint, wanted) {
+		if complaint := refused(t, "--set="+values); !strings.Contains(complaint, wanted) || !strings.Contains(complaint, "LB3003") {
 			t.Errorf("%s: %s", values, complaint)
 		}
 	}
@@ -119,5 +133,57 @@ func TestMetalLBsOwnCommandsMeanOurs(t *testing.T) {
 	}
 	if got := words(at(speaker, "command")); len(got) != 1 || got[0] != "/wrapper" || !strings.HasPrefix(words(at(speaker, "args"))[0], "--") {
 		t.Errorf("%v %v", got, at(speaker, "args"))
+	}
+}
+
+// What MetalLB's schema leaves open, or its templates take, is taken, with the effect that it has there.
+func TestWhatMetalLBsChartTakesIsTaken(t *testing.T) {
+	pod := []any{"spec", "template", "spec"}
+	for _, one := range []struct {
+		set, title, wanted string
+		path               []any
+	}{
+		{"controller.livenessProbe.port=\"18000\"", "Deployment/metallb-controller", `18000`, append(pod, "containers", 0, "ports", 2, "containerPort")},
+		{"speaker.livenessProbe.port=\"18000\"", "DaemonSet/metallb-speaker", `18000`, append(pod, "containers", 0, "livenessProbe", "httpGet", "port")},
+		{"controller.nodeSelector={\"ssd\":true,\"zone\":1,\"none\":null}", "Deployment/metallb-controller", `{"kubernetes.io/os":"linux","ssd":"true","zone":"1"}`, append(pod, "nodeSelector")},
+		{"speaker.podAnnotations={\"a\":1234567}", "DaemonSet/metallb-speaker", `{"a":"1234567"}`, []any{"spec", "template", "metadata", "annotations"}},
+		{"speaker.labels={\"a\":null,\"b\":false}", "DaemonSet/metallb-speaker", `"false"`, []any{"metadata", "labels", "b"}},
+		{"controller.labels=\"\"", "Deployment/metallb-controller", `null`, []any{"metadata", "labels", "a"}},
+		{"controller.strategy=null", "Deployment/metallb-controller", `null`, []any{"spec", "strategy"}},
+		{"controller.securityContext=null", "Deployment/metallb-controller", `{"seccompProfile":{"type":"RuntimeDefault"}}`, append(pod, "securityContext")},
+		{"speaker.updateStrategy=null", "DaemonSet/metallb-speaker", `null`, []any{"spec", "updateStrategy"}},
+		{"speaker.nodeSelector=null", "DaemonSet/metallb-speaker", `{"kubernetes.io/os":"linux"}`, append(pod, "nodeSelector")},
+		{"networkpolicies={\"enabled\":\"true\",\"apiPort\":\"443\"}", "NetworkPolicy/controller", `443`, []any{"spec", "egress", 0, "ports", 0, "port"}},
+		{"tls.curvePreferences=29", "Deployment/metallb-controller", `"--tls-curve-preferences=29"`, append(pod, "containers", 0, "args", 5)},
+	} {
+		all := objects(t, render(t, "--set-json="+one.set))
+		if got, _ := json.Marshal(at(find(t, all, one.title), one.path...)); string(got) != one.wanted {
+			t.Errorf("%s: %v is %s, not %s", one.set, one.path, got, one.wanted)
+		}
+	}
+}
+
+func TestANullTakesAwayWhatMonitorsAndAlertsHaveByDefault(t *testing.T) {
+	out := render(t, "--values=testdata/everything.yaml", "--set-json=prometheus.serviceMonitor.speaker.tlsConfig=null", "--set-json=prometheus.serviceMonitor.interval=30",
+		"--set-json=prometheus.prometheusRule.staleConfig.labels=null", "--set-json=prometheus.prometheusRule.addressPoolUsage.thresholds=null")
+	all := objects(t, out)
+	endpoint := at(find(t, all, "ServiceMonitor/metallb-speaker-monitor"), "spec", "endpoints", 0)
+	if at(endpoint, "tlsConfig") != nil || at(endpoint, "interval") != 30 {
+		t.Errorf("%v", endpoint)
+	}
+	if other := at(find(t, all, "ServiceMonitor/metallb-controller-monitor"), "spec", "endpoints", 0, "tlsConfig"); other == nil {
+		t.Error("the controller's monitor lost its own")
+	}
+	rules := at(find(t, all, "PrometheusRule/metallb"), "spec", "groups", 0, "rules").([]any)
+	if at(rules[0], "alert") != "MetalLBStaleConfig" || at(rules[0], "labels") != nil {
+		t.Errorf("%v", rules[0])
+	}
+	if strings.Contains(out, "MetalLBAddressPoolUsage") {
+		t.Error("thresholds that were taken away are there")
+	}
+	// As upstream, the Services have the annotations of their monitors.
+	service := at(find(t, all, "Service/metallb-speaker-monitor-service"), "metadata", "annotations")
+	if got, _ := json.Marshal(service); string(got) != `{"example.org/a":"b","prometheus.io/scheme":"https","prometheus.io/scrape":"true"}` {
+		t.Errorf("%s", got)
 	}
 }

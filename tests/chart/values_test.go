@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -22,17 +24,24 @@ const (
 // value is an entry of values.yaml: what it is by default, what is said of it, and what is in it.
 type value struct {
 	path, about string
-	// kind is a type of JSON schema; open values are objects in which anything may be.
+	// kind is a type of JSON schema, or several, separated by |; open values are objects in which anything may be.
 	kind       string
 	open, null bool
 	choice     []string
-	standard   any
-	inside     []value
+	// most is the largest number, 0 for any; of is what is in a list or an open object; empty values of other types are taken too.
+	least, most int
+	of          string
+	empty       bool
+	standard    any
+	inside      []value
 }
 
 var (
-	said   = regexp.MustCompile(`(?m)^# -- (?:\((\w+)\) )?(.*)$`)
+	said   = regexp.MustCompile(`(?m)^# -- (?:\(([\w|]+)\) )?(.*)$`)
 	choice = regexp.MustCompile(`(?m)^# @enum (.*)$`)
+	limits = regexp.MustCompile(`(?m)^# @range (\d+) (\d+)$`)
+	inner  = regexp.MustCompile(`(?m)^# @of (\w+)$`)
+	orNone = regexp.MustCompile(`(?m)^# @or empty$`)
 )
 
 func readValues(t testing.TB) []value {
@@ -61,6 +70,14 @@ func valuesIn(t testing.TB, prefix string, node *yaml.Node) []value {
 		if match := choice.FindStringSubmatch(key.HeadComment); match != nil {
 			v.choice = strings.Split(match[1], ", ")
 		}
+		if match := limits.FindStringSubmatch(key.HeadComment); match != nil {
+			v.least, _ = strconv.Atoi(match[1])
+			v.most, _ = strconv.Atoi(match[2])
+		}
+		if match := inner.FindStringSubmatch(key.HeadComment); match != nil {
+			v.of = match[1]
+		}
+		v.empty = orNone.MatchString(key.HeadComment)
 		if err := content.Decode(&v.standard); err != nil {
 			t.Fatal(err)
 		}
@@ -85,22 +102,66 @@ func valuesIn(t testing.TB, prefix string, node *yaml.Node) []value {
 
 func (v value) name() string { return v.path[strings.LastIndex(v.path, ".")+1:] }
 
-// schema is the type of a value, and no more: unknown values are not refused, because whoever comes from MetalLB's chart brings some.
+// within is the schema of what is in lists and open objects.
+var within = map[string]any{
+	"text":   map[string]any{"type": []string{"string", "boolean", "number", "null"}},
+	"string": map[string]any{"type": "string"},
+	"object": map[string]any{"type": "object"},
+	"threshold": map[string]any{
+		"type": "object", "required": []string{"percent"},
+		"properties": map[string]any{
+			"percent": map[string]any{"type": "integer", "minimum": 0, "maximum": 100},
+			"labels":  map[string]any{"type": "object", "additionalProperties": map[string]any{"type": []string{"string", "boolean", "number", "null"}}},
+		},
+	},
+}
+
+// schema is the type of a value: what would be refused later, by the API server, is refused here, with its name. Unknown values are not refused, because
+// whoever comes from MetalLB's chart brings some.
 func (v value) schema() map[string]any {
-	s := map[string]any{"type": v.kind}
+	kinds := strings.Split(v.kind, "|")
 	if v.null {
-		s["type"] = []string{v.kind, "null"}
+		kinds = append(kinds, "null")
+	}
+	s := map[string]any{"type": kinds}
+	if len(kinds) == 1 {
+		s["type"] = v.kind
 	}
 	if v.about != "" {
 		s["description"] = v.about
 	}
 	if v.choice != nil {
-		s["enum"] = v.choice
+		choice := []any{}
+		for _, one := range v.choice {
+			choice = append(choice, one)
+		}
+		if v.null {
+			choice = append(choice, nil)
+		}
+		s["enum"] = choice
+	}
+	if v.most > 0 {
+		s["minimum"], s["maximum"] = v.least, v.most
+		if slices.Contains(kinds, "string") {
+			s["pattern"] = "^[0-9]+$"
+		}
+	}
+	if contents := within[v.of]; contents != nil && v.kind == "array" {
+		s["items"] = contents
+	} else if contents != nil {
+		s["additionalProperties"] = contents
 	}
 	if v.inside != nil {
 		s["properties"] = properties(v.inside)
 	}
-	return s
+	if !v.empty {
+		return s
+	}
+	full := map[string]any{"type": []string{v.kind, "null"}}
+	if contents := s["additionalProperties"]; contents != nil {
+		full["additionalProperties"] = contents
+	}
+	return map[string]any{"description": v.about, "anyOf": []any{full, map[string]any{"enum": []any{"", false, []any{}}}}}
 }
 
 func properties(values []value) map[string]any {
@@ -132,7 +193,7 @@ func table(values []value, to *strings.Builder) {
 			continue
 		}
 		standard, _ := json.Marshal(v.standard)
-		fmt.Fprintf(to, "| `%s` | %s | `%s` | %s |\n", v.path, v.kind, standard, strings.ReplaceAll(v.about, "|", "\\|"))
+		fmt.Fprintf(to, "| `%s` | %s | `%s` | %s |\n", v.path, strings.ReplaceAll(v.kind, "|", " or "), standard, strings.ReplaceAll(v.about, "|", "\\|"))
 	}
 }
 
@@ -165,7 +226,7 @@ func TestTheSchemaIsMadeFromTheValues(t *testing.T) {
 	if err := encoder.Encode(schema); err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(text.String(), "additionalProperties") {
+	if strings.Contains(text.String(), `"additionalProperties": false`) {
 		t.Error("the schema would refuse values that people have")
 	}
 	same(t, chart+"/values.schema.json", text.String())

@@ -2,7 +2,9 @@
 refused: whoever comes from MetalLB's chart must get an installation, and be told. The list is shown in the notes of an installation, and
 is an annotation of the controller's Deployment for those who see no notes. */}}
 {{- define "metallb.findings" -}}
-{{- include "metallb.unknown" (dict "prefix" "" "values" .Values "known" (include "metallb.known" . | splitList "\n")) }}
+{{/* Values of earlier versions of MetalLB's chart, of which people keep the defaults: empty they ask for nothing. */}}
+{{- $earlier := list "configInline" "prometheus.controllerMetricsTLSSecret" "prometheus.speakerMetricsTLSSecret" "prometheus.secureMetricsPort" "controller.tlsMinVersion" "controller.tlsCipherSuites" "speaker.frr.secureMetricsPort" }}
+{{- include "metallb.unknown" (dict "prefix" "" "values" .Values "known" (include "metallb.known" . | splitList "\n") "earlier" $earlier) }}
 {{- include "metallb.frr" . }}
 {{- range $component := list "controller" "speaker" }}
 {{- $values := index $.Values $component }}
@@ -31,7 +33,7 @@ speaker.bgpDebounceTimeout: delayed reloads of FRR, which is not used. Remove it
 {{- if (.Values.speaker.frr).enabled }}{{ $on = append $on "speaker.frr.enabled" }}{{ end }}
 {{- if (.Values.frrk8s).enabled }}{{ $on = append $on "frrk8s.enabled" }}{{ end }}
 {{- if (.Values.frrk8s).external }}{{ $on = append $on "frrk8s.external" }}{{ end }}
-{{- if index .Values "frr-k8s" }}{{ $on = append $on "frr-k8s" }}{{ end }}
+{{- if and (.Values.frrk8s).enabled (index .Values "frr-k8s") }}{{ $on = append $on "frr-k8s" }}{{ end }}
 {{- if $on }}
 {{ join ", " $on }}: no FRR and no frr-k8s is installed or needed, now or later: BGP belongs to the speaker itself. LB0010 on a BGPPeer says what this release does not do yet. Remove {{ ternary "it" "them" (eq (len $on) 1) }}. (LB3002)
 {{- end }}
@@ -40,11 +42,11 @@ speaker.bgpDebounceTimeout: delayed reloads of FRR, which is not used. Remove it
 {{- define "metallb.unknown" -}}
 {{- range $key, $value := .values }}
 {{- $path := ternary $key (printf "%s.%s" $.prefix $key) (eq $.prefix "") }}
-{{- if or (has $path (list "global" "crds.global" "_prepared")) (and (empty $value) (or (kindIs "string" $value) (kindIs "map" $value) (kindIs "slice" $value))) }}
+{{- if or (has $path (list "global" "crds.global" "_prepared")) (and (empty $value) (has $path $.earlier)) }}
 {{- else if has (printf "%s.*" $path) $.known }}
 {{- else if has $path $.known }}
 {{- if kindIs "map" $value }}
-{{- include "metallb.unknown" (dict "prefix" $path "values" $value "known" $.known) }}
+{{- include "metallb.unknown" (dict "prefix" $path "values" $value "known" $.known "earlier" $.earlier) }}
 {{- end }}
 {{- else }}
 {{ $path }}: {{ include "metallb.explained" (dict "path" $path "key" $key "prefix" $.prefix "known" $.known) }} (LB3001)

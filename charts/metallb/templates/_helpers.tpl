@@ -1,5 +1,6 @@
 {{/* Puts defaults where there is nothing: `helm upgrade --reuse-values` brings MetalLB's default values in place of this chart's, and those lack
-what is new here. In values that may hold anything, such as a security context, nothing is added: who takes a part out of it means that. */}}
+what is new here. In values that may hold anything, such as a security context, nothing is added: who takes a part out of it, or all of it (null),
+means that; those of MetalLB's chart are there in each of its versions. */}}
 {{- define "metallb.prepare" -}}
 {{- if not (hasKey .Values "_prepared") }}
 {{- include "metallb.fill" (dict "prefix" "" "into" .Values "from" (include "metallb.defaults" . | fromYaml) "known" (include "metallb.known" . | splitList "\n")) }}
@@ -10,10 +11,22 @@ what is new here. In values that may hold anything, such as a security context, 
 {{- define "metallb.fill" -}}
 {{- range $key, $standard := .from }}
 {{- $path := printf "%s.%s" $.prefix $key | trimPrefix "." }}
-{{- if or (not (hasKey $.into $key)) (kindIs "invalid" (get $.into $key)) }}
+{{- if and (ne $.prefix "") (regexMatch `^(controller\.(strategy|securityContext)|speaker\.updateStrategy|prometheus\..*\.(tlsConfig|labels|thresholds))$` $path) }}
+{{- else if or (not (hasKey $.into $key)) (kindIs "invalid" (get $.into $key)) }}
 {{- $_ := set $.into $key $standard }}
 {{- else if and (kindIs "map" $standard) (not (has (printf "%s.*" $path) $.known)) }}
 {{- include "metallb.fill" (dict "prefix" $path "into" (get $.into $key) "from" $standard "known" $.known) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* A map of texts, such as labels: numbers and booleans are written as text, which is what the API server takes. */}}
+{{- define "metallb.texts" -}}
+{{- range $key, $value := . }}
+{{- if kindIs "string" $value }}
+{{ $key | quote }}: {{ $value | quote }}
+{{- else if not (kindIs "invalid" $value) }}
+{{ $key | quote }}: {{ $value | toJson | quote }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -103,7 +116,7 @@ args:
 - {{ printf "--tls-cipher-suites=%s" . | quote }}
 {{- end }}
 {{- with .Values.tls.curvePreferences }}
-- {{ printf "--tls-curve-preferences=%s" . | quote }}
+- {{ printf "--tls-curve-preferences=%v" . | quote }}
 {{- end }}
 {{- with .Values.tls.minVersion }}
 - {{ printf "--tls-min-version=%s" . | quote }}
@@ -120,7 +133,7 @@ timeoutSeconds: {{ .timeoutSeconds }}
 
 {{/* A pod's security context, with the seccomp profile that costs nothing. */}}
 {{- define "metallb.podSecurity" -}}
-{{- toYaml (merge (dict) . (dict "seccompProfile" (dict "type" "RuntimeDefault"))) }}
+{{- toYaml (merge (dict) (ternary . (dict) (kindIs "map" .)) (dict "seccompProfile" (dict "type" "RuntimeDefault"))) }}
 {{- end }}
 
 {{- define "metallb.scrapeAnnotations" -}}

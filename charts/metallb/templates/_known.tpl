@@ -68,6 +68,13 @@ prometheus.prometheusRule.notAnnounced.labels.*
 prometheus.prometheusRule.announcedTwice
 prometheus.prometheusRule.announcedTwice.enabled
 prometheus.prometheusRule.announcedTwice.labels.*
+prometheus.prometheusRule.addressConflict
+prometheus.prometheusRule.addressConflict.enabled
+prometheus.prometheusRule.addressConflict.labels.*
+prometheus.prometheusRule.flapping
+prometheus.prometheusRule.flapping.enabled
+prometheus.prometheusRule.flapping.labels.*
+prometheus.prometheusRule.flapping.turns
 prometheus.prometheusRule.extraAlerts
 prometheus.grafanaDashboard
 prometheus.grafanaDashboard.enabled
@@ -280,6 +287,15 @@ prometheus:
       enabled: true
       labels:
         severity: critical
+    addressConflict:
+      enabled: true
+      labels:
+        severity: critical
+    flapping:
+      enabled: true
+      labels:
+        severity: warning
+      turns: 4
     extraAlerts: []
   grafanaDashboard:
     enabled: false

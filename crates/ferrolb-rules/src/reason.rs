@@ -293,6 +293,8 @@ codes! {
     UnknownValue = 3001,
     /// A value of the chart that does nothing here.
     ValueWithoutEffect = 3002,
+    /// The chart refuses these values: a wrong type, or a contradiction.
+    ValueRefused = 3003,
 
     /// A pool without any address.
     PoolEmpty = 4001,

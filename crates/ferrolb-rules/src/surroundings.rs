@@ -13,8 +13,11 @@ use serde::Serialize;
 use crate::api::well_known::EXCLUDE_NODE_LABEL;
 use crate::reason::{Code, Finding, Severity};
 
+mod rivals;
 #[cfg(test)]
 mod tests;
+
+pub use rivals::Workload;
 
 /// The label that says which pods a namespace allows.
 const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
@@ -38,8 +41,8 @@ pub struct Surroundings {
     pub pods: Vec<Arc<Pod>>,
     /// The configuration of kube-proxy, where it has one.
     pub kube_proxy: Option<String>,
-    /// Every DaemonSet by namespace and name.
-    pub daemon_sets: Vec<(String, String)>,
+    /// Every DaemonSet and Deployment.
+    pub workloads: Vec<Workload>,
     /// Every FRRConfiguration, as `namespace/name`.
     pub frr_configurations: Vec<String>,
     /// Webhooks of metallb.io that must answer, and who is behind them.
@@ -160,7 +163,7 @@ pub fn check(seen: &Surroundings) -> Vec<Check> {
     let mut checks = vec![version(seen), pod_security(seen)];
     checks.extend(node_labels(seen));
     checks.push(kube_proxy(seen));
-    checks.extend(rivals(seen));
+    checks.extend(rivals::rivals(seen));
     checks.extend(webhooks(seen));
     checks.extend(ports(&seen.here));
     checks.extend(wi_fi(&seen.here));
@@ -285,38 +288,6 @@ fn kube_proxy(seen: &Surroundings) -> Check {
         ("", _) => fine("kube-proxy", "iptables mode (the default)"),
         (mode, _) => fine("kube-proxy", format!("{mode} mode")),
     }
-}
-
-fn rivals(seen: &Surroundings) -> Vec<Check> {
-    let k3s = seen.daemon_sets.iter().find(|(_, name)| name.starts_with("svclb-"));
-    let vip = seen.daemon_sets.iter().find(|(_, name)| name.starts_with("kube-vip"));
-    let mut checks = Vec::new();
-    checks.push(match k3s {
-        Some((namespace, name)) => {
-            let text = format!("k3s servicelb is on ({namespace}/{name}) and takes the same Services");
-            found("rivals", Mark::Wrong, Code::RivalLoadBalancer, text)
-        }
-        None => fine("rivals", "k3s servicelb is not present"),
-    });
-    if let Some((namespace, name)) = vip {
-        let text = format!("{namespace}/{name} may serve the same Services");
-        checks.push(found("rivals", Mark::Note, Code::RivalLoadBalancer, text));
-    }
-    checks.extend(frr_k8s(seen));
-    checks
-}
-
-/// What MetalLB's mode frr-k8s leaves behind, or still has.
-fn frr_k8s(seen: &Surroundings) -> Option<Check> {
-    let program = seen.daemon_sets.iter().find(|(_, name)| name.contains("frr-k8s"));
-    let program = program.map(|(namespace, name)| format!("frr-k8s runs ({namespace}/{name})"));
-    let objects = (!seen.frr_configurations.is_empty()).then(|| {
-        let (shown, rest) = seen.frr_configurations.split_at(seen.frr_configurations.len().min(3));
-        let rest = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
-        format!("FRRConfiguration {}{rest}", shown.join(", "))
-    });
-    let text = [program, objects].into_iter().flatten().collect::<Vec<_>>().join(", ");
-    (!text.is_empty()).then(|| found("frr-k8s", Mark::Note, Code::FrrK8sPresent, text))
 }
 
 fn webhooks(seen: &Surroundings) -> Vec<Check> {
@@ -462,8 +433,12 @@ fn waiting<'a>(pods: impl Iterator<Item = &'a Arc<Pod>>) -> String {
     pods.into_iter().find(|pod| !is_ready(pod)).and_then(reason).unwrap_or_default()
 }
 
-/// Whether a pod is our controller or speaker, by the labels of the chart or of the manifests.
+/// Whether a pod is our controller or speaker, by the labels of the chart or of the manifests. MetalLB's pods have them too.
 pub fn is_component(pod: &Pod, component: &str) -> bool {
+    let images = pod.spec.iter().flat_map(|spec| &spec.containers).filter_map(|container| container.image.as_deref());
+    if images.into_iter().any(rivals::is_metallb) {
+        return false;
+    }
     let label = |key: &str| pod.metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
     let chart = label("app.kubernetes.io/name") == Some("metallb");
     (chart && label("app.kubernetes.io/component") == Some(component))

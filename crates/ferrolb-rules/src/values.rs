@@ -1,13 +1,17 @@
 //! The values of the chart: which exist, which do nothing here, and what a wrong one was meant to be.
 //!
-//! Helm itself accepts any value and says nothing (trouble T18), and a strict schema would refuse files that work. So
-//! the names are judged here, one by one, where somebody asks: `ferrolb lint`.
+//! Helm itself accepts any name and says nothing (trouble T18), and a strict schema would refuse files that work. So
+//! the names are judged here, one by one, where somebody asks: `ferrolb lint`. What the chart does refuse, wrong types and
+//! what contradicts itself, is found here too, before it is rendered.
 
 use crate::reason::{Code, Finding, Severity};
 
 mod known;
+mod refused;
 #[cfg(test)]
 mod tests;
+
+pub use refused::{Refused, refused};
 
 use known::{ANYTHING_BELOW, KNOWN, MEANT, WITHOUT_EFFECT};
 
@@ -57,6 +61,14 @@ pub fn finding(path: &[&str], is_set: bool, object: &str) -> Option<Finding> {
         let message = format!("{name} does nothing here: {why}");
         Finding::new(Code::ValueWithoutEffect, Severity::Note, object, message).at_field(name)
     })
+}
+
+/// What is to be said of a value that the chart refuses.
+pub fn refusal(refused: &Refused, object: &str) -> Finding {
+    let severity = if refused.is_certain { Severity::Error } else { Severity::Warning };
+    let finding =
+        Finding::new(Code::ValueRefused, severity, object, refused.message.clone()).at_field(refused.path.join("."));
+    if refused.fix.is_empty() { finding } else { finding.with_fix(refused.fix) }
 }
 
 /// What was meant: a name that people are known to write, the same name in another group, or one that is near.

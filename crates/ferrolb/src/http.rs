@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::header::USER_AGENT;
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -36,6 +37,8 @@ const CONNECTIONS: usize = 128;
 const BACKLOG: i32 = 256;
 /// From connect to the end of the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// What the first byte of a TLS connection is: the type of its first record (RFC 8446, 5.1).
+const TLS_HANDSHAKE: u8 = 22;
 /// How long a connection may wait for its next request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 /// After this, a connection is closed when its current request is done; clients connect anew.
@@ -138,6 +141,13 @@ async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, routes: Router,
     let Some(tls) = tls else {
         return requests(stream, false, routes, closing).await;
     };
+    let mut first = [0];
+    match timeout(HANDSHAKE_TIMEOUT, stream.peek(&mut first)).await {
+        Ok(Ok(1)) if first == [TLS_HANDSHAKE] => {}
+        Ok(Ok(1)) => return requests(stream, false, Router::new().fallback(plain_text), closing).await,
+        Ok(_) => return,
+        Err(_) => return tracing::debug!(op = "accept", "nothing came"),
+    }
     match timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
         Ok(Ok(stream)) => {
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -145,6 +155,18 @@ async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, routes: Router,
         }
         Ok(Err(error)) => tracing::debug!(op = "accept", %error, "TLS handshake failed"),
         Err(_) => tracing::debug!(op = "accept", "TLS handshake took too long"),
+    }
+}
+
+/// The answer to plain HTTP where TLS is spoken. In MetalLB's manifests up to 0.14 the kubelet asks the port of the metrics, in
+/// plain text, whether the process lives: who changes nothing in them but the image would have it killed again and again
+/// by a refusal (decision 85). Nobody else gets anything, and sees why.
+async fn plain_text(headers: HeaderMap) -> (StatusCode, &'static str) {
+    let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+    if agent.is_some_and(|agent| agent.starts_with("kube-probe/")) {
+        (StatusCode::OK, "ok")
+    } else {
+        (StatusCode::BAD_REQUEST, "this port speaks HTTPS\n")
     }
 }
 

@@ -9,12 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use ferrolb_proto::bfd;
 use ferrolb_proto::bgp::session::report::Counters as Messages;
 use ferrolb_rules::alloc::Counters;
 use ferrolb_rules::names::ServiceKey;
 
+use crate::drive::l2::Stranger;
 use crate::drive::segment::figures::{Figures, Spans};
 
 mod process;
@@ -31,6 +33,10 @@ pub const COMMIT: &str = match option_env!("FERROLB_COMMIT") {
     None => "unknown",
 };
 
+/// How long the count of an address that is not announced here any more is kept: longer than alerts look back, so that an
+/// address that goes to and fro is seen to.
+const TAKEOVER_MEMORY: Duration = Duration::from_secs(3600);
+
 /// All metrics of one process.
 #[derive(Debug, Default)]
 pub struct Metrics {
@@ -40,6 +46,8 @@ pub struct Metrics {
     config_stale: AtomicBool,
     pools: Mutex<BTreeMap<String, Counters>>,
     announced: Mutex<BTreeMap<String, Announced>>,
+    takeovers: Mutex<BTreeMap<IpAddr, Takeovers>>,
+    strangers: Mutex<BTreeMap<IpAddr, Vec<Stranger>>>,
     layer2: Mutex<BTreeMap<IpAddr, Layer2Frames>>,
     bgp: Mutex<BTreeMap<SocketAddr, BgpFigures>>,
     bfd: Mutex<BTreeMap<IpAddr, BfdSession>>,
@@ -51,6 +59,13 @@ pub struct Metrics {
 struct Announced {
     node: String,
     addresses: BTreeMap<ServiceKey, BTreeSet<IpAddr>>,
+}
+
+/// How often this node began to announce an address by layer 2, and when it last did or was seen to.
+#[derive(Debug)]
+struct Takeovers {
+    count: u64,
+    seen: Instant,
 }
 
 /// What there is to measure about a session with a router.
@@ -112,7 +127,30 @@ impl Metrics {
     /// What this node announces, per Service (`metallb_speaker_announced`), by `protocol` (`layer2` or `bgp`).
     pub fn set_announced(&self, node: &str, protocol: &str, announced: &BTreeMap<ServiceKey, BTreeSet<IpAddr>>) {
         let announced = Announced { node: node.to_owned(), addresses: announced.clone() };
-        locked(&self.announced).insert(protocol.to_owned(), announced);
+        let now: BTreeSet<IpAddr> = announced.addresses.values().flatten().copied().collect();
+        let before = locked(&self.announced).insert(protocol.to_owned(), announced);
+        if protocol == "layer2" {
+            let before = before.iter().flat_map(|before| before.addresses.values().flatten()).copied().collect();
+            self.count_takeovers(&before, &now, Instant::now());
+        }
+    }
+
+    /// What another node takes and gives back at once is told to each of them in time, so each turn is counted somewhere.
+    fn count_takeovers(&self, before: &BTreeSet<IpAddr>, now: &BTreeSet<IpAddr>, at: Instant) {
+        let mut takeovers = locked(&self.takeovers);
+        for address in now {
+            let one = takeovers.entry(*address).or_insert(Takeovers { count: 0, seen: at });
+            one.count += u64::from(!before.contains(address));
+        }
+        for address in before.union(now) {
+            takeovers.entry(*address).and_modify(|one| one.seen = at);
+        }
+        takeovers.retain(|_, one| at.saturating_duration_since(one.seen) < TAKEOVER_MEMORY);
+    }
+
+    /// Devices that are no node and say that an address of ours is theirs (`metallb_layer2_address_conflict`).
+    pub fn set_strangers(&self, strangers: &BTreeMap<IpAddr, Vec<Stranger>>) {
+        locked(&self.strangers).clone_from(strangers);
     }
 
     /// Frames of layer 2 so far, per address (`metallb_layer2_requests_received`, `…responses_sent`,
@@ -152,6 +190,7 @@ impl Metrics {
         self.write_bfd(&mut text);
         self.write_bgp(&mut text);
         self.write_client(&mut text);
+        self.write_strangers(&mut text);
         self.write_failover(&mut text);
         self.write_layer2(&mut text);
         self.write_announced(&mut text);
@@ -288,6 +327,23 @@ impl Metrics {
             let samples = addresses.iter().map(|(ip, frames)| ([("ip", ip.to_string())], figure(frames)));
             text.family(&format!("metallb_layer2_{name}"), Kind::Counter, help, samples);
         }
+        let takeovers = locked(&self.takeovers);
+        let samples = takeovers.iter().map(|(ip, one)| ([("ip", ip.to_string())], one.count));
+        let help = "Times this node began to answer for the address";
+        text.family("metallb_layer2_takeovers_total", Kind::Counter, help, samples);
+    }
+
+    fn write_strangers(&self, text: &mut Text) {
+        let strangers = locked(&self.strangers);
+        let samples = strangers.iter().flat_map(|(ip, all)| {
+            all.iter().map(move |one| {
+                let labels =
+                    [("ip", ip.to_string()), ("interface", one.interface.clone()), ("mac", one.mac.to_string())];
+                (labels, 1)
+            })
+        });
+        let help = "Addresses of ours that a device says it has which is no node";
+        text.family("metallb_layer2_address_conflict", Kind::Gauge, help, samples);
     }
 
     fn write_announced(&self, text: &mut Text) {
@@ -362,6 +418,9 @@ mod tests {
         let counters = bfd::Counters { sent: 9, received: 8, discarded: 1, up: 2, down: 1 };
         metrics.set_bfd(&BTreeMap::from([("10.0.0.1".parse().unwrap(), BfdSession { up: true, counters })]));
         metrics.set_failover(Some(figures()));
+        let stranger =
+            Stranger { interface: "eth0".to_owned(), mac: "02:00:00:00:00:01".parse().unwrap(), blocks: true };
+        metrics.set_strangers(&BTreeMap::from([(ip, vec![stranger])]));
         let expected =
             include_str!("metrics/golden.txt").replace("VERSION", env!("CARGO_PKG_VERSION")).replace("COMMIT", COMMIT);
         assert_eq!(metrics.own_text().finish(), expected);
@@ -379,6 +438,19 @@ mod tests {
             assert!(!text.contains(family), "{family} in:\n{text}");
         }
         assert!(text.contains("metallb_k8s_client_config_loaded_bool 0\n"), "{text}");
+    }
+
+    #[test]
+    fn each_time_that_an_address_comes_is_counted_and_forgotten_long_after_it_went() {
+        let (metrics, start) = (Metrics::default(), Instant::now());
+        let (one, none) = (BTreeSet::from(["192.0.2.1".parse().unwrap()]), BTreeSet::new());
+        for (before, now, seconds) in [(&none, &one, 0), (&one, &one, 5), (&one, &none, 9), (&none, &one, 3000)] {
+            metrics.count_takeovers(before, now, start + Duration::from_secs(seconds));
+        }
+        metrics.count_takeovers(&one, &none, start + Duration::from_secs(3100));
+        assert!(metrics.text().contains("metallb_layer2_takeovers_total{ip=\"192.0.2.1\"} 2\n"), "{}", metrics.text());
+        metrics.count_takeovers(&none, &none, start + Duration::from_secs(3100) + TAKEOVER_MEMORY);
+        assert!(!metrics.text().contains("takeovers"), "{}", metrics.text());
     }
 
     #[test]

@@ -414,6 +414,7 @@ impl Speaker {
         narrate::publish(&self.events, notices, |key| outcome.services.get(key).map(|service| &**service));
         let announced = answering.iter().map(|(key, one)| (key.clone(), one.addresses.clone())).collect();
         self.metrics.set_announced(self.own.as_str(), "layer2", &announced);
+        self.metrics.set_strangers(&wire.strangers);
         self.metrics.set_announced(self.own.as_str(), "bgp", &told.addresses);
         self.bgp.count(&self.metrics);
         if outcome.plan.is_some() {

@@ -114,19 +114,23 @@ Right:
     Explanation {
         code: Code::RivalLoadBalancer,
         summary: "Another load balancer serves the same Services",
-        fix: "on k3s start the server with --disable servicelb; elsewhere give one of the two a loadBalancerClass",
+        fix: "keep one: uninstall the other (on k3s: --disable servicelb), or give one of the two a loadBalancerClass",
         long: "\
 Services of type LoadBalancer without a class belong to whoever takes them. Where two programs do,
 each writes its own address over the other's, for ever: EXTERNAL-IP flaps and neither works.
 
 It comes about on k3s, whose own servicelb is on unless disabled (its pods are called svclb-…), and
-where Cilium or kube-vip was tried before and stayed.
+where Cilium or kube-vip was tried before and stayed; where MetalLB is still installed, which also
+answers for the same addresses; and where FerroLB is installed twice, in two namespaces.
 
-See it: `ferrolb check`; `kubectl get daemonsets -A | grep svclb`; `kubectl get svc -w`.
+See it: `ferrolb check`; `kubectl get daemonsets -A -o wide`; `kubectl get svc -w`.
 
 What to do: switch one of the two off. On k3s: `--disable servicelb` in the server's arguments, or
 `disable: [servicelb]` in /etc/rancher/k3s/config.yaml, then restart k3s. To keep both, give each
 its own class: the chart's value loadBalancerClass, and spec.loadBalancerClass of the Services.
+MetalLB goes by `helm uninstall`, or `kubectl delete` of its Deployment and DaemonSet; keep the
+definitions of its kinds, or pools and advertisements go with them. Of FerroLB there is one in a
+cluster: Helm refuses a second release (\"exists and cannot be imported into the current release\").
 
 Wrong:
     # /etc/rancher/k3s/config.yaml

@@ -56,4 +56,31 @@ Right:
       frr:
         enabled: false",
     },
+    Explanation {
+        code: Code::ValueRefused,
+        summary: "The chart refuses these values, so nothing is installed or changed",
+        fix: "write what the message says; `helm show values` has every value with what it may be",
+        long: "\
+A value has a type that cannot be meant (a word for a port), or two values contradict one another.
+Helm then renders nothing at all, and what runs goes on as it was: half an installation would be
+worse. Helm names the value with its path (`at '/speaker/logLevel'`), Argo CD shows the same as an
+error of the manifest's generation. Every value that MetalLB's chart takes is taken.
+
+It comes about by a value at the wrong depth, by quotes that are missing or too many, or by an old
+configInline, which MetalLB gave up with 0.13.
+
+See it: `ferrolb lint values.yaml`, which also names file, line and column.
+
+What to do: correct the value. A wrong name is no reason to refuse: that is LB3001.
+
+Wrong:
+    speaker:
+      tolerations:
+        key: edge
+
+Right:
+    speaker:
+      tolerations:
+        - key: edge",
+    },
 ];

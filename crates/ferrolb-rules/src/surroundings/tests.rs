@@ -14,6 +14,11 @@ fn pod(component: &str, ready: &str) -> Arc<Pod> {
     )))
 }
 
+fn workload(namespace: &str, name: &str, image: &str) -> Workload {
+    let (namespace, name) = (namespace.to_owned(), name.to_owned());
+    Workload { kind: "daemonset", namespace, name, images: vec![image.to_owned()] }
+}
+
 fn sound() -> Surroundings {
     Surroundings {
         version: "v1.32.3".to_owned(),
@@ -63,10 +68,12 @@ fn each_trouble_of_the_surroundings_has_its_code() {
     assert_eq!(codes(|seen| seen.kube_proxy = Some(ipvs.to_owned())), [(Mark::Wrong, Code::StrictArpOff)]);
     let strict = "mode: \"ipvs\"\nipvs:\n  strictARP: true\n";
     assert_eq!(codes(|seen| seen.kube_proxy = Some(strict.to_owned())), []);
-    let svclb = ("kube-system".to_owned(), "svclb-traefik-1234".to_owned());
-    assert_eq!(codes(|seen| seen.daemon_sets = vec![svclb]), [(Mark::Wrong, Code::RivalLoadBalancer)]);
-    let frr = ("metallb-system".to_owned(), "metallb-frr-k8s".to_owned());
-    assert_eq!(codes(|seen| seen.daemon_sets = vec![frr]), [(Mark::Note, Code::FrrK8sPresent)]);
+    let svclb = workload("kube-system", "svclb-traefik-1234", "rancher/klipper-lb");
+    assert_eq!(codes(|seen| seen.workloads = vec![svclb]), [(Mark::Wrong, Code::RivalLoadBalancer)]);
+    let vip = workload("kube-system", "vip", "ghcr.io/kube-vip/kube-vip:v1.0.0");
+    assert_eq!(codes(|seen| seen.workloads = vec![vip]), [(Mark::Note, Code::RivalLoadBalancer)]);
+    let frr = workload("metallb-system", "metallb-frr-k8s", "quay.io/metallb/frr-k8s");
+    assert_eq!(codes(|seen| seen.workloads = vec![frr]), [(Mark::Note, Code::FrrK8sPresent)]);
     let left = |number| format!("metallb-system/metallb-node-{number}");
     assert_eq!(codes(|seen| seen.frr_configurations = (0..5).map(left).collect()), [(Mark::Note, Code::FrrK8sPresent)]);
     let webhook = |behind| ("metallb-webhook-configuration".to_owned(), behind);
@@ -80,6 +87,35 @@ fn each_trouble_of_the_surroundings_has_its_code() {
     assert_eq!(asked(Asked::Failed("timeout".to_owned())), [(Mark::Wrong, Code::WebhookNotReached)]);
     assert_eq!(codes(|seen| seen.version = "v1.27.4+k3s1".to_owned()), [(Mark::Wrong, Code::KubernetesUntried)]);
     assert_eq!(codes(|seen| seen.version = "v1.30.0".to_owned()), [(Mark::Note, Code::KubernetesUntried)]);
+}
+
+/// Whatever it is called and labelled, as with charts of others.
+#[test]
+fn metallb_beside_us_and_a_second_ferrolb_are_told_with_what_to_do() {
+    let theirs = || vec![workload("lb", "announcer", "quay.io/metallb/speaker:v0.14.8")];
+    assert_eq!(codes(|seen| seen.workloads = theirs()), [(Mark::Wrong, Code::RivalLoadBalancer)]);
+    let mut seen = Surroundings { workloads: theirs(), ..sound() };
+    let told = |seen: &Surroundings| check(seen).into_iter().find(|check| check.finding.is_some()).unwrap();
+    let finding = told(&seen).finding.unwrap();
+    assert_eq!(
+        finding.message,
+        "daemonset lb/announcer runs MetalLB (quay.io/metallb/speaker:v0.14.8), which takes the same Services"
+    );
+    assert!(finding.fix.contains("remove it"), "{}", finding.fix);
+    // Before an upgrade it is where it should be.
+    (seen.before, seen.namespace) = (true, "lb".to_owned());
+    assert_eq!(told(&seen).mark, Mark::Note);
+    let ours = |namespace| workload(namespace, "metallb-speaker", "ghcr.io/ferrolb/ferrolb:v0.1.0");
+    assert_eq!(codes(|seen| seen.workloads = vec![ours("metallb-system")]), []);
+    assert_eq!(codes(|seen| seen.workloads = vec![ours("other")]), [(Mark::Wrong, Code::RivalLoadBalancer)]);
+}
+
+#[test]
+fn a_pod_of_metallb_is_none_of_ours_whatever_its_labels_say() {
+    let (ours, mut theirs) = (pod("speaker", "True"), pod("speaker", "True"));
+    let containers = &mut Arc::make_mut(&mut theirs).spec.as_mut().unwrap().containers;
+    containers[0].image = Some("quay.io/metallb/speaker:v0.16.1".to_owned());
+    assert!(is_component(&ours, "speaker") && !is_component(&theirs, "speaker"));
 }
 
 #[test]

@@ -42,7 +42,6 @@ pub(super) const KNOWN: &[&str] = &[
     "controller.webhookMode",
     "controller.image.repository",
     "controller.image.tag",
-    "controller.image.digest",
     "controller.image.pullPolicy",
     "controller.serviceAccount.create",
     "controller.serviceAccount.name",
@@ -69,7 +68,6 @@ pub(super) const KNOWN: &[&str] = &[
     "speaker.bgpDebounceTimeout",
     "speaker.image.repository",
     "speaker.image.tag",
-    "speaker.image.digest",
     "speaker.image.pullPolicy",
     "speaker.serviceAccount.create",
     "speaker.serviceAccount.name",
@@ -104,6 +102,8 @@ pub(super) const ANYTHING_BELOW: &[&str] = &[
     "prometheus.prometheusRule.bgpSessionDown",
     "prometheus.prometheusRule.notAnnounced",
     "prometheus.prometheusRule.announcedTwice",
+    "prometheus.prometheusRule.addressConflict",
+    "prometheus.prometheusRule.flapping",
     "prometheus.prometheusRule.extraAlerts",
     "prometheus.grafanaDashboard",
     "controller.strategy",
@@ -148,7 +148,8 @@ pub(super) const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("speaker.frr.enabled", "there is no FRR; BGP runs in the speaker itself"),
     ("prometheus.secureMetricsPort", "metrics have one port, prometheus.metricsPort, and it is secure"),
     ("speaker.frr.secureMetricsPort", "there is no FRR, and so no metrics of it"),
-    ("configInline", "pools are objects: write IPAddressPools and L2Advertisements"),
+    ("speaker.wanConfig", "it chooses timers of MetalLB's memberlist; membership here has its own, which adapt"),
+    ("speaker.bgpDebounceTimeout", "it delays reloads of FRR, and there is no FRR"),
 ];
 
 /// Names that people are known to write, and what to do instead.

@@ -1,5 +1,7 @@
 //! Tests of the names of values.
 
+use serde_json::json;
+
 use super::*;
 
 fn fix_of(path: &str) -> Option<(Code, String)> {
@@ -66,4 +68,82 @@ fn every_hint_is_about_a_value_that_does_not_exist_and_every_idle_value_does() {
         let parts: Vec<&str> = idle.split('.').collect();
         assert_eq!(standing(&parts), Standing::Value, "{idle}");
     }
+}
+
+fn refusals_of(values: &serde_json::Value) -> Vec<(String, String)> {
+    refused(values).into_iter().map(|one| (one.path.join("."), one.message)).collect()
+}
+
+#[test]
+fn a_wrong_type_is_refused_with_its_name_and_what_it_must_be() {
+    for (values, path, message) in [
+        (json!({"speaker": {"logLevel": "loud"}}), "speaker.logLevel", "it may be all, debug, info, warn, error, none"),
+        (json!({"speaker": {"frr": "yes"}}), "speaker.frr", "is the text \"yes\"; it must be a mapping"),
+        (json!({"prometheus": {"metricsPort": "https"}}), "prometheus.metricsPort", "it must be a whole number"),
+        (json!({"prometheus": {"metricsPort": 70000}}), "prometheus.metricsPort", "must be a number from 1 to 65535"),
+        (
+            json!({"controller": {"livenessProbe": {"port": "http"}}}),
+            "controller.livenessProbe.port",
+            "from 1 to 65535",
+        ),
+        (
+            json!({"controller": {"tolerations": {"key": "a"}}}),
+            "controller.tolerations",
+            "is a mapping; it must be a list",
+        ),
+        (json!({"speaker": {"tolerations": ["edge"]}}), "speaker.tolerations.0", "it must be a mapping"),
+        (json!({"speaker": {"nodeSelector": {"a": ["b"]}}}), "speaker.nodeSelector.a", "is a list; it must be a text"),
+        (json!({"controller": {"labels": {"a": {}}}}), "controller.labels.a", "is a mapping"),
+        (
+            json!({"prometheus": {"prometheusRule": {"addressPoolUsage": {"thresholds": [{"labels": {}}]}}}}),
+            "prometheus.prometheusRule.addressPoolUsage.thresholds.0",
+            "has no percent",
+        ),
+        (
+            json!({"prometheus": {"prometheusRule": {"addressPoolUsage": {"thresholds": [{"percent": 101}]}}}}),
+            "prometheus.prometheusRule.addressPoolUsage.thresholds.0.percent",
+            "from 0 to 100",
+        ),
+    ] {
+        let found = refusals_of(&values);
+        let [(at, why)] = found.as_slice() else { panic!("{values}: {found:?}") };
+        assert!(at == path && why.contains(message), "{at}: {why}");
+    }
+}
+
+#[test]
+fn what_contradicts_itself_is_refused_as_the_chart_does() {
+    for (values, message, is_certain) in [
+        (json!({"configInline": {"peers": []}}), "configInline is how MetalLB was configured before 0.13", true),
+        (
+            json!({"prometheus": {"rbacPrometheus": false, "podMonitor": {"enabled": true}, "serviceMonitor": {"enabled": true}}}),
+            "are both true",
+            true,
+        ),
+        (json!({"speaker": {"memberlist": {"enabled": false}, "nodeSelector": {"a": "b"}}}), "would elect nodes", true),
+        (
+            json!({"prometheus": {"podMonitor": {"enabled": true}, "namespace": "monitoring"}}),
+            "prometheus.serviceAccount is empty",
+            false,
+        ),
+    ] {
+        let found = refused(&values);
+        assert!(found.len() == 1 && found[0].message.contains(message), "{values}: {found:?}");
+        assert_eq!(found[0].is_certain, is_certain, "{values}");
+        assert!(!refusal(&found[0], "values").fix.is_empty());
+    }
+}
+
+#[test]
+fn what_metallbs_chart_takes_is_taken() {
+    let values = json!({
+        "configInline": {}, "speaker": null, "banana": 1, "frr-k8s": "",
+        "tls": {"curvePreferences": 29}, "networkpolicies": {"enabled": "true", "apiPort": "6443"},
+        "prometheus": {"podMonitor": {"interval": 30, "tlsConfig": "", "annotations": []}, "prometheusRule": {"flapping": {"enabled": true}}},
+        "controller": {
+            "livenessProbe": {"port": "17472"}, "nodeSelector": {"ssd": true, "zone": 1, "none": null}, "labels": false,
+            "image": {"tag": null, "pullPolicy": null}, "command": null,
+        },
+    });
+    assert_eq!(refused(&values), []);
 }

@@ -15,7 +15,7 @@ use ferrolb_rules::surroundings::{
     self, Asked, Behind, Check, Mark, Port, Surroundings, Vantage, is_component, is_ready, verdict,
 };
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
-use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{ListParams, PostParams};
@@ -80,6 +80,7 @@ pub(super) async fn look(client: Client, namespace: &str, before: bool) -> anyho
     let seen = cluster::read(client.clone(), namespace).await?;
     let mut said = Vec::new();
     let sets = cluster::list::<DaemonSet>(Api::all(client.clone()), &mut said).await?;
+    let deployments = cluster::list::<Deployment>(Api::all(client.clone()), &mut said).await?;
     let webhooks = cluster::list::<ValidatingWebhookConfiguration>(Api::all(client.clone()), &mut said).await?;
     let mut strict_webhooks = Vec::new();
     for configuration in &webhooks {
@@ -117,7 +118,11 @@ pub(super) async fn look(client: Client, namespace: &str, before: bool) -> anyho
         namespace: namespace.to_owned(),
         namespace_object: namespace_object.map(Into::into),
         kube_proxy: proxy.and_then(|map| map.data?.get("config.conf").cloned()),
-        daemon_sets: sets.iter().map(|set| names(&set.metadata)).collect(),
+        workloads: sets
+            .iter()
+            .map(|set| (&**set).into())
+            .chain(deployments.iter().map(|set| (&**set).into()))
+            .collect(),
         frr_configurations,
         strict_webhooks,
         asked,

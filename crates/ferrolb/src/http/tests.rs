@@ -22,8 +22,12 @@ use crate::tls;
 
 /// Plain HTTP on a free port; the answer's status and body.
 async fn plain_get(port: u16, path: &str) -> (u16, String) {
+    plain_get_as("curl/8", port, path).await
+}
+
+async fn plain_get_as(agent: &str, port: u16, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nUser-Agent: {agent}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
@@ -213,6 +217,10 @@ async fn metrics_are_shown_to_those_who_may_see_them_and_answers_are_remembered(
     }
     assert_eq!(asked.tokens.load(Ordering::Relaxed), tokens + 1);
     assert_eq!(asked.permissions.load(Ordering::Relaxed), permissions + 1);
+
+    // As MetalLB's manifests up to 0.14 have the kubelet ask.
+    assert_eq!(plain_get_as("kube-probe/1.32", port, "/metrics").await, (200, "ok".to_owned()));
+    assert_eq!(plain_get(port, "/metrics").await, (400, "this port speaks HTTPS\n".to_owned()));
 
     close.send_replace(true);
     while let Some(server) = servers.join_next().await {

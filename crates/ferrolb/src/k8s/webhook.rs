@@ -201,6 +201,11 @@ impl Webhooks {
             // The watch brings back what was written, and only then it is served and told.
             return written.map_err(|error| (Code::WebhookCertificateMissing, error));
         }
+        if targets_known && let Some(other) = targets.belongs_to(&self.namespace) {
+            let fix = Code::RivalLoadBalancer.explanation().fix;
+            let why = format!("the webhooks are those of another installation, in the namespace {other}: {fix}");
+            return Err((Code::RivalLoadBalancer, anyhow::Error::msg(why)));
+        }
         if targets_known && !bundle.is_empty() {
             targets.tell(&self.client, &bundle).await.map_err(|error| (Code::WebhookNotTrusted, error))?;
         }
@@ -235,6 +240,9 @@ impl Webhooks {
 
     /// If we are being removed for good, so is what would call us (decision D19).
     async fn leave(&self, targets: &Targets) {
+        if targets.belongs_to(&self.namespace).is_some() {
+            return;
+        }
         let going = match &self.deployment {
             Some(name) => gone(&Api::<Deployment>::namespaced(self.client.clone(), &self.namespace), name).await,
             None => false,

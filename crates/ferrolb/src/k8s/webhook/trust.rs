@@ -59,6 +59,12 @@ impl Targets {
         configuration.is_none() && definition.is_none()
     }
 
+    /// The namespace whose webhooks the configuration calls, where it is not ours: there is one such object in a cluster, and it
+    /// belongs to another installation. Whoever wrote its authority into it then would only fight with the other.
+    pub(super) fn belongs_to(&self, namespace: &str) -> Option<String> {
+        self.configuration.state().first().and_then(|found| other_namespace(found, namespace))
+    }
+
     /// Tells this bundle to whom does not have it.
     ///
     /// # Errors
@@ -123,6 +129,11 @@ impl Targets {
         tracing::info!(op = "webhook", name = WEBHOOK_CONFIGURATION, "removed, because what it calls is being removed");
         Ok(())
     }
+}
+
+fn other_namespace(found: &ValidatingWebhookConfiguration, namespace: &str) -> Option<String> {
+    let services = found.webhooks.iter().flatten().filter_map(|webhook| webhook.client_config.service.as_ref());
+    services.map(|service| &service.namespace).find(|other| *other != namespace).cloned()
 }
 
 /// What to apply to the webhook configuration; none where nothing is missing. Applying says everything that we own, so
@@ -193,6 +204,16 @@ mod tests {
         }
         assert!(missing_in_webhooks(&configuration(&[Some("new"), Some("new")]), b"new").is_none());
         assert!(missing_in_webhooks(&configuration(&[]), b"new").is_none());
+    }
+
+    #[test]
+    fn a_configuration_that_calls_another_namespace_is_of_another_installation() {
+        let mut found = configuration(&[None]);
+        assert_eq!(other_namespace(&found, "metallb-system"), None);
+        let service = json!({"name": "metallb-webhook-service", "namespace": "other"});
+        found.webhooks.as_mut().unwrap()[0].client_config.service = serde_json::from_value(service).unwrap();
+        assert_eq!(other_namespace(&found, "metallb-system").as_deref(), Some("other"));
+        assert_eq!(other_namespace(&found, "other"), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use ferrolb_rules::annotations;
 use ferrolb_rules::reason::{Code, Finding, Location, Severity};
 use ferrolb_rules::values::{self, Standing};
+use serde_json::json;
 
 use super::super::tree::{self, Node, Place, Value};
 use super::gitops::{GitOps, Inline, inline_values, list};
@@ -73,11 +74,11 @@ pub(super) fn on_values(files: &[Written], texts: &[&str], documents: &[Document
         let within = Within { file: &written.name, object: &title, shift: Shift::None };
         for inline in inline_values(document.kind(), &document.node) {
             match inline {
-                Inline::Mapping(node) => judge(node, &mut Vec::new(), within, &mut findings),
+                Inline::Mapping(node) => chart_values(node, within, &mut findings),
                 Inline::Text(node) => {
                     let within = Within { shift: shift(text, node), ..within };
                     for inner in node.text().map(tree::documents).and_then(Result::ok).unwrap_or_default() {
-                        judge(&inner, &mut Vec::new(), within, &mut findings);
+                        chart_values(&inner, within, &mut findings);
                     }
                 }
                 Inline::Parameters(node) => parameters(node, within, &mut findings),
@@ -87,10 +88,52 @@ pub(super) fn on_values(files: &[Written], texts: &[&str], documents: &[Document
             && let Some(node) = own_values(written, &document.node, gitops)
         {
             let within = Within { object: "values of the chart metallb", ..within };
-            judge(node, &mut Vec::new(), within, &mut findings);
+            chart_values(node, within, &mut findings);
         }
     }
     findings
+}
+
+/// A whole tree of values: its names, and what the chart would refuse.
+fn chart_values(node: &Node, within: Within<'_>, findings: &mut Vec<Finding>) {
+    judge(node, &mut Vec::new(), within, findings);
+    for refused in values::refused(&plain(node)) {
+        let place = place_of(node, &refused.path);
+        findings.push(values::refusal(&refused, within.object).at(within.at(place)));
+    }
+}
+
+/// Where the value at a path stands, or the last of what is on the way to it.
+fn place_of(node: &Node, path: &[String]) -> Place {
+    let mut at = (node.place, node);
+    for step in path {
+        let next = match &at.1.value {
+            Value::Map(entries) => {
+                entries.iter().find(|(key, _)| key.text == *step).map(|(key, node)| (key.place, node))
+            }
+            Value::List(list) => {
+                step.parse().ok().and_then(|index: usize| list.get(index)).map(|node| (node.place, node))
+            }
+            _ => None,
+        };
+        let Some(next) = next else { break };
+        at = next;
+    }
+    at.0
+}
+
+/// Values without their places.
+fn plain(node: &Node) -> serde_json::Value {
+    match &node.value {
+        Value::Null => serde_json::Value::Null,
+        Value::Bool(value) => (*value).into(),
+        Value::Integer(value) => (*value).into(),
+        Value::Unsigned(value) => (*value).into(),
+        Value::Float(value) => (*value).into(),
+        Value::Text(text) => text.as_str().into(),
+        Value::List(list) => list.iter().map(plain).collect(),
+        Value::Map(entries) => entries.iter().map(|(key, node)| (key.text.clone(), plain(node))).collect(),
+    }
 }
 
 /// The chart's values in a file of values: the whole of it, or the part for a chart within a chart.
@@ -146,6 +189,26 @@ fn parameters(node: &Node, within: Within<'_>, findings: &mut Vec<Finding>) {
             let finding = values::finding(&path, set, within.object);
             findings.extend(finding.map(|finding| finding.at(within.at(name.place))));
         }
+        let indexed = name.text().is_some_and(|name| name.contains(['[', '\\']));
+        if let (Some(value), false) = (parameter.get("value"), indexed) {
+            let forced = parameter.get("forceString").is_some_and(is_set);
+            let whole = path.iter().rev().fold(as_set(value, forced), |value, key| json!({*key: value}));
+            // One parameter alone contradicts nothing for certain: others may take it back.
+            for refused in values::refused(&whole).into_iter().filter(|refused| refused.is_certain) {
+                findings.push(values::refusal(&refused, within.object).at(within.at(name.place)));
+            }
+        }
+    }
+}
+
+/// What Helm takes the text after `--set` for.
+fn as_set(value: &Node, forced: bool) -> serde_json::Value {
+    match value.text() {
+        Some(text) if forced => text.into(),
+        Some("true") => true.into(),
+        Some("false") => false.into(),
+        Some("null") | None => serde_json::Value::Null,
+        Some(text) => text.parse::<i64>().map_or_else(|_| text.into(), Into::into),
     }
 }
 

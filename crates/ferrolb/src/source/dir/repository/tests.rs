@@ -128,6 +128,15 @@ fn values_are_found_in_every_place_that_people_put_them() {
     let inline = "kind: Kustomization\napiVersion: kustomize.config.k8s.io/v1beta1\nhelmCharts:\n- name: metallb\n  valuesInline:\n    speakr: {}\n";
     assert_eq!(found(&[("kustomization.yaml", inline)]), ["kustomization.yaml:6:5 LB3001"]);
     assert_eq!(found(&[("values.yaml", "speaker:\n  hostNetwork: true\n")]), ["values.yaml:2:3 LB3001"]);
+    // What the chart would refuse; and what it only looks as if it would.
+    let refused = "controller:\n  tolerations:\n    key: a\nspeaker:\n  logLevel: loud\n  tolerations:\n    - edge\n";
+    assert_eq!(
+        found(&[("values.yaml", refused)]),
+        ["values.yaml:2:3 LB3003", "values.yaml:5:3 LB3003", "values.yaml:7:7 LB3003"]
+    );
+    assert_eq!(found(&[("values.yaml", "speaker: {}\nconfigInline: {address-pools: []}\n")]), ["values.yaml:2:1 LB3003"]);
+    let fine = "speaker:\n  livenessProbe: {port: '17472'}\n  nodeSelector: {ssd: yes}\n  labels:\n";
+    assert_eq!(found(&[("values.yaml", fine)]), [""; 0]);
     assert_eq!(found(&[("values.yaml", "metallb:\n  speaker:\n    hostNetwork: true\n")]), ["values.yaml:3:5 LB3001"]);
     assert_eq!(found(&[("values.yaml", "replicas: 2\nimage: {tag: x}\n")]), Vec::<String>::new());
 }
