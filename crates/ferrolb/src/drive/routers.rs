@@ -9,7 +9,7 @@ use std::time::Duration;
 use ferrolb_proto::bfd::Path;
 use ferrolb_proto::bgp::session::report::Unannounced;
 use ferrolb_proto::bgp::session::{Config, Posture, State, Transport};
-use ferrolb_rules::config::{self, BgpPeer, PeerPassword};
+use ferrolb_rules::config::{self, BgpPeer, PeerPassword, Router};
 use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::plan::bgp::BgpPlan;
 use ferrolb_rules::reason::{Code, Finding, Severity};
@@ -104,7 +104,8 @@ impl Routers {
             let seen = seen.get(&name);
             let announced = seen.map_or(0, |seen| seen.told.len());
             let figures = BgpFigures { up: is_up(seen), announced, pending, counters };
-            Some((SocketAddr::new(transport.remote?, transport.port), figures))
+            let remote = transport.remote.or_else(|| seen?.remote)?;
+            Some((SocketAddr::new(remote, transport.port), figures))
         });
         figures.collect()
     }
@@ -161,15 +162,16 @@ fn session(peer: &BgpPeer, own: &NodeName, address: Option<IpAddr>) -> Option<Co
         posture: Posture::Dial,
         graceful_restart: peer.graceful_restart.then_some(RESTART),
         restarting: peer.graceful_restart,
-        extended_next_hop: false,
+        // Both ends have IPv6 for certain, and IPv4 addresses perhaps not.
+        extended_next_hop: peer.router == Router::OnLink,
         extended_message: false,
         host_name: own.to_string(),
         receive_limit: None,
         transport: Transport {
-            remote: Some(peer.address),
+            remote: peer.router.address(),
             port: peer.port,
             source: peer.source,
-            device: None,
+            device: peer.device.clone(),
             password,
             reach: peer.reach,
         },
@@ -204,7 +206,8 @@ fn findings(configs: &Configs, seen: &AllSeen, namespace: &str) -> Vec<Finding> 
             } else {
                 ""
             };
-            let address = transport.remote.map(|address| address.to_string()).unwrap_or_default();
+            let address = transport.remote.or(seen.remote).map(|address| address.to_string());
+            let address = address.or_else(|| transport.device.clone()).unwrap_or_default();
             let message = format!("no session with {address}: {why}{hint}");
             findings.push(Finding::new(Code::BgpSessionDown, Severity::Error, object.clone(), message));
         }
@@ -271,7 +274,8 @@ mod tests {
             name: "tor".to_owned(),
             local_asn: Asn(1),
             remote: Remote::Number(Asn(2)),
-            address: "127.0.0.1".parse().unwrap(),
+            router: Router::At("127.0.0.1".parse().unwrap()),
+            device: None,
             port: 1,
             source: None,
             router_id: None,
