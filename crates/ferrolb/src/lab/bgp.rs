@@ -17,6 +17,7 @@ use super::record::{Measure, Recorder};
 use super::routers::Routers;
 use super::speakers::{Speakers, States};
 use super::{pods, shell};
+use crate::state::RouterState;
 
 /// The address of the Service: of no network that anybody here is in.
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
@@ -145,21 +146,30 @@ fn endpoints(pods: [u8; 3]) -> String {
 }
 
 fn sessions(recorder: &mut Recorder, lab: &mut Lab) -> anyhow::Result<()> {
-    let so = |states: &States| {
-        states.values().all(|state| {
-            let mut routers = state.routers.iter();
-            state.routers.len() == 2
-                && routers.all(|router| router.established && router.told == 1 && router.bfd.as_deref() == Some("Up"))
-        })
-    };
-    let (_, took) = lab.speakers.await_states(&NODES, PATIENCE, so);
+    let (states, took) = lab.speakers.await_states(&NODES, PATIENCE, |states| missing(states).is_empty());
     let detail = match took {
         Some(took) => {
             format!("6 sessions established and watched by BFD, each told of {ADDRESS}/32: {} ms", took.as_millis())
         }
-        None => format!("not every session came about in {} s", PATIENCE.as_secs()),
+        None => format!("after {} s there is no session:{}", PATIENCE.as_secs(), missing(&states)),
     };
     Ok(recorder.require("sessions", took.is_some(), detail)?)
+}
+
+/// The sessions that are not as they should be, and how they are.
+fn missing(states: &States) -> String {
+    let mut missing = String::new();
+    for (node, state) in states {
+        for name in ROUTERS {
+            let router = state.routers.iter().find(|router| router.name == name);
+            let so = |one: &&RouterState| one.established && one.told == 1 && one.bfd.as_deref() == Some("Up");
+            if router.filter(so).is_none() {
+                let (session, bfd) = router.map_or(("-", None), |one| (one.state.as_str(), one.bfd.as_deref()));
+                let _ = write!(missing, "\n{node} with {name}: {session}, BFD {}", bfd.unwrap_or("-"));
+            }
+        }
+    }
+    missing
 }
 
 /// Waits until a router's kernel spreads the address over these nodes; says how long it took.

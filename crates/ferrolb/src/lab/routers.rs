@@ -51,8 +51,8 @@ router id 192.168.1.2;
 protocol device { }
 protocol kernel { merge paths yes; ipv4 { export all; }; }
 protocol bfd { interface \"eth0\" { interval 50 ms; multiplier 3; }; }
-filter prefer { if (65535, 0) ~ bgp_community then bgp_local_pref = 0; accept; }
-template bgp node { local 192.168.1.2 as 64514; passive yes; bfd yes; error wait time 1, 2; ipv4 { import filter prefer; export none; }; }
+filter ways { if (65535, 0) ~ bgp_community then bgp_local_pref = 0; accept; }
+template bgp node { local 192.168.1.2 as 64514; passive yes; bfd yes; error wait time 1, 2; ipv4 { import filter ways; export none; }; }
 protocol bgp a from node { neighbor 192.168.1.11 as 64512; }
 protocol bgp b from node { neighbor 192.168.1.12 as 64512; }
 protocol bgp c from node { neighbor 192.168.1.13 as 64512; }
