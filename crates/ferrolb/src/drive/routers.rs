@@ -1,7 +1,7 @@
 //! From the plan to sessions with routers, and from what they were told to what is said about it: the same with and without
 //! Kubernetes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use ferrolb_proto::bgp::session::report::Unannounced;
 use ferrolb_proto::bgp::session::{Config, Posture, State, Transport};
 use ferrolb_rules::config::{self, BgpPeer, PeerPassword, Router};
 use ferrolb_rules::names::{NodeName, ServiceKey};
+use ferrolb_rules::plan;
 use ferrolb_rules::plan::bgp::BgpPlan;
 use ferrolb_rules::reason::{Code, Finding, Severity};
 use serde::{Deserialize, Serialize};
@@ -231,15 +232,15 @@ fn untold(object: &str, why: Unannounced) -> Finding {
 }
 
 /// The routers that were told everything that leads to these addresses of a Service.
-pub fn told(plan: &BgpPlan, seen: &AllSeen, key: &ServiceKey) -> BTreeSet<String> {
-    let Some(part) = plan.services.get(key) else { return BTreeSet::new() };
-    let is_told =
-        |name: &String, prefixes: &BTreeSet<_>| seen.get(name).is_some_and(|one| prefixes.is_subset(&one.told));
-    part.peers.iter().filter(|(name, prefixes)| is_told(name, prefixes)).map(|(name, _)| name.clone()).collect()
+pub fn told(plan: &BgpPlan, seen: &AllSeen, key: &ServiceKey) -> plan::bgp::Routers {
+    let Some(part) = plan.services.get(key) else { return plan::bgp::Routers::default() };
+    part.leads.told(|name, prefix| seen.get(name).is_some_and(|one| one.told.contains(prefix)))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use ferrolb_proto::bgp::session::Remote;
     use ferrolb_proto::bgp::session::config::{Password, Reach};
     use ferrolb_proto::bgp::{Asn, Families, Family};

@@ -92,7 +92,7 @@ fn a_router_is_told_nothing_of_a_family_that_its_session_does_not_have() {
     let plan = plan(&snapshot(config, vec![web(&["192.0.2.10", "fd00::10"])]));
     assert_eq!(shown(&plan), ["v4 192.0.2.10/32 - ", "v6 fd00::10/128 - "]);
     let part = plan.services.values().next().unwrap();
-    assert_eq!((part.peers.len(), part.addresses.len(), part.code), (2, 2, None));
+    assert_eq!((part.leads.by_router().len(), part.addresses.len(), part.code), (2, 2, None));
 }
 
 #[test]
@@ -102,7 +102,8 @@ fn advertisements_say_to_whom_how_long_and_with_what() {
     assert_eq!(shown(&planned(&[one])), ["one 192.0.2.0/26 7 1:2,3:4,1:2:3", "one fd00::/64 7 1:2,3:4,1:2:3"]);
     let both = planned(&["peers: [one], communities: ['1:1']", "peers: [one], communities: ['2:2']"]);
     assert_eq!(shown(&both)[0], "one 192.0.2.10/32 - 1:1,2:2");
-    assert_eq!(both.services.values().next().unwrap().untold["two"], Code::NoBgpPeer);
+    let told = both.services.values().next().unwrap().leads.by_router();
+    assert_eq!((told["one"].len(), told["two"].len()), (2, 2));
 }
 
 #[test]
