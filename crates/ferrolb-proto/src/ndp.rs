@@ -4,13 +4,14 @@
 //! still there sends its solicitation to the address itself (RFC 4861 §7.3.3). The address is not one of the kernel's, so
 //! the kernel forwards or drops such a packet, and no ICMPv6 socket ever sees it. On the wire it is there.
 //!
-//! Left out: router discovery, redirects, our own duplicate address detection, secure NDP. Sources: RFC 4861 §4.3, §4.4,
-//! §7.1, §7.2; RFC 4443 §2.3 for the checksum; spec §6.5.
+//! Who the router on a link is, for BGP without addresses, is in [`discovery`]. Left out: redirects, our own duplicate
+//! address detection, secure NDP. Sources: RFC 4861 §4.3, §4.4, §7.1, §7.2; RFC 4443 §2.3 for the checksum; spec §6.5.
 
 use std::net::Ipv6Addr;
 
 use crate::ethernet::MacAddr;
 
+pub mod discovery;
 pub mod groups;
 mod sighting;
 #[cfg(test)]

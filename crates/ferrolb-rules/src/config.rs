@@ -29,7 +29,7 @@ mod selector;
 mod tests;
 
 pub use bfd::{Bfd, Distance};
-pub use bgp::{BASIC_AUTH, BgpAdvertisement, BgpPeer, PeerPassword, without_aliases};
+pub use bgp::{BASIC_AUTH, BgpAdvertisement, BgpPeer, PeerPassword, Router, without_aliases};
 pub use communities::CommunityValue;
 pub use peers::{check_bgp_advertisement, check_peer};
 

@@ -147,6 +147,7 @@ struct Host {
     l2: L2,
     owners: Owners,
     routers: Routers,
+    parting: bgp::Parting,
     wire: watch::Receiver<Arc<Wire>>,
     health: HealthChecks,
     unhealthy: watch::Receiver<BTreeSet<ServiceKey>>,
@@ -218,6 +219,7 @@ impl Host {
             l2,
             owners,
             routers: Routers::default(),
+            parting: bgp::Parting::default(),
             health,
             bound,
             start_findings,
@@ -228,7 +230,8 @@ impl Host {
     /// Returns when there may be something to do.
     async fn woken(&mut self) {
         let now = Instant::now();
-        let deadline = self.peers.next_deadline(now).into_iter().chain(self.retry_at).min();
+        let deadlines = [self.peers.next_deadline(now), self.retry_at, self.parting.next_deadline()];
+        let deadline = deadlines.into_iter().flatten().min();
         let sleep = async {
             match deadline {
                 Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -290,6 +293,7 @@ impl Host {
             hindrance = Some(format!("{} {}", finding.code, finding.message));
             decision = self.decider.decide(&Inputs { allocates: Allocates::Hindered(Box::new(finding)), ..inputs });
         }
+        self.parting.hold(&mut decision.bgp, Instant::now());
         decision.findings = decision.findings.into_iter().map(|finding| loaded.places.point(finding)).collect();
         let document = HostDocument {
             table: self.decider.table().clone(),

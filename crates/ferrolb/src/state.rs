@@ -2,7 +2,9 @@
 //!
 //! One set of names for `ferrolb status -o json`, the local socket, and `ferrolb lab --json`.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ferrolb_proto::ethernet::MacAddr;
 use ferrolb_rules::alloc::Counters;
@@ -10,7 +12,7 @@ use ferrolb_rules::config::Pool;
 use ferrolb_rules::range::Family;
 use ferrolb_rules::reason::{Code, Finding};
 use k8s_openapi::api::core::v1::Service;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Everything one process knows, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -105,7 +107,7 @@ pub struct ServiceState {
     pub interfaces: Vec<String>,
     /// The routers that this node has told everything that leads to it, by the names of their peers.
     #[serde(default)]
-    pub routers: Vec<String>,
+    pub routers: Names,
     /// What to try from another machine.
     #[serde(rename = "try")]
     pub try_urls: Vec<String>,
@@ -168,6 +170,22 @@ pub struct RouterState {
     /// Where the BFD session stands, in the words of RFC 5880; none where BFD does not watch it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bfd: Option<String>,
+}
+
+/// Names in order; thousands of Services share one set of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names(pub Arc<BTreeSet<String>>);
+
+impl Serialize for Names {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        BTreeSet::deserialize(deserializer).map(|names| Self(Arc::new(names)))
+    }
 }
 
 /// A node began to announce a Service.

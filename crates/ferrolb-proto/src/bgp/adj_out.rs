@@ -13,7 +13,7 @@
 //!
 //! After a family's announcements comes its End-of-RIB (RFC 4724), or the end of the refresh it belongs to (RFC 7313).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -53,7 +53,7 @@ pub struct AdjOut {
     /// What the router knows; `None` where it has to be told again.
     sent: BTreeMap<IpNet, Option<Arc<Attributes>>>,
     early: BTreeSet<IpNet>,
-    announce: BTreeMap<(Family, Arc<Attributes>), BTreeSet<IpNet>>,
+    announce: BTreeMap<(Family, Arc<Attributes>), VecDeque<IpNet>>,
     late: BTreeSet<IpNet>,
     end_of_rib: Families,
     refreshing: BTreeMap<Family, Refreshing>,
@@ -73,22 +73,40 @@ impl AdjOut {
         self.announce.clear();
         self.too_large.retain(|prefix| desired.contains_key(prefix));
         let carried = desired.iter().filter(|(prefix, _)| families.contains(Family::of(prefix)));
-        let mut announced: BTreeSet<IpNet> = BTreeSet::new();
-        for (prefix, attributes) in carried {
-            if !self.knows(prefix, attributes) {
-                self.announce.entry((Family::of(prefix), Arc::clone(attributes))).or_default().insert(*prefix);
-                announced.insert(*prefix);
+        // Neighbours mostly have the same attributes, and to compare these takes longer than all the rest.
+        let mut run: Option<((Family, Arc<Attributes>), VecDeque<IpNet>)> = None;
+        for (prefix, attributes) in
+            carried.filter(|(prefix, attributes)| !Self::sent_as(&self.sent, prefix, attributes))
+        {
+            match &mut run {
+                Some(((family, set), run)) if *family == Family::of(prefix) && Arc::ptr_eq(set, attributes) => {
+                    run.push_back(*prefix);
+                }
+                _ => {
+                    put_run(&mut self.announce, run.take());
+                    run = Some(((Family::of(prefix), Arc::clone(attributes)), VecDeque::from([*prefix])));
+                }
             }
         }
-        let gone = |prefix: &&IpNet| !desired.contains_key(*prefix) || !families.contains(Family::of(prefix));
-        let gone = self.sent.keys().filter(gone).copied();
-        (self.late, self.early) = gone.partition(|prefix| overlaps(&announced, prefix));
+        put_run(&mut self.announce, run);
+        self.plan_withdrawals(desired, families);
         self.block = None;
     }
 
-    fn knows(&self, prefix: &IpNet, attributes: &Arc<Attributes>) -> bool {
+    fn plan_withdrawals(&mut self, desired: &Routes, families: Families) {
+        let gone = |prefix: &&IpNet| !desired.contains_key(*prefix) || !families.contains(Family::of(prefix));
+        let gone: Vec<IpNet> = self.sent.keys().filter(gone).copied().collect();
+        if gone.is_empty() {
+            (self.late, self.early) = (BTreeSet::new(), BTreeSet::new());
+            return;
+        }
+        let announced: BTreeSet<IpNet> = self.announce.values().flatten().copied().collect();
+        (self.late, self.early) = gone.into_iter().partition(|prefix| overlaps(&announced, prefix));
+    }
+
+    fn sent_as(sent: &BTreeMap<IpNet, Option<Arc<Attributes>>>, prefix: &IpNet, attributes: &Arc<Attributes>) -> bool {
         let same = |sent: &Arc<Attributes>| Arc::ptr_eq(sent, attributes) || sent == attributes;
-        self.sent.get(prefix).is_some_and(|sent| sent.as_ref().is_some_and(same))
+        sent.get(prefix).is_some_and(|sent| sent.as_ref().is_some_and(same))
     }
 
     /// The router wants everything of a family again; to be followed by [`Self::plan`]. `enhanced`: between two marks.
@@ -108,7 +126,7 @@ impl AdjOut {
 
     /// How many prefixes are left to be told.
     pub fn left(&self) -> usize {
-        self.early.len() + self.late.len() + self.announce.values().map(BTreeSet::len).sum::<usize>()
+        self.early.len() + self.late.len() + self.announce.values().map(VecDeque::len).sum::<usize>()
     }
 
     /// The router has been told nothing, and there is nothing to tell.
@@ -189,10 +207,10 @@ impl AdjOut {
             packed = put_announcement(out, block, next_hop, &mut prefixes, class.max_len);
         }
         for prefix in &packed {
-            bucket.get_mut().remove(prefix);
             self.too_large.remove(prefix);
             self.sent.insert(*prefix, Some(Arc::clone(&set)));
         }
+        bucket.get_mut().drain(..packed.len());
         if packed.is_empty() {
             return self.leave_out();
         }
@@ -207,7 +225,7 @@ impl AdjOut {
     /// it would go on believing what is not so any more.
     fn leave_out(&mut self) -> Put {
         let (_, prefixes) =
-            self.announce.pop_first().unwrap_or_else(|| ((Family::V4, Arc::default()), BTreeSet::new()));
+            self.announce.pop_first().unwrap_or_else(|| ((Family::V4, Arc::default()), VecDeque::new()));
         self.block = None;
         let too_large = prefixes.len();
         for prefix in prefixes {
@@ -217,6 +235,16 @@ impl AdjOut {
             self.too_large.insert(prefix);
         }
         Put { too_large, ..Put::default() }
+    }
+}
+
+/// Puts prefixes with the same attributes to those that there are already.
+fn put_run(
+    announce: &mut BTreeMap<(Family, Arc<Attributes>), VecDeque<IpNet>>,
+    run: Option<((Family, Arc<Attributes>), VecDeque<IpNet>)>,
+) {
+    if let Some((key, prefixes)) = run {
+        announce.entry(key).or_default().extend(prefixes);
     }
 }
 

@@ -117,6 +117,8 @@ pub enum Input<'a> {
     NextHops(NextHops),
     /// What BFD says about the way to the router.
     Bfd(Path),
+    /// A router has turned up at the other end of the link: no reason to wait before the next try.
+    Heard,
 }
 
 /// When the next connection is tried.
@@ -197,6 +199,7 @@ impl Session {
             Input::Configure(config) => self.configure(now, config),
             Input::NextHops(next_hops) => self.set_next_hops(next_hops),
             Input::Bfd(path) => self.on_bfd(now, path),
+            Input::Heard => self.hurry(now),
         }
         self.settle(now);
     }
@@ -354,9 +357,16 @@ impl Session {
                 }
             }
             // The router is there, or nobody looks any more: no reason to wait any longer.
-            Path::Up if matches!(self.dialing, Dialing::At(_)) => self.dial(now),
-            Path::Unknown if before == Path::Down && matches!(self.dialing, Dialing::At(_)) => self.dial(now),
+            Path::Up => self.hurry(now),
+            Path::Unknown if before == Path::Down => self.hurry(now),
             _ => {}
+        }
+    }
+
+    /// Ends a pause.
+    fn hurry(&mut self, now: Instant) {
+        if matches!(self.dialing, Dialing::At(_)) {
+            self.dial(now);
         }
     }
 

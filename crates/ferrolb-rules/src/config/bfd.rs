@@ -68,6 +68,12 @@ pub(super) fn attach(
             continue;
         };
         if let Some(parsed) = peer.metadata.name.as_ref().and_then(|name| peers.get_mut(name)) {
+            if parsed.device.is_some() {
+                let message = "BFD does not watch unnumbered sessions and sessions in a VRF yet: the hold time does";
+                let finding = Finding::new(Code::NotYet, Severity::Warning, object, message);
+                report.warn(finding.at_field("spec.bfdProfile"));
+                continue;
+            }
             let bfd = of(&profile.spec, parsed.reach);
             Arc::make_mut(parsed).bfd = Some(bfd);
         }

@@ -1,8 +1,7 @@
 //! BGP peers and BGP advertisements: typed, their nodes resolved, attached to pools (spec §3.5, §3.6, rules V1–V18, V29–V38).
 //!
-//! A peer with a field of a later release is left out with a finding, and one whose Secret is missing has no session until
-//! it is there; the others are kept: a password that comes late must not stop what works (upstream refuses the whole
-//! configuration, spec §3.7 V16).
+//! A peer whose Secret is missing has no session until it is there; the others are kept: a password that comes late must
+//! not stop what works (upstream refuses the whole configuration, spec §3.7 V16).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -46,6 +45,25 @@ pub enum PeerPassword {
     Unknown,
 }
 
+/// Where a router is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Router {
+    /// At this address.
+    At(IpAddr),
+    /// At the other end of the peer's device, by whatever link-local address it has there (unnumbered).
+    OnLink,
+}
+
+impl Router {
+    /// Its address, where the configuration tells it.
+    pub const fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::At(address) => Some(*address),
+            Self::OnLink => None,
+        }
+    }
+}
+
 /// A router to talk BGP to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BgpPeer {
@@ -56,7 +74,9 @@ pub struct BgpPeer {
     /// The router's AS.
     pub remote: Remote,
     /// The router.
-    pub address: IpAddr,
+    pub router: Router,
+    /// The interface or the VRF that the session is bound to.
+    pub device: Option<String>,
     /// Its port.
     pub port: u16,
     /// Our address, where it must be a certain one.
@@ -153,8 +173,11 @@ fn parse_peer(
 ) -> Option<BgpPeer> {
     let object = object("BGPPeer", &peer.metadata);
     let spec = &peer.spec;
-    not_yet(spec, &object, report);
-    let address: IpAddr = spec.peer_address.parse().ok().filter(|_| spec.vrf.is_empty())?;
+    let (router, device) = match (spec.interface.as_str(), spec.vrf.as_str()) {
+        ("", "") => (Router::At(spec.peer_address.parse().ok()?), None),
+        ("", vrf) => (Router::At(spec.peer_address.parse().ok()?), Some(vrf.to_owned())),
+        (interface, _) => (Router::OnLink, Some(interface.to_owned())),
+    };
     let password = password(peer, secrets, &object, report);
     let local_asn = Asn(spec.local_asn.unwrap_or(spec.my_asn));
     let remote = match (spec.peer_asn, spec.dynamic_asn) {
@@ -169,17 +192,18 @@ fn parse_peer(
         (false, false) => Reach::Direct,
     };
     let (hold_interval, keepalive_interval) = timers(spec);
-    let families = match (spec.dual_stack_address_family, address) {
-        (Some(true), _) => Families::BOTH,
-        (_, IpAddr::V4(_)) => Families::V4,
-        (_, IpAddr::V6(_)) => Families::V6,
+    let families = match (spec.dual_stack_address_family, &router) {
+        (Some(true), _) | (_, Router::OnLink) => Families::BOTH,
+        (_, Router::At(IpAddr::V4(_))) => Families::V4,
+        (_, Router::At(IpAddr::V6(_))) => Families::V6,
     };
     let selectors = selector::parse_list(&spec.node_selectors, report, &object, "spec.nodeSelectors", "nodeSelectors");
     Some(BgpPeer {
         name: peer.metadata.name.clone().unwrap_or_default(),
         local_asn,
         remote,
-        address,
+        router,
+        device,
         port: spec.peer_port.unwrap_or(179),
         source: spec.source_address.parse().ok(),
         router_id: spec.router_id.parse().ok(),
@@ -193,21 +217,6 @@ fn parse_peer(
         bfd: None,
         nodes: selected(&selectors, nodes),
     })
-}
-
-/// Fields that are understood and do nothing yet.
-fn not_yet(spec: &api::BGPPeerSpec, object: &str, report: &mut Report) {
-    let fields = [
-        ("spec.vrf", !spec.vrf.is_empty(), "sessions in a VRF are not opened by this release: no session is opened"),
-        (
-            "spec.interface",
-            !spec.interface.is_empty(),
-            "unnumbered sessions are not opened by this release: no session is opened",
-        ),
-    ];
-    for (field, _, consequence) in fields.into_iter().filter(|(_, set, _)| *set) {
-        report.warn(Finding::new(Code::NotYet, Severity::Warning, object, consequence).at_field(field));
-    }
 }
 
 /// The password, and what is wrong with the Secret that it is in.

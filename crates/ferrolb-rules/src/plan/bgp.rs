@@ -22,10 +22,12 @@ use ferrolb_proto::bgp::{Families, Family, Routes};
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Node;
 
+mod leads;
 mod leaving;
 mod outlook;
 mod saying;
 
+pub use leads::{Leads, Routers};
 pub use leaving::{FAREWELL, Farewell, departure, takes_away};
 pub use outlook::{Outlook, obstacle, outlook, silence};
 use saying::{Said, Sayings};
@@ -44,12 +46,10 @@ pub struct BgpPlan {
 pub struct BgpService {
     /// The addresses of its status.
     pub addresses: Vec<IpAddr>,
-    /// Per router, the prefixes that lead to the Service.
-    pub peers: BTreeMap<String, BTreeSet<IpNet>>,
+    /// The prefixes that lead to the Service, and who is told of them.
+    pub leads: Leads,
     /// Why this node tells nobody of it.
     pub code: Option<Code>,
-    /// The routers of this node that are not told, and why.
-    pub untold: BTreeMap<String, Code>,
 }
 
 impl BgpService {
@@ -66,22 +66,29 @@ pub fn plan(snapshot: &Snapshot) -> BgpPlan {
     let here = snapshot.config.bgp_peers.values().filter(|peer| peer.nodes.contains(&snapshot.own));
     let here: Vec<&BgpPeer> = here.map(|peer| &**peer).collect();
     let mut routes: BTreeMap<&str, Sayings> = here.iter().map(|peer| (peer.name.as_str(), Sayings::new())).collect();
-    let mut services = BTreeMap::new();
+    let (mut services, mut shared) = (BTreeMap::new(), leads::Shared::default());
     let by_bgp = snapshot.config.pools.values().any(|pool| !pool.bgp_advertisements.is_empty());
     let all_excluded = all_excluded(snapshot);
     for (key, service) in snapshot.services.iter().filter(|_| by_bgp) {
         let Some(concern) = Concern::of(key, &**service, snapshot) else { continue };
         let part = match concern.on(&snapshot.own, key, snapshot, all_excluded) {
             Err(code) => BgpService { code: Some(code), ..BgpService::default() },
-            Ok(advertisements) => tell(&concern, &concern.said(&advertisements, &snapshot.own), &here, &mut routes),
+            Ok(advertisements) => {
+                let told = tell(&concern, &concern.said(&advertisements, &snapshot.own), &here, &mut routes);
+                let leads = shared.leads(told);
+                BgpService { code: leads.is_empty().then_some(Code::NoBgpPeer), leads, ..BgpService::default() }
+            }
         };
         services.insert(key.clone(), BgpService { addresses: concern.addresses, ..part });
     }
-    let told = |peer: &&BgpPeer| {
-        let sayings = routes.get(peer.name.as_str()).cloned().unwrap_or_default();
-        (peer.name.clone(), Arc::new(saying::routes(sayings, peer.local_asn)))
-    };
-    BgpPlan { peers: here.iter().map(told).collect(), services }
+    let mut peers: BTreeMap<String, Arc<Routes>> = BTreeMap::new();
+    for peer in here {
+        let told = saying::routes(routes.remove(peer.name.as_str()).unwrap_or_default(), peer.local_asn);
+        // Routers that are told the same share it.
+        let same = peers.values().find(|other| ***other == told).cloned();
+        peers.insert(peer.name.clone(), same.unwrap_or_else(|| Arc::new(told)));
+    }
+    BgpPlan { peers, services }
 }
 
 /// Whether any BGP advertisement of a configuration is for a Service with the addresses of its status.
@@ -226,14 +233,14 @@ struct Wording<'a> {
 }
 
 /// Adds a Service's routes to those of the routers that its advertisements are for. Of a family that a session does not
-/// have, its router is told nothing.
+/// have, its router is told nothing. Returns who is told of which prefix.
 fn tell<'a>(
     concern: &Concern<'_>,
     wordings: &[Wording<'_>],
     peers: &[&'a BgpPeer],
     routes: &mut BTreeMap<&'a str, Sayings>,
-) -> BgpService {
-    let mut part = BgpService::default();
+) -> BTreeMap<IpNet, BTreeSet<&'a str>> {
+    let mut all: BTreeMap<IpNet, BTreeSet<&'a str>> = BTreeMap::new();
     for peer in peers {
         let Some(routes) = routes.get_mut(peer.name.as_str()) else { continue };
         let mut told = Sayings::new();
@@ -244,15 +251,12 @@ fn tell<'a>(
                 saying::add_again(&mut told, prefix, if whole { &wording.own } else { &wording.all });
             }
         }
-        if told.is_empty() {
-            part.untold.insert(peer.name.clone(), Code::NoBgpPeer);
-        } else {
-            part.peers.insert(peer.name.clone(), told.keys().copied().collect());
-            told.iter().for_each(|(prefix, said)| saying::add(routes, *prefix, said));
+        for (prefix, said) in told {
+            all.entry(prefix).or_default().insert(peer.name.as_str());
+            saying::add(routes, prefix, &said);
         }
     }
-    part.code = part.peers.is_empty().then_some(Code::NoBgpPeer);
-    part
+    all
 }
 
 fn cut(address: IpAddr, advertisement: &BgpAdvertisement) -> Option<IpNet> {

@@ -271,21 +271,21 @@ will use it without a change.
 See it: the finding names the kind or field. `ferrolb --version` shows the release; its changelog
 says what has been added since.
 
-What to do: see whether it can be done without. A router can be reached by its address in the main
-table instead of in a VRF or by an interface's name; and shorter intervals of a BFDProfile find a
-dead router as fast as its echo mode.
+What to do: see whether it can be done without. Shorter intervals of a BFDProfile find a dead router
+as fast as its echo mode; and where BFD does not watch yet (a peer with interface or vrf), a short
+holdTime finds it within a few seconds.
 
 Wrong:
     apiVersion: metallb.io/v1beta2
     kind: BGPPeer
     metadata: {name: router, namespace: metallb-system}
-    spec: {myASN: 64512, peerASN: 64513, peerAddress: 192.168.1.1, vrf: red}
+    spec: {myASN: 64512, peerASN: 64513, interface: eth1, bfdProfile: fast}
 
 Right:
     apiVersion: metallb.io/v1beta2
     kind: BGPPeer
     metadata: {name: router, namespace: metallb-system}
-    spec: {myASN: 64512, peerASN: 64513, peerAddress: 192.168.1.1}",
+    spec: {myASN: 64512, peerASN: 64513, interface: eth1, holdTime: 3s}",
     },
     Explanation {
         code: Code::NodeUnknown,

@@ -1,15 +1,18 @@
 //! `ferrolb lab`: the whole thing on this machine, without a cluster and without touching the machine.
 
 use super::Verdict;
-use crate::lab::{self, Options};
+use crate::lab::{self, Options, Story};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// Print one JSON object in the end and nothing else.
     #[arg(long)]
     json: bool,
+    /// Which story to tell: l2 (layer 2), or bgp (with FRR and BIRD as routers; needs root).
+    #[arg(long, value_name = "NAME", default_value = "l2")]
+    story: Story,
     /// Bring everything up and open a shell on the lab's laptop, or run the command after `--` there.
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long, conflicts_with_all = ["json", "story"])]
     shell: bool,
     /// What to run in place of a shell.
     #[arg(last = true, requires = "shell", value_name = "COMMAND")]
@@ -20,7 +23,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<Verdict> {
-    let options = Options { json: args.json, shell: args.shell.then_some(args.command) };
+    let options = Options { json: args.json, story: args.story, shell: args.shell.then_some(args.command) };
     let code = match args.inside {
         None => lab::run(&options)?,
         Some(parent) => lab::run_inside(&options, parent)?,

@@ -2,24 +2,27 @@
 //!
 //! ```text
 //! wanted: configuration, routes ──watch──► peer (one loop, one session) ──watch──► what the router was really told
-//! BFD's thread: state of the way ──watch────┘
+//! BFD's thread: state of the way ──watch────┤
+//! link: who is at the other end ────watch────┘ (unnumbered sessions)
 //! ```
 //!
 //! State travels whole in both directions. What a session does is decided in `ferrolb-proto`; here are sockets and time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ferrolb_proto::bgp::Routes;
 use ferrolb_proto::bgp::session::report::{Counters, Unannounced};
-use ferrolb_proto::bgp::session::{Config, State};
+use ferrolb_proto::bgp::session::{Config, State, Transport};
 use ipnet::IpNet;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::bfd;
 
+mod link;
 mod next_hops;
 mod peer;
 
@@ -65,6 +68,8 @@ pub struct Seen {
     pub unannounced: Vec<Unannounced>,
     /// Sessions established so far.
     pub established: u64,
+    /// The router's address, where it is known.
+    pub remote: Option<IpAddr>,
     /// What BFD sees of the way to it, where it watches.
     pub way: Option<bfd::Seen>,
 }
@@ -117,9 +122,10 @@ impl Bgp {
     pub fn set(&mut self, wanted: BTreeMap<String, Wanted>) {
         let gone: Vec<String> = self.running.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
         for running in gone.iter().filter_map(|name| self.running.remove(name)) {
-            let remote = running.order.borrow().wanted.config.transport.remote;
+            let place = |transport: &Transport| (transport.remote, transport.device.clone());
+            let remote = place(&running.order.borrow().wanted.config.transport);
             // A router has one session with an address: who only has another name must not wait for the farewell.
-            let renamed = wanted.values().any(|one| one.config.transport.remote == remote);
+            let renamed = wanted.values().any(|one| place(&one.config.transport) == remote);
             running.order.send_modify(|order| order.goal = if renamed { Goal::Stop } else { Goal::Forsake });
         }
         for (name, wanted) in wanted {
@@ -147,6 +153,7 @@ impl Bgp {
             told: Arc::default(),
             unannounced: Vec::new(),
             established: 0,
+            remote: None,
             way: None,
         };
         let (tell, seen) = watch::channel(nothing);

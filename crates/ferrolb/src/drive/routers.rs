@@ -1,7 +1,7 @@
 //! From the plan to sessions with routers, and from what they were told to what is said about it: the same with and without
 //! Kubernetes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +9,9 @@ use std::time::Duration;
 use ferrolb_proto::bfd::Path;
 use ferrolb_proto::bgp::session::report::Unannounced;
 use ferrolb_proto::bgp::session::{Config, Posture, State, Transport};
-use ferrolb_rules::config::{self, BgpPeer, PeerPassword};
+use ferrolb_rules::config::{self, BgpPeer, PeerPassword, Router};
 use ferrolb_rules::names::{NodeName, ServiceKey};
+use ferrolb_rules::plan;
 use ferrolb_rules::plan::bgp::BgpPlan;
 use ferrolb_rules::reason::{Code, Finding, Severity};
 use serde::{Deserialize, Serialize};
@@ -104,7 +105,8 @@ impl Routers {
             let seen = seen.get(&name);
             let announced = seen.map_or(0, |seen| seen.told.len());
             let figures = BgpFigures { up: is_up(seen), announced, pending, counters };
-            Some((SocketAddr::new(transport.remote?, transport.port), figures))
+            let remote = transport.remote.or_else(|| seen?.remote)?;
+            Some((SocketAddr::new(remote, transport.port), figures))
         });
         figures.collect()
     }
@@ -161,15 +163,16 @@ fn session(peer: &BgpPeer, own: &NodeName, address: Option<IpAddr>) -> Option<Co
         posture: Posture::Dial,
         graceful_restart: peer.graceful_restart.then_some(RESTART),
         restarting: peer.graceful_restart,
-        extended_next_hop: false,
+        // Both ends have IPv6 for certain, and IPv4 addresses perhaps not.
+        extended_next_hop: peer.router == Router::OnLink,
         extended_message: false,
         host_name: own.to_string(),
         receive_limit: None,
         transport: Transport {
-            remote: Some(peer.address),
+            remote: peer.router.address(),
             port: peer.port,
             source: peer.source,
-            device: None,
+            device: peer.device.clone(),
             password,
             reach: peer.reach,
         },
@@ -204,7 +207,8 @@ fn findings(configs: &Configs, seen: &AllSeen, namespace: &str) -> Vec<Finding> 
             } else {
                 ""
             };
-            let address = transport.remote.map(|address| address.to_string()).unwrap_or_default();
+            let address = transport.remote.or(seen.remote).map(|address| address.to_string());
+            let address = address.or_else(|| transport.device.clone()).unwrap_or_default();
             let message = format!("no session with {address}: {why}{hint}");
             findings.push(Finding::new(Code::BgpSessionDown, Severity::Error, object.clone(), message));
         }
@@ -228,15 +232,15 @@ fn untold(object: &str, why: Unannounced) -> Finding {
 }
 
 /// The routers that were told everything that leads to these addresses of a Service.
-pub fn told(plan: &BgpPlan, seen: &AllSeen, key: &ServiceKey) -> BTreeSet<String> {
-    let Some(part) = plan.services.get(key) else { return BTreeSet::new() };
-    let is_told =
-        |name: &String, prefixes: &BTreeSet<_>| seen.get(name).is_some_and(|one| prefixes.is_subset(&one.told));
-    part.peers.iter().filter(|(name, prefixes)| is_told(name, prefixes)).map(|(name, _)| name.clone()).collect()
+pub fn told(plan: &BgpPlan, seen: &AllSeen, key: &ServiceKey) -> plan::bgp::Routers {
+    let Some(part) = plan.services.get(key) else { return plan::bgp::Routers::default() };
+    part.leads.told(|name, prefix| seen.get(name).is_some_and(|one| one.told.contains(prefix)))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use ferrolb_proto::bgp::session::Remote;
     use ferrolb_proto::bgp::session::config::{Password, Reach};
     use ferrolb_proto::bgp::{Asn, Families, Family};
@@ -271,7 +275,8 @@ mod tests {
             name: "tor".to_owned(),
             local_asn: Asn(1),
             remote: Remote::Number(Asn(2)),
-            address: "127.0.0.1".parse().unwrap(),
+            router: Router::At("127.0.0.1".parse().unwrap()),
+            device: None,
             port: 1,
             source: None,
             router_id: None,

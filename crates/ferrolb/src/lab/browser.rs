@@ -1,4 +1,4 @@
-//! The laptop's browser: one request that must be answered, and a steady stream of requests that measures how long
+//! A client's browser: one request that must be answered, and a steady stream of requests that measures how long
 //! nobody answers.
 
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-use super::network::{LAPTOP, Network};
+use super::network::Network;
 
 /// One request every so often, each on a connection of its own: 50 a second.
 pub(super) const REQUEST_INTERVAL: Duration = Duration::from_millis(20);
@@ -24,12 +24,12 @@ pub(super) const REQUEST_INTERVAL: Duration = Duration::from_millis(20);
 /// stuck is not counted as one that was answered.
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Fetches a page from the laptop: status and body.
+/// Fetches a page from a client: status and body.
 ///
 /// # Errors
 /// No connection, no answer in time, no HTTP.
-pub(super) fn get(network: &Network, at: SocketAddr) -> anyhow::Result<(u16, String)> {
-    network.machine(LAPTOP)?.run(move || runtime()?.block_on(fetch(at)))?
+pub(super) fn get(network: &Network, client: &str, at: SocketAddr) -> anyhow::Result<(u16, String)> {
+    network.machine(client)?.run(move || runtime()?.block_on(fetch(at)))?
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
@@ -70,11 +70,11 @@ pub(super) struct Load {
 
 impl Load {
     /// Starts it.
-    pub(super) fn start(network: &Network, at: SocketAddr) -> anyhow::Result<Self> {
+    pub(super) fn start(network: &Network, client: &str, at: SocketAddr) -> anyhow::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let until = stop.clone();
         let thread = network
-            .machine(LAPTOP)?
+            .machine(client)?
             .run(move || thread::Builder::new().spawn(move || runtime()?.block_on(stream(at, &until))))??;
         Ok(Self { stop, thread })
     }
@@ -82,8 +82,7 @@ impl Load {
     /// Stops it, waits for the last answers, and returns every request in the order it was begun.
     pub(super) fn stop(self) -> anyhow::Result<Vec<Tried>> {
         self.stop.store(true, Ordering::Relaxed);
-        let mut tried =
-            self.thread.join().map_err(|_| anyhow::anyhow!("the laptop's requests came to a bad end"))??;
+        let mut tried = self.thread.join().map_err(|_| anyhow::anyhow!("a client's requests came to a bad end"))??;
         tried.sort_by_key(|one| one.at);
         Ok(tried)
     }

@@ -60,7 +60,7 @@ pub(super) struct Backend {
     /// Port of the Service, port of the pod.
     pub(super) ports: &'static [(u16, u16)],
     /// The last octet of the pods' addresses.
-    number: u8,
+    pub(super) number: u8,
 }
 
 /// Every Service with pods: one pod on every node.
@@ -98,6 +98,11 @@ impl Manifests {
         Self::create_in(Path::new(SCRATCH).join("manifests"))
     }
 
+    /// Makes it with nothing in it.
+    pub(super) fn empty() -> Self {
+        Self { directory: Path::new(SCRATCH).join("manifests") }
+    }
+
     fn create_in(directory: PathBuf) -> anyhow::Result<Self> {
         let manifests = Self { directory };
         manifests.write("lab/nodes.yaml", &nodes())?;
@@ -124,12 +129,15 @@ impl Manifests {
         files.iter().try_for_each(|(path, text)| self.write(path, text))
     }
 
-    fn write(&self, path: &str, text: &str) -> anyhow::Result<()> {
+    /// Writes a file, whole or not at all.
+    pub(super) fn write(&self, path: &str, text: &str) -> anyhow::Result<()> {
         let path = self.directory.join(path);
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory)?;
         }
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+        let new = self.directory.with_extension("new");
+        let written = fs::write(&new, text).and_then(|()| fs::rename(&new, &path));
+        written.with_context(|| format!("cannot write {}", path.display()))
     }
 }
 

@@ -28,7 +28,14 @@ pub(super) const NODES: [&str; 3] = ["node-a", "node-b", "node-c"];
 /// Every machine with the last number of its address: 192.168.1.N and fd00:1::N.
 pub(super) const MACHINES: [(&str, u8); 5] =
     [("router", 1), (NODES[0], 11), (NODES[1], 12), (NODES[2], 13), (LAPTOP, 50)];
-/// The only interface of every machine.
+/// The machines on the switch of the BGP story, with the last number of their address.
+pub(super) const ROUTED: [(&str, u8); 5] =
+    [(ROUTERS[0], 1), (ROUTERS[1], 2), (NODES[0], 11), (NODES[1], 12), (NODES[2], 13)];
+/// The routers of the BGP story: FRR and BIRD.
+pub(super) const ROUTERS: [&str; 2] = ["router-1", "router-2"];
+/// Its clients, each behind a router of its own.
+pub(super) const BEHIND: [(&str, &str); 2] = [(LAPTOP, ROUTERS[0]), ("desktop", ROUTERS[1])];
+/// The only interface of every machine, but for those that are routers.
 pub(super) const INTERFACE: &str = "eth0";
 
 /// The IPv4 address of a machine.
@@ -77,6 +84,67 @@ impl Network {
         Ok(Self { switch, machines })
     }
 
+    /// Builds the network of the BGP story, in the same way: two routers on the nodes' switch, a client behind each.
+    ///
+    /// # Errors
+    /// As [`Self::build`].
+    pub(super) fn build_routed() -> anyhow::Result<Self> {
+        let switch = Namespace::current().context("the switch")?;
+        switch.pin("switch").context("cannot name the switch")?;
+        let mut machines = BTreeMap::new();
+        for (name, _) in ROUTED.iter().copied().chain(BEHIND.map(|(client, _)| (client, 0))) {
+            let namespace = Namespace::new().with_context(|| format!("cannot make the machine {name}"))?;
+            namespace.pin(name).with_context(|| format!("cannot name the machine {name}"))?;
+            machines.insert(name, namespace);
+        }
+        let bridge = "link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0\n";
+        let mut cables = format!("link set lo up\n{bridge}link set br0 up\n");
+        for (name, _) in ROUTED {
+            let port = port_of(name);
+            cables += &format!(
+                "link add {port} type veth peer name {INTERFACE} netns {name}\nlink set {port} master br0 up\n"
+            );
+        }
+        ip(&switch, &cables).context("cannot build the switch")?;
+        for (name, number) in ROUTED {
+            let mut setup = format!(
+                "link set lo up\nlink set {INTERFACE} up\naddr add 192.168.1.{number}/24 dev {INTERFACE}\n\
+                 addr add fd00:1::{number}/64 dev {INTERFACE} nodad\n"
+            );
+            if NODES.contains(&name) {
+                setup += "route add 10.9.1.0/24 via 192.168.1.1\nroute add 10.9.2.0/24 via 192.168.1.2\n";
+            }
+            ip(&machines[name], &setup).with_context(|| format!("cannot give {name} its address"))?;
+        }
+        for (number, (client, router)) in (1..).zip(BEHIND) {
+            let setup = format!(
+                "link add eth1 type veth peer name {INTERFACE} netns {client}\nlink set eth1 up\naddr add 10.9.{number}.1/24 dev eth1\n"
+            );
+            ip(&machines[router], &setup).with_context(|| format!("cannot put {client} behind {router}"))?;
+            let setup = format!(
+                "link set lo up\nlink set {INTERFACE} up\naddr add 10.9.{number}.2/24 dev {INTERFACE}\nroute add default via 10.9.{number}.1\n"
+            );
+            ip(&machines[client], &setup).with_context(|| format!("cannot give {client} its address"))?;
+            machines[router].run(forward)?.with_context(|| format!("{router} does not forward"))?;
+        }
+        Ok(Self { switch, machines })
+    }
+
+    /// The number of next hops that a machine's kernel has for an address, by next hop, with the weight of each.
+    pub(super) fn next_hops(&self, name: &str, address: Ipv4Addr) -> anyhow::Result<BTreeMap<IpAddr, u64>> {
+        let routes = self.show(name, &["route", "show", &format!("{address}/32")])?;
+        let read = |hop: &serde_json::Value| {
+            let gateway = hop.get("gateway")?.as_str()?.parse().ok()?;
+            Some((gateway, hop.get("weight").and_then(serde_json::Value::as_u64).unwrap_or(1)))
+        };
+        let all = routes.as_array().into_iter().flatten();
+        let hops = all.flat_map(|route| match route.get("nexthops").and_then(serde_json::Value::as_array) {
+            Some(hops) => hops.iter().filter_map(read).collect::<Vec<_>>(),
+            None => read(route).into_iter().collect(),
+        });
+        Ok(hops.collect())
+    }
+
     /// A machine.
     ///
     /// # Errors
@@ -116,6 +184,14 @@ impl Network {
         anyhow::ensure!(output.status.success(), "ip {arguments:?} on {name}: {}", text(&output.stderr));
         Ok(serde_json::from_slice(&output.stdout).unwrap_or_default())
     }
+}
+
+/// Has the kernel of the thread's namespace forward, and spread connections over next hops.
+fn forward() -> std::io::Result<()> {
+    for (name, value) in [("ip_forward", "1"), ("fib_multipath_hash_policy", "1")] {
+        std::fs::write(format!("/proc/sys/net/ipv4/{name}"), value)?;
+    }
+    Ok(())
 }
 
 fn port_of(machine: &str) -> String {

@@ -16,7 +16,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, body};
 use hyper_util::rt::TokioIo;
 
-use super::manifests::{BACKENDS, Backend};
+use super::manifests::Backend;
 use super::network::{NODES, Network, feed};
 use super::speakers;
 use crate::state::State;
@@ -28,14 +28,14 @@ const SYNC_INTERVAL: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// A node cannot take the pod's address or port.
-pub(super) fn start(network: &Network) -> anyhow::Result<()> {
+pub(super) fn start(network: &Network, backends: &'static [Backend]) -> anyhow::Result<()> {
     for (index, node) in NODES.iter().enumerate() {
         let addresses: String =
-            BACKENDS.iter().map(|backend| format!("addr add {}/32 dev lo\n", backend.pod_address(index))).collect();
+            backends.iter().map(|backend| format!("addr add {}/32 dev lo\n", backend.pod_address(index))).collect();
         let mut ip = Command::new("ip");
         ip.args(["-batch", "-"]);
         feed(network.machine(node)?, ip, &addresses)?;
-        for backend in BACKENDS {
+        for backend in backends {
             for (_, port) in backend.ports {
                 let at = SocketAddr::new(backend.pod_address(index).into(), *port);
                 let text = format!("hello from {}\n", backend.pod_name(index));
@@ -78,7 +78,7 @@ fn serve(listener: std::net::TcpListener, text: &str) {
 ///
 /// # Errors
 /// A node's nftables take no rules at all.
-pub(super) fn start_proxy(network: &Network) -> anyhow::Result<()> {
+pub(super) fn start_proxy(network: &Network, backends: &'static [Backend]) -> anyhow::Result<()> {
     for (index, node) in NODES.iter().enumerate() {
         program(network.machine(node)?, "").with_context(|| format!("no nftables on {node}"))?;
         let namespace = network.machine(node)?.run(crate::net::namespace::Namespace::current)??;
@@ -87,7 +87,7 @@ pub(super) fn start_proxy(network: &Network) -> anyhow::Result<()> {
             loop {
                 thread::sleep(SYNC_INTERVAL);
                 let Some(state) = speakers::ask(node) else { continue };
-                let rules: String = BACKENDS.iter().map(|backend| rules(&state, backend, index)).collect();
+                let rules: String = backends.iter().map(|backend| rules(&state, backend, index)).collect();
                 if rules != programmed && program(&namespace, &rules).is_ok() {
                     programmed = rules;
                 }

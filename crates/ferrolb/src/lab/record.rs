@@ -21,6 +21,8 @@ pub(super) struct Outcome {
     pools: Vec<Pool>,
     services: Vec<Service>,
     failover: Option<Failover>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    measures: Vec<Measure>,
     findings: Vec<FoundOut>,
 }
 
@@ -57,6 +59,21 @@ pub(super) struct Failover {
     /// The node that took over.
     pub(super) to: String,
     /// How long the laptop's requests were not answered, in milliseconds.
+    pub(super) outage_ms: u64,
+}
+
+/// What a client saw of something that happened.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Measure {
+    /// What happened; a check of the same name says whether it was as it should be.
+    pub(super) name: &'static str,
+    /// The client.
+    pub(super) client: &'static str,
+    /// Requests that it made, each on a connection of its own.
+    pub(super) requests: usize,
+    /// Those that were not answered.
+    pub(super) failed: usize,
+    /// From the first of these to the first answered one after the last of them, in milliseconds.
     pub(super) outage_ms: u64,
 }
 
@@ -133,6 +150,19 @@ impl Recorder {
     pub(super) fn failover(&mut self, from: &str, to: &str, outage: Duration) {
         let outage_ms = u64::try_from(outage.as_millis()).unwrap_or(u64::MAX);
         self.outcome.failover = Some(Failover { from: from.to_owned(), to: to.to_owned(), outage_ms });
+    }
+
+    /// What clients saw.
+    pub(super) fn measures(&mut self, measures: &[Measure]) {
+        self.outcome.measures.extend_from_slice(measures);
+    }
+
+    /// All that clients saw, for people.
+    pub(super) fn table(&self) {
+        self.tell("\n  what happened       client    requests   failed   outage");
+        for Measure { name, client, requests, failed, outage_ms } in &self.outcome.measures {
+            self.tell(&format!("  {name:<18}  {client:<8}  {requests:>8}  {failed:>7}  {outage_ms:>4} ms"));
+        }
     }
 
     /// The pools and Services as they are now.

@@ -179,7 +179,7 @@ fn page(recorder: &mut Recorder, lab: &Lab, name: &str, address: Ipv4Addr, backe
     let end = Instant::now() + PATIENCE;
     // The stand-in learns of a new address from `ferrolb status`, a moment after the network did.
     let answer = loop {
-        match browser::get(&lab.network, SocketAddr::new(address.into(), 80)) {
+        match browser::get(&lab.network, LAPTOP, SocketAddr::new(address.into(), 80)) {
             Err(_) if Instant::now() < end => thread::sleep(LOOK_INTERVAL),
             answer => break answer,
         }
@@ -193,7 +193,7 @@ fn page(recorder: &mut Recorder, lab: &Lab, name: &str, address: Ipv4Addr, backe
 
 fn pull_the_plug(recorder: &mut Recorder, lab: &mut Lab, sniffer: &Sniffer, owner: &str) -> anyhow::Result<()> {
     recorder.chapter(&format!("3  Pull {owner}'s plug (the laptop sends 50 requests a second)"));
-    let load = Load::start(&lab.network, SocketAddr::new(TRAEFIK.into(), 80))?;
+    let load = Load::start(&lab.network, LAPTOP, SocketAddr::new(TRAEFIK.into(), 80))?;
     thread::sleep(CALM);
     sniffer.forget();
     let cut = Instant::now();

@@ -1,6 +1,7 @@
 //! From objects to the document that `status`, `why`, `ip` and `wait` speak about, as a standalone process makes it of itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ferrolb_rules::api::{BGPPeer, ConfigurationResult};
 use ferrolb_rules::names::{NodeName, ServiceKey};
@@ -12,7 +13,7 @@ use ferrolb_rules::surroundings::{is_component, is_ready};
 use k8s_openapi::api::core::v1::Service;
 
 use super::cluster::{Announcer, Cluster};
-use crate::state::{PeerState, PoolState, Progress, ReasonState, RouterState, ServiceState, State};
+use crate::state::{Names, PeerState, PoolState, Progress, ReasonState, RouterState, ServiceState, State};
 
 /// What a cluster is: who announces is what speakers report, not what is planned (decision D12).
 pub fn of_cluster(picture: &Picture, cluster: &Cluster) -> State {
@@ -178,7 +179,7 @@ fn of_service(
         }
     }
     let first = by.iter().find(|one| one.mac.is_some()).or(by.first());
-    let routers: BTreeSet<&String> = by.iter().flat_map(|one| &one.routers).collect();
+    let routers: BTreeSet<String> = by.iter().flat_map(|one| &one.routers).cloned().collect();
     ServiceState {
         namespace: key.namespace.to_string(),
         name: key.name.to_string(),
@@ -187,7 +188,7 @@ fn of_service(
         node: (!by.is_empty()).then(|| by.iter().map(|one| one.node.to_string()).collect::<Vec<_>>().join(" and ")),
         mac: first.and_then(|one| one.mac),
         interfaces: first.map(|one| one.interfaces.clone()).unwrap_or_default(),
-        routers: routers.into_iter().cloned().collect(),
+        routers: Names(Arc::new(routers)),
         try_urls: if state == Progress::Announced { crate::state::urls(service, &addresses) } else { Vec::new() },
         reasons,
         addresses,

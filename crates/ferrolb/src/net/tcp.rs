@@ -1,11 +1,12 @@
 //! TCP sockets as BGP wants them: with a password for the kernel to check (RFC 2385), a certain TTL, a certain source.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::os::fd::AsRawFd as _;
 
 use ferrolb_proto::bgp::session::Transport;
 use ferrolb_proto::bgp::session::config::{Password, Reach};
+use nix::net::if_::if_nametoindex;
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -34,7 +35,7 @@ const _: () = assert!(size_of::<Md5Signature>() == 216, "as the kernel has it");
 /// It cannot be reached, an option cannot be had, or the password is too long.
 pub async fn connect(transport: Transport) -> io::Result<TcpStream> {
     let remote = transport.remote.ok_or_else(|| io::Error::other("the router's address is not known"))?;
-    let remote = SocketAddr::new(remote, transport.port);
+    let remote = scoped(remote, transport.port, transport.device.as_deref())?;
     let socket = Socket::new(Domain::for_address(remote), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     if let Some(device) = &transport.device {
@@ -54,6 +55,16 @@ pub async fn connect(transport: Transport) -> io::Result<TcpStream> {
     let stream = TcpSocket::from_std_stream(socket.into()).connect(remote).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+/// A link-local address means something on its interface only.
+fn scoped(remote: IpAddr, port: u16, device: Option<&str>) -> io::Result<SocketAddr> {
+    Ok(match (remote, device) {
+        (IpAddr::V6(address), Some(device)) if address.is_unicast_link_local() => {
+            SocketAddrV6::new(address, port, 0, if_nametoindex(device)?).into()
+        }
+        (address, _) => SocketAddr::new(address, port),
+    })
 }
 
 fn set_reach(socket: &Socket, remote: IpAddr, reach: Reach) -> io::Result<()> {

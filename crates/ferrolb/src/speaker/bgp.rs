@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ferrolb_rules::names::{NodeName, ServiceKey};
+use ferrolb_rules::plan;
 use ferrolb_rules::plan::bgp::Farewell;
 use ferrolb_rules::reason::{Code, Finding};
 use ferrolb_rules::service::View;
@@ -43,7 +44,7 @@ pub(super) struct Told {
     /// Per Service the addresses that some router was told of.
     pub(super) addresses: BTreeMap<ServiceKey, BTreeSet<IpAddr>>,
     /// Per Service the peers that were told everything of it.
-    pub(super) peers: BTreeMap<ServiceKey, BTreeSet<String>>,
+    pub(super) peers: BTreeMap<ServiceKey, plan::bgp::Routers>,
 }
 
 impl Bgp {
@@ -128,11 +129,10 @@ impl Bgp {
         let mut told = Told { addresses: BTreeMap::new(), peers: BTreeMap::new() };
         let Some(routing) = &self.routing else { return told };
         for (key, part) in &routing.plan.services {
-            let prefixes = part.peers.iter().flat_map(|(peer, prefixes)| {
-                let known = seen.get(peer).map(|seen| &seen.told);
-                prefixes.iter().filter(move |prefix| known.is_some_and(|known| known.contains(*prefix)))
-            });
-            let prefixes: BTreeSet<_> = prefixes.collect();
+            let known =
+                |peer: &String, prefix: &ipnet::IpNet| seen.get(peer).is_some_and(|seen| seen.told.contains(prefix));
+            let prefixes = part.leads.iter().filter(|(prefix, peers)| peers.iter().any(|peer| known(peer, *prefix)));
+            let prefixes: Vec<_> = prefixes.map(|(prefix, _)| prefix).collect();
             let reached = |address: &&IpAddr| prefixes.iter().any(|prefix| prefix.contains(*address));
             let addresses: BTreeSet<IpAddr> = part.addresses.iter().filter(reached).copied().collect();
             if !addresses.is_empty() {

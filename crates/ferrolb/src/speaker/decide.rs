@@ -126,7 +126,7 @@ impl Decider {
         let (plan, bgp) = (self.planner.plan(&snapshot), plan::bgp::plan(&snapshot));
         let announced = plan.services.iter().filter(|service| service.owner.is_some() && service.code().is_none());
         self.announced = announced.map(|service| service.service.clone()).collect();
-        let told = bgp.services.iter().filter(|(_, part)| !part.peers.is_empty());
+        let told = bgp.services.iter().filter(|(_, part)| !part.leads.is_empty());
         self.told = told.map(|(service, _)| service.clone()).collect();
         Decision { plan, bgp, config, findings, verdict, configured: self.config.is_some() }
     }

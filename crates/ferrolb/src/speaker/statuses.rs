@@ -17,6 +17,7 @@ use ferrolb_rules::api::{
     Answer, InterfaceInfo, ServiceBGPStatus, ServiceBGPStatusDetails, ServiceL2Status, ServiceL2StatusDetails,
 };
 use ferrolb_rules::names::{NodeName, ServiceKey};
+use ferrolb_rules::plan::bgp::Routers;
 use futures::StreamExt as _;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -123,8 +124,8 @@ impl Report for ServiceBGPStatus {
 pub(super) type Wanted<K> = BTreeMap<ServiceKey, <K as Report>::Details>;
 
 /// What the ServiceBGPStatuses ought to say: the peers that were told everything of each Service.
-pub(super) fn told(own: &NodeName, peers: &BTreeMap<ServiceKey, BTreeSet<String>>) -> Wanted<ServiceBGPStatus> {
-    let details = |key: &ServiceKey, peers: &BTreeSet<String>| ServiceBGPStatusDetails {
+pub(super) fn told(own: &NodeName, peers: &BTreeMap<ServiceKey, Routers>) -> Wanted<ServiceBGPStatus> {
+    let details = |key: &ServiceKey, peers: &Routers| ServiceBGPStatusDetails {
         node: own.to_string(),
         service_name: key.name.to_string(),
         service_namespace: key.namespace.to_string(),

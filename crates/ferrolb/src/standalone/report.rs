@@ -13,7 +13,7 @@ use super::bgp;
 use super::decide::Decision;
 use super::strangers::{self, Seen};
 use crate::drive::routers::{self, AllSeen};
-use crate::state::{self, InterfaceState, PeerState, PoolState, Progress, ReasonState, ServiceState, State};
+use crate::state::{self, InterfaceState, Names, PeerState, PoolState, Progress, ReasonState, ServiceState, State};
 
 /// Who really answers for an address: host, then interface and MAC address of each answer.
 pub(super) type Announced = BTreeMap<IpAddr, BTreeMap<NodeName, Vec<(String, MacAddr)>>>;
@@ -140,7 +140,7 @@ fn service_state(key: &ServiceKey, service: &Service, facts: &Facts<'_>) -> Serv
         mac: links.first().map(|(_, mac)| *mac),
         interfaces: links.into_iter().map(|(name, _)| name).collect(),
         try_urls: if state == Progress::Announced { state::urls(service, &addresses) } else { Vec::new() },
-        routers: routers.into_iter().collect(),
+        routers: Names(routers),
         reasons: reasons(key, state, &silent, facts).into_iter().map(in_words_for_hosts).collect(),
         addresses,
     }
@@ -181,7 +181,7 @@ fn reasons(key: &ServiceKey, state: Progress, silent: &[IpAddr], facts: &Facts<'
     let by_bgp = decision.bgp.services.get(key).filter(|_| plan.code() == Some(Code::NoAdvertisement));
     if let Some(part) = by_bgp {
         let waits = || {
-            let routers: Vec<&str> = part.peers.keys().map(String::as_str).collect();
+            let routers: Vec<&str> = part.leads.by_router().into_keys().collect();
             let message = format!("it is to be announced by BGP, and no router has been told: {}", routers.join(", "));
             Finding::new(Code::BgpSessionDown, Severity::Error, format!("Service/{key}"), message)
         };

@@ -61,6 +61,27 @@ fn the_story_is_one_json_object_with_addresses_owners_and_the_outage() {
 }
 
 #[test]
+fn the_other_story_has_two_routers_and_says_what_clients_behind_them_saw() {
+    let output = output(lab(&["--story", "bgp", "--json"]));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    if !geteuid().is_root() || !may_change_user() {
+        assert!(errors.contains("needs root") || output.status.code() == Some(2), "{errors}");
+        return;
+    }
+    let object: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {errors}"));
+    assert_eq!((output.status.code(), &object["ok"]), (Some(0), &json!(true)), "{object:#}\n{errors}");
+    let measures = object["measures"].as_array().unwrap();
+    let of = |name: &str| measures.iter().filter(|one| one["name"] == name).map(|one| &one["client"]).count();
+    for name in ["crash", "drain", "weights", "router-restart"] {
+        assert_eq!(of(name), 2, "{object:#}");
+        assert!(object["steps"].as_array().unwrap().iter().any(|step| step["name"] == name), "{object:#}");
+    }
+    for one in measures.iter().filter(|one| one["name"] == "drain") {
+        println!("drain, seen by {}: {} of {} connections failed", one["client"], one["failed"], one["requests"]);
+    }
+}
+
+#[test]
 fn it_needs_no_root_where_user_namespaces_are_allowed() {
     // A copy that everybody can read: the build directory may be below a home directory.
     let directory = tempfile::tempdir().unwrap();

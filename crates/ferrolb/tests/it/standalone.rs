@@ -27,6 +27,7 @@ mod page;
 mod probing;
 mod starting;
 mod strangers;
+mod unnumbered;
 
 const FERROLB: &str = env!("CARGO_BIN_EXE_ferrolb");
 

@@ -41,13 +41,13 @@ impl Farewell {
         for (key, part) in plan.services.iter_mut().filter(|(_, part)| leaving(part)) {
             let Some(told) = before.and_then(|before| before.services.get(key)) else { continue };
             let end = self.until.get(key).copied().unwrap_or(now + FAREWELL);
-            if told.peers.is_empty() || told.addresses != part.addresses || end <= now {
+            if told.leads.is_empty() || told.addresses != part.addresses || end <= now {
                 continue;
             }
-            for (peer, prefixes) in &told.peers {
+            for (peer, prefixes) in told.leads.by_router() {
                 let routes = before.and_then(|before| before.peers.get(peer)).zip(plan.peers.get_mut(peer));
                 if let Some((old, new)) = routes {
-                    keep(prefixes, old, new);
+                    keep(&prefixes, old, new);
                 }
             }
             *part = told.clone();
@@ -98,6 +98,7 @@ pub fn departure(own: &NodeName, nodes: &BTreeMap<NodeName, Arc<Node>>) -> Optio
 mod tests {
     use ferrolb_proto::bgp::{Attributes, Community};
 
+    use super::super::Leads;
     use super::*;
     use crate::fixtures::object;
 
@@ -106,12 +107,12 @@ mod tests {
     fn part(address: &str, told: bool) -> BgpService {
         let prefix: IpNet = format!("{address}/32").parse().unwrap();
         let peers = if told { BTreeMap::from([("r".to_owned(), BTreeSet::from([prefix]))]) } else { BTreeMap::new() };
-        BgpService { addresses: vec![address.parse().unwrap()], peers, ..BgpService::default() }
+        BgpService { addresses: vec![address.parse().unwrap()], leads: Leads::of(peers), ..BgpService::default() }
     }
 
     fn plan(parts: &[(&str, BgpService)]) -> BgpPlan {
         let set = Arc::new(Attributes { local_pref: Some(7), ..Attributes::default() });
-        let prefixes = parts.iter().flat_map(|(_, part)| part.peers.values().flatten());
+        let prefixes = parts.iter().flat_map(|(_, part)| part.leads.iter().map(|(prefix, _)| prefix));
         let routes: Routes = prefixes.map(|prefix| (*prefix, set.clone())).collect();
         let services = parts.iter().map(|(name, part)| (ServiceKey::new("default", *name), part.clone()));
         BgpPlan { peers: BTreeMap::from([("r".to_owned(), Arc::new(routes))]), services: services.collect() }

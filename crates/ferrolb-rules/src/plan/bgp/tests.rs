@@ -92,7 +92,7 @@ fn a_router_is_told_nothing_of_a_family_that_its_session_does_not_have() {
     let plan = plan(&snapshot(config, vec![web(&["192.0.2.10", "fd00::10"])]));
     assert_eq!(shown(&plan), ["v4 192.0.2.10/32 - ", "v6 fd00::10/128 - "]);
     let part = plan.services.values().next().unwrap();
-    assert_eq!((part.peers.len(), part.addresses.len(), part.code), (2, 2, None));
+    assert_eq!((part.leads.by_router().len(), part.addresses.len(), part.code), (2, 2, None));
 }
 
 #[test]
@@ -102,7 +102,8 @@ fn advertisements_say_to_whom_how_long_and_with_what() {
     assert_eq!(shown(&planned(&[one])), ["one 192.0.2.0/26 7 1:2,3:4,1:2:3", "one fd00::/64 7 1:2,3:4,1:2:3"]);
     let both = planned(&["peers: [one], communities: ['1:1']", "peers: [one], communities: ['2:2']"]);
     assert_eq!(shown(&both)[0], "one 192.0.2.10/32 - 1:1,2:2");
-    assert_eq!(both.services.values().next().unwrap().untold["two"], Code::NoBgpPeer);
+    let told = both.services.values().next().unwrap().leads.by_router();
+    assert_eq!((told["one"].len(), told["two"].len()), (2, 2));
 }
 
 #[test]
@@ -265,19 +266,27 @@ fn a_peer_is_what_upstream_makes_of_it() {
 }
 
 #[test]
-fn fields_of_a_later_release_are_named_and_their_peer_is_left_out() {
+fn a_router_is_at_an_address_perhaps_in_a_vrf_or_at_the_other_end_of_an_interface() {
     let mut resources = resources(&[]);
     let common = "peerASN: 64513";
+    resources.bfd_profiles = vec![Arc::new(object("metadata: {name: fast, namespace: metallb-system}"))];
     resources.bgp_peers = vec![
-        peer("vrf", &format!("{common}, peerAddress: 10.0.0.1, vrf: red")),
-        peer("unnumbered", &format!("{common}, interface: eth0")),
-        peer("plain", &format!("{common}, peerAddress: 10.0.0.1")),
+        peer("vrf", &format!("{common}, peerAddress: 10.0.0.1, vrf: red, bfdProfile: fast")),
+        peer("unnumbered", &format!("{common}, interface: eth0, vrf: red")),
+        peer("plain", &format!("{common}, peerAddress: 10.0.0.1, bfdProfile: fast")),
     ];
     let config = config::parse(&resources).unwrap();
-    assert_eq!(config.bgp_peers.keys().collect::<Vec<_>>(), ["plain"]);
-    let fields: Vec<&str> =
-        config.findings.iter().filter(|one| one.code == Code::NotYet).map(|one| one.field.as_str()).collect();
-    assert_eq!(fields, ["spec.interface", "spec.vrf"]);
+    let of = |name: &str| {
+        let peer = &config.bgp_peers[name];
+        (peer.router.address().map(|address| address.to_string()), peer.device.clone(), peer.families)
+    };
+    let at = Some("10.0.0.1".to_owned());
+    assert_eq!(of("plain"), (at.clone(), None, Families::V4));
+    assert_eq!(of("vrf"), (at, Some("red".to_owned()), Families::V4));
+    assert_eq!(of("unnumbered"), (None, Some("eth0".to_owned()), Families::BOTH));
+    assert_eq!((config.bgp_peers["plain"].bfd.is_some(), config.bgp_peers["vrf"].bfd), (true, None));
+    let not_yet = config.findings.iter().filter(|one| one.code == Code::NotYet);
+    assert_eq!(not_yet.map(|one| one.field.as_str()).collect::<Vec<_>>(), ["spec.bfdProfile"]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use ferrolb_proto::bfd::Path;
 use ferrolb_proto::bgp::session::report::Unannounced;
-use ferrolb_proto::bgp::session::{ConnectionId, Endpoints, Input, Output, Session, State};
+use ferrolb_proto::bgp::session::{ConnectionId, Endpoints, Input, Output, Session, State, Transport};
 use ferrolb_proto::bgp::wire::notification::Cease;
 use ferrolb_proto::bgp::{NextHops, Routes};
 use ipnet::IpNet;
@@ -18,6 +18,7 @@ use tokio::io::{AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use super::link::{End, Link};
 use super::{Goal, Order, PARTING, Seen, Telling, next_hops};
 use crate::net::tcp;
 
@@ -43,6 +44,8 @@ struct Peer {
     connection: Option<Connection>,
     telling: Telling,
     order: Order,
+    /// The interface of an unnumbered session.
+    link: Option<Link>,
     unannounced: Vec<Unannounced>,
     /// Times that BFD had seen the way break, when it was looked at last.
     breaks: u64,
@@ -64,6 +67,7 @@ enum Event {
     Dialed(ConnectionId, io::Result<TcpStream>),
     Ready(io::Result<tokio::io::Ready>),
     Way,
+    Link,
     Due,
 }
 
@@ -81,10 +85,12 @@ pub(super) async fn run(name: String, mut orders: watch::Receiver<Order>, tellin
         connection: None,
         telling,
         order,
+        link: None,
         unannounced,
         breaks: 0,
         told: Told::default(),
     };
+    peer.listen();
     peer.watch();
     loop {
         peer.drain().await;
@@ -100,6 +106,7 @@ pub(super) async fn run(name: String, mut orders: watch::Receiver<Order>, tellin
             Event::Dialed(id, result) => peer.dialed(id, result),
             Event::Ready(ready) => peer.ready(ready),
             Event::Way => peer.look_at_way(),
+            Event::Link => peer.look_at_link(),
             Event::Due => {
                 peer.look_at_interfaces();
                 peer.session.handle_timeout(Instant::now());
@@ -143,9 +150,21 @@ impl Peer {
                 None => pending().await,
             }
         };
+        let link = &mut self.link;
+        let heard = async {
+            match link {
+                // Its task ends only with it.
+                Some(link) => match link.end.changed().await {
+                    Ok(()) => {}
+                    Err(_) => pending().await,
+                },
+                None => pending().await,
+            }
+        };
         tokio::select! {
             Ok(()) = orders.changed() => Event::Ordered,
             () = way => Event::Way,
+            () = heard => Event::Link,
             (id, result) = dialed => Event::Dialed(id, result),
             result = ready => Event::Ready(result),
             () = due => Event::Due,
@@ -157,6 +176,7 @@ impl Peer {
         let before = std::mem::replace(&mut self.order, order);
         if before.wanted.config != self.order.wanted.config {
             self.session.handle(now, Input::Configure(self.order.wanted.config.clone()));
+            self.listen();
         }
         self.session.handle(now, Input::Routes(self.order.wanted.routes.clone()));
         if !before.wanted.is_watched_as(&self.order.wanted) {
@@ -168,6 +188,23 @@ impl Peer {
             Goal::Forsake => self.session.handle(now, Input::Drain(PARTING, Cease::PeerDeconfigured, "")),
             Goal::Leave => self.session.handle(now, Input::Leave(PARTING, "the speaker restarts")),
             Goal::Drain(why) => self.session.handle(now, Input::Drain(PARTING, Cease::AdministrativeShutdown, why)),
+        }
+    }
+
+    /// Where the router's address is not known, it is looked for on the interface.
+    fn listen(&mut self) {
+        let transport = &self.order.wanted.config.transport;
+        let device = transport.device.as_deref().filter(|_| transport.remote.is_none());
+        if self.link.as_ref().map(|link| link.device.as_str()) != device {
+            self.link = device.map(Link::listen);
+        }
+    }
+
+    /// A router that has turned up is tried at once. One that falls silent has a session still, or has not.
+    fn look_at_link(&mut self) {
+        let end = self.link.as_mut().map(|link| link.end.borrow_and_update().clone());
+        if matches!(end, Some(End::Router(_))) {
+            self.session.handle(Instant::now(), Input::Heard);
         }
     }
 
@@ -208,7 +245,7 @@ impl Peer {
     fn look_at_interfaces(&mut self) {
         let Some(connection) = &mut self.connection else { return };
         let (local, remote) = connection.ends;
-        let next_hops = next_hops::of(local, remote);
+        let next_hops = next_hops::of(local, remote, self.session.config().transport.device.as_deref());
         if std::mem::replace(&mut connection.next_hops, next_hops) != next_hops {
             self.unannounced.retain(|one| !matches!(one, Unannounced::NoNextHop(_)));
             self.session.handle(Instant::now(), Input::NextHops(next_hops));
@@ -221,7 +258,8 @@ impl Peer {
         match ends {
             Ok((local, remote, stream)) => {
                 let (local, remote): (IpAddr, IpAddr) = (local.to_canonical(), remote.to_canonical());
-                let (ends, next_hops) = ((local, remote), next_hops::of(local, remote));
+                let device = self.session.config().transport.device.as_deref();
+                let (ends, next_hops) = ((local, remote), next_hops::of(local, remote, device));
                 let endpoints = Endpoints { local, remote, next_hops };
                 self.connection = Some(Connection { id, ends, next_hops, stream, out: Vec::new() });
                 self.session.handle(Instant::now(), Input::Dialed(id, endpoints));
@@ -262,7 +300,8 @@ impl Peer {
             match output {
                 Output::Dial(id) => {
                     let transport = self.session.config().transport.clone();
-                    self.dialing = Some((id, Box::pin(tcp::connect(transport))));
+                    let found = self.link.as_ref().map(Link::router);
+                    self.dialing = Some((id, Box::pin(dial(transport, found))));
                 }
                 Output::Send(id, bytes) => self.send(id, &bytes),
                 Output::Close(id) => self.close(id).await,
@@ -350,6 +389,7 @@ impl Peer {
             told: Arc::clone(&self.told.prefixes),
             unannounced: if established { self.unannounced.clone() } else { Vec::new() },
             established: self.session.counters().established,
+            remote: self.remote(),
             way: self.order.wanted.bfd.as_ref().map(|seen| seen.borrow().clone()),
         };
         if replace(&self.telling.seen, seen) {
@@ -362,6 +402,13 @@ impl Peer {
 }
 
 impl Peer {
+    /// The router's address: as configured, as connected, or as found.
+    fn remote(&self) -> Option<IpAddr> {
+        let connected = self.connection.as_ref().map(|connection| connection.ends.1);
+        let configured = self.session.config().transport.remote;
+        configured.or(connected).or_else(|| self.link.as_ref()?.router().ok())
+    }
+
     fn look_at_told(&mut self, established: bool) {
         let (counters, routes) = (self.session.counters(), &self.order.wanted.routes);
         let of = established.then(|| (counters.established, counters.updates_sent, Arc::clone(routes)));
@@ -374,6 +421,12 @@ impl Peer {
             self.told = Told { prefixes: Arc::new(routes.keys().filter(told).copied().collect()), of };
         }
     }
+}
+
+/// Connects to the router, which may first have had to be `found`.
+async fn dial(transport: Transport, found: Option<io::Result<IpAddr>>) -> io::Result<TcpStream> {
+    let remote = found.transpose()?.or(transport.remote);
+    tcp::connect(Transport { remote, ..transport }).await
 }
 
 /// Sends what is different from what was sent last; says whether it was.

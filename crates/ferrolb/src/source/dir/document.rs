@@ -217,7 +217,7 @@ impl Reader<'_> {
         }
         let title = title(&node, kind, self.namespaces).unwrap_or_else(|| self.file.to_owned());
         match Kind::of(api_version, kind) {
-            Some(known) => self.object(known, node, &title),
+            Some(known) => self.object((known, api_version), node, &title),
             None => {
                 let finding = stranger(api_version, kind, &title);
                 self.push(finding, node.place);
@@ -239,7 +239,7 @@ impl Reader<'_> {
         self.push(finding.with_fix(fix), place);
     }
 
-    fn object(&mut self, kind: Kind, mut node: Node, title: &str) {
+    fn object(&mut self, (kind, api_version): (Kind, &str), mut node: Node, title: &str) {
         if kind.is_ours() && self.in_wrong_namespace(&node, title) {
             return;
         }
@@ -247,7 +247,7 @@ impl Reader<'_> {
         if kind.spec_may_be_missing() && node.get("spec").is_none_or(|spec| matches!(spec.value, Value::Null)) {
             give_empty_spec(&mut node);
         }
-        let (result, unknown) = kind.read(&node);
+        let (result, unknown) = kind.read_as(api_version, &node);
         for field in unknown.into_iter().filter(|field| !is_expected(kind, field)) {
             if self.is_full() {
                 // Looking for what was meant takes time, and a file can have a million of these.

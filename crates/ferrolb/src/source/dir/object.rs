@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use ferrolb_rules::api::{BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
+use ferrolb_rules::api::{
+    BFDProfile, BGPAdvertisement, BGPPeer, BGPPeerV1Beta1, Community, IPAddressPool, L2Advertisement,
+};
 use k8s_openapi::api::core::v1::{Namespace, Node, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -40,7 +42,7 @@ macro_rules! kinds {
             }
 
             /// Reads a tree as this kind, with the fields that it does not have.
-            pub(super) fn read(self, node: &tree::Node) -> (Result<Object, Misfit>, Vec<Unknown>) {
+            fn read(self, node: &tree::Node) -> (Result<Object, Misfit>, Vec<Unknown>) {
                 match self {
                     $(Self::$name => {
                         let (result, unknown) = typed::read::<$name>(node);
@@ -123,9 +125,21 @@ kinds! {
 }
 
 impl Kind {
-    /// The kind of this name and version.
+    /// The kind of this name and version. Of peers the old version is read as well, as an API server serves it.
     pub(super) fn of(api_version: &str, kind: &str) -> Option<Self> {
+        if is_old_peer(api_version, kind) {
+            return Some(Self::BGPPeer);
+        }
         Self::ALL.iter().copied().find(|known| known.name() == kind && known.api_version() == api_version)
+    }
+
+    /// Reads a tree of this version as this kind, with the fields that it does not have.
+    pub(super) fn read_as(self, api_version: &str, node: &tree::Node) -> (Result<Object, Misfit>, Vec<Unknown>) {
+        if !is_old_peer(api_version, self.name()) {
+            return self.read(node);
+        }
+        let (result, unknown) = typed::read::<BGPPeerV1Beta1>(node);
+        (result.map(|old| Object::BGPPeer(Arc::new(BGPPeer::from(&old)))), unknown)
     }
 
     /// Whether it is a kind of metallb.io, which counts in the configured namespace only.
@@ -145,6 +159,10 @@ impl Kind {
     pub(super) const fn spec_may_be_missing(self) -> bool {
         matches!(self, Self::L2Advertisement | Self::BGPAdvertisement | Self::BFDProfile | Self::Community)
     }
+}
+
+fn is_old_peer(api_version: &str, kind: &str) -> bool {
+    kind == Kind::BGPPeer.name() && api_version == "metallb.io/v1beta1"
 }
 
 impl Object {

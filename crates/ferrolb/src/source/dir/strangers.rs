@@ -18,12 +18,6 @@ const NOT_YET: &[(&str, &str)] = &[
 /// What to say of an object that is not used.
 pub(super) fn stranger(api_version: &str, kind: &str, title: &str) -> Finding {
     let group = api_version.split_once('/').map_or("", |(group, _)| group);
-    if api_version == "metallb.io/v1beta1" && kind == "BGPPeer" {
-        let message = "BGPPeer of metallb.io/v1beta1 is not read from files: no BGP session with this router is opened";
-        let finding = Finding::new(Code::NotYet, Severity::Warning, title, message);
-        return finding
-            .with_fix("write it as metallb.io/v1beta2, which spells the fields of timers and selectors anew");
-    }
     let (version, shown) = (tree::shorten(api_version), tree::shorten(kind));
     if group == api::GROUP
         && let Some((_, consequence)) = NOT_YET.iter().find(|(name, _)| *name == kind)

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use ferrolb_proto::bgp::{Attributes, Routes};
 use ferrolb_rules::names::{NodeName, ServiceKey};
-use ferrolb_rules::plan::bgp::{BgpPlan, BgpService};
+use ferrolb_rules::plan::bgp::{BgpPlan, BgpService, Leads};
 use ferrolb_rules::service::{View, status_ips};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -51,16 +51,15 @@ impl Routing {
             let ips =
                 services.get(key).map(|service| status_ips(&**service).filter_map(|ip| ip.parse().ok()).collect());
             let ips: Vec<IpAddr> = ips.unwrap_or_default();
-            let leads = |prefix: &&IpNet| ips.iter().any(|ip| prefix.contains(ip));
-            let peers = part.peers.iter();
-            let peers = peers.map(|(peer, prefixes)| (peer.clone(), prefixes.iter().filter(leads).copied().collect()));
-            let peers: BTreeMap<String, BTreeSet<IpNet>> = peers.collect();
+            let leads = |prefix: &IpNet| ips.iter().any(|ip| prefix.contains(ip));
             let addresses = part.addresses.iter().filter(|address| ips.contains(*address)).copied().collect();
-            kept.plan.services.insert(key.clone(), BgpService { addresses, peers, ..BgpService::default() });
+            let leads = part.leads.filtered(leads);
+            kept.plan.services.insert(key.clone(), BgpService { addresses, leads, ..BgpService::default() });
         }
         for (peer, routes) in &mut kept.plan.peers {
-            let needed: BTreeSet<&IpNet> =
-                kept.plan.services.values().filter_map(|part| part.peers.get(peer)).flatten().collect();
+            let leads = kept.plan.services.values().flat_map(|part| part.leads.iter());
+            let needed = leads.filter(|(_, routers)| routers.contains(peer)).map(|(prefix, _)| prefix);
+            let needed: BTreeSet<&IpNet> = needed.collect();
             Arc::make_mut(routes).retain(|prefix, _| needed.contains(prefix));
         }
         kept
@@ -104,7 +103,7 @@ struct SavedRoutes {
 impl Saved {
     fn of(routing: &Routing) -> Self {
         let routes = routing.plan.peers.iter().map(|(peer, routes)| (peer.clone(), together(routes)));
-        let told = routing.plan.services.iter().filter(|(_, part)| !part.peers.is_empty());
+        let told = routing.plan.services.iter().filter(|(_, part)| !part.leads.is_empty());
         Self {
             version: VERSION,
             node: routing.node.clone(),
@@ -122,7 +121,8 @@ impl Saved {
         let service = |(key, saved): (String, SavedService)| {
             let (namespace, name) = key.split_once('/')?;
             let SavedService { addresses, peers } = saved;
-            Some((ServiceKey::new(namespace, name), BgpService { addresses, peers, ..BgpService::default() }))
+            let leads = Leads::of(peers);
+            Some((ServiceKey::new(namespace, name), BgpService { addresses, leads, ..BgpService::default() }))
         };
         let plan = BgpPlan {
             peers: self.routes.into_iter().map(|(peer, routes)| (peer, Arc::new(apart(routes)))).collect(),
@@ -134,7 +134,8 @@ impl Saved {
 
 impl SavedService {
     fn of(part: &BgpService) -> Self {
-        Self { addresses: part.addresses.clone(), peers: part.peers.clone() }
+        let peers = part.leads.by_router().into_iter().map(|(peer, prefixes)| (peer.to_owned(), prefixes));
+        Self { addresses: part.addresses.clone(), peers: peers.collect() }
     }
 }
 

@@ -97,7 +97,7 @@ fn interfaces_are_named_in_order_and_only_where_the_plan_names_them() {
 
 #[test]
 fn a_status_by_bgp_names_the_peers_in_order() {
-    let peers = BTreeSet::from(["tor-2".to_owned(), "tor-1".to_owned()]);
+    let peers = Arc::new(BTreeSet::from(["tor-2".to_owned(), "tor-1".to_owned()]));
     let wanted = told(&NodeName::new("a"), &BTreeMap::from([(key("x"), peers)]));
     let details = &wanted[&key("x")];
     assert_eq!(ServiceBGPStatus::about(details), ["a", "x", "default"]);

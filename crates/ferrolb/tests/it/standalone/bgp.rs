@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use super::{Site, service};
 use crate::hosts::eventually;
 
-const POOL: &str = "\
+pub(super) const POOL: &str = "\
 apiVersion: metallb.io/v1beta1
 kind: IPAddressPool
 metadata: {name: pool, namespace: metallb-system}
@@ -190,4 +190,19 @@ fn an_address_that_comes_or_goes_while_the_session_stands_is_a_next_hop_or_is_no
     process.await_finding("LB1302");
     assert!(router.has("203.0.113.0/32"));
     assert_eq!(process.router()["state"], "Established");
+}
+
+/// A VRF is a device that sockets are bound to. Kernels without VRFs bind to any other device just the same.
+#[test]
+fn the_session_of_a_peer_in_a_vrf_is_bound_to_its_device() {
+    let site = site(", vrf: red");
+    let router = Router::start(&site, "");
+    let process = site.start(0);
+    let finding = process.await_finding("LB1301");
+    assert!(finding["message"].as_str().unwrap().contains("No such device"), "{finding}");
+    site.write_router(&spec(", vrf: eth0"));
+    process.await_announced("web");
+    eventually("BIRD has the route", || router.has("203.0.113.0/32"));
+    let (_, connections) = site.hosts[0].sh("ss -Htn state established dport = 179");
+    assert!(connections.contains("192.168.1.11%eth0:"), "{connections}");
 }

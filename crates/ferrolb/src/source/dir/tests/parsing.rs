@@ -189,6 +189,21 @@ fn an_advertisement_or_community_may_leave_out_its_spec() {
 }
 
 #[test]
+fn a_peer_of_the_old_version_is_read_as_an_api_server_would_store_it() {
+    let old = "apiVersion: metallb.io/v1beta1\nkind: BGPPeer\nmetadata: {name: tor, namespace: metallb-system}\n\
+        spec: {myASN: 64512, peerASN: 64513, peerAddress: 10.0.0.1, holdTime: 9s, peerPort: 0,\n  \
+        nodeSelectors: [{matchLabels: {rack: a}}], holdtime: 3s}\n";
+    let parsed = read(old);
+    let fields: Vec<&str> = parsed.findings.iter().map(|finding| finding.field.as_str()).collect();
+    assert_eq!(fields, ["spec.holdtime"], "{:?}", parsed.findings);
+    let Object::BGPPeer(peer) = &parsed.objects[0].object else { panic!("{:?}", parsed.objects[0].object) };
+    let spec = &peer.spec;
+    assert_eq!((spec.peer_asn, spec.hold_time.as_deref(), spec.peer_port), (Some(64513), Some("9s"), None));
+    let labels = spec.node_selectors[0].match_labels.as_ref().unwrap();
+    assert_eq!(labels["rack"], "a");
+}
+
+#[test]
 fn kinds_that_are_not_used_are_named_and_what_was_meant_is_said() {
     use Code::{ManifestInvalid, NotYet, UnknownKind};
     use Severity::{Error, Note, Warning};
@@ -196,7 +211,7 @@ fn kinds_that_are_not_used_are_named_and_what_was_meant_is_said() {
         ("apps/v1", "Deployment", UnknownKind, Note, "Deployment of apps/v1"),
         ("argoproj.io/v1alpha1", "Application", UnknownKind, Note, "Application"),
         ("v1", "Pod", UnknownKind, Note, "Pod of v1"),
-        ("metallb.io/v1beta1", "BGPPeer", NotYet, Warning, "not read from files"),
+        ("metallb.io/v1beta1", "ServiceL2Status", NotYet, Warning, "neither read nor written"),
         ("metallb.io/v1alpha1", "AddressPool", UnknownKind, Warning, "no longer exists"),
         ("metallb.io/v1beta1", "Wonder", UnknownKind, Warning, "no kind Wonder"),
         ("metallb.io/v1beta1", "IpAddressPool", UnknownKind, Error, "does not exist"),
