@@ -235,6 +235,18 @@ pub fn told(plan: &BgpPlan, seen: &AllSeen, key: &ServiceKey) -> BTreeSet<String
     part.peers.iter().filter(|(name, prefixes)| is_told(name, prefixes)).map(|(name, _)| name.clone()).collect()
 }
 
+/// The addresses of a Service that some router was told of.
+pub fn reached(plan: &BgpPlan, seen: &AllSeen, key: &ServiceKey) -> BTreeSet<IpAddr> {
+    let Some(part) = plan.services.get(key) else { return BTreeSet::new() };
+    let prefixes = part.peers.iter().flat_map(|(peer, prefixes)| {
+        let known = seen.get(peer).map(|seen| &seen.told);
+        prefixes.iter().filter(move |prefix| known.is_some_and(|known| known.contains(*prefix)))
+    });
+    let prefixes: BTreeSet<_> = prefixes.collect();
+    let reached = |address: &&IpAddr| prefixes.iter().any(|prefix| prefix.contains(*address));
+    part.addresses.iter().filter(reached).copied().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use ferrolb_proto::bgp::session::Remote;

@@ -127,14 +127,8 @@ impl Bgp {
     pub(super) fn told(&self, seen: &AllSeen) -> Told {
         let mut told = Told { addresses: BTreeMap::new(), peers: BTreeMap::new() };
         let Some(routing) = &self.routing else { return told };
-        for (key, part) in &routing.plan.services {
-            let prefixes = part.peers.iter().flat_map(|(peer, prefixes)| {
-                let known = seen.get(peer).map(|seen| &seen.told);
-                prefixes.iter().filter(move |prefix| known.is_some_and(|known| known.contains(*prefix)))
-            });
-            let prefixes: BTreeSet<_> = prefixes.collect();
-            let reached = |address: &&IpAddr| prefixes.iter().any(|prefix| prefix.contains(*address));
-            let addresses: BTreeSet<IpAddr> = part.addresses.iter().filter(reached).copied().collect();
+        for key in routing.plan.services.keys() {
+            let addresses = routers::reached(&routing.plan, seen, key);
             if !addresses.is_empty() {
                 told.addresses.insert(key.clone(), addresses);
             }
