@@ -136,6 +136,7 @@ speaker.announceIfAllExcluded
 speaker.drainOn
 speaker.failover
 speaker.promiscuous
+speaker.answerPing
 speaker.bgpDebounceTimeout
 speaker.wanConfig
 speaker.image
@@ -353,6 +354,7 @@ speaker:
   drainOn: []
   failover: default
   promiscuous: wireless
+  answerPing: false
   bgpDebounceTimeout: null
   wanConfig: null
   image:
