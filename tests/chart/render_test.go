@@ -261,7 +261,7 @@ func TestValuesReachTheProgramsAsInMetalLBsChart(t *testing.T) {
 		"Deployment/metallb-controller": append([]string{"controller", "--log-level=debug", "--webhook-mode=enabled", "--health-probe-port=18000", "--web-page=[::]:8080"}, shared...),
 		"DaemonSet/metallb-speaker": append([]string{
 			"speaker", "--log-level=warn", "--health-probe-port=17472", "--state-dir=/var/lib/ferrolb", "--ignore-exclude-lb", "--announce-if-all-excluded=false", "--promiscuous=always",
-			"--drain-on=cordon,taint:example.org/reboot",
+			"--drain-on=cordon,taint:example.org/reboot", "--answer-ping",
 		}, shared...),
 	} {
 		args := words(at(container(t, all, title), "args"))

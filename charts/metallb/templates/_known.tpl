@@ -143,6 +143,7 @@ speaker.announceIfAllExcluded
 speaker.drainOn
 speaker.failover
 speaker.promiscuous
+speaker.answerPing
 speaker.bgpDebounceTimeout
 speaker.wanConfig
 speaker.image
@@ -369,6 +370,7 @@ speaker:
   drainOn: []
   failover: default
   promiscuous: wireless
+  answerPing: false
   bgpDebounceTimeout: null
   wanConfig: null
   image:

@@ -20,6 +20,7 @@ pub mod arp;
 pub mod bfd;
 pub mod bgp;
 pub mod duplicate;
+pub mod echo;
 pub mod ethernet;
 pub mod liveness;
 pub mod ndp;

@@ -36,6 +36,8 @@ pub const COMMIT: &str = match option_env!("FERROLB_COMMIT") {
 /// How long the count of an address that is not announced here any more is kept: longer than alerts look back, so that an
 /// address that goes to and fro is seen to.
 const TAKEOVER_MEMORY: Duration = Duration::from_secs(3600);
+/// Whose series are there only where there was a ping.
+const PINGS_ANSWERED: &str = "pings_answered";
 
 /// All metrics of one process.
 #[derive(Debug, Default)]
@@ -90,6 +92,8 @@ pub struct Layer2Frames {
     pub responses: u64,
     /// Unsolicited announcements.
     pub gratuitous: u64,
+    /// Pings answered.
+    pub pings: u64,
 }
 
 /// The BFD session that watches over the way to a router.
@@ -154,7 +158,7 @@ impl Metrics {
     }
 
     /// Frames of layer 2 so far, per address (`metallb_layer2_requests_received`, `…responses_sent`,
-    /// `…gratuitous_sent`).
+    /// `…gratuitous_sent`, `…pings_answered`).
     pub fn set_layer2(&self, frames: &BTreeMap<IpAddr, Layer2Frames>) {
         locked(&self.layer2).clone_from(frames);
     }
@@ -317,14 +321,17 @@ impl Metrics {
 
     fn write_layer2(&self, text: &mut Text) {
         type Figure = fn(&Layer2Frames) -> u64;
-        let families: [(&str, &str, Figure); 3] = [
+        let families: [(&str, &str, Figure); 4] = [
             ("gratuitous_sent", "Unsolicited announcements sent for the address", |frames| frames.gratuitous),
+            (PINGS_ANSWERED, "Pings for the address that were answered", |frames| frames.pings),
             ("requests_received", "ARP and NDP requests received for the address", |frames| frames.requests),
             ("responses_sent", "Answers sent to them", |frames| frames.responses),
         ];
         let addresses = locked(&self.layer2);
         for (name, help, figure) in families {
-            let samples = addresses.iter().map(|(ip, frames)| ([("ip", ip.to_string())], figure(frames)));
+            // Most nodes answer no ping, and then ten thousand zeros would be read for nothing.
+            let there = addresses.iter().filter(|(_, frames)| name != PINGS_ANSWERED || frames.pings > 0);
+            let samples = there.map(|(ip, frames)| ([("ip", ip.to_string())], figure(frames)));
             text.family(&format!("metallb_layer2_{name}"), Kind::Counter, help, samples);
         }
         let takeovers = locked(&self.takeovers);
@@ -409,7 +416,7 @@ mod tests {
         let ip: IpAddr = "192.0.2.1".parse().unwrap();
         let service: ServiceKey = ServiceKey::new("default", "web");
         metrics.set_announced("n1", "layer2", &BTreeMap::from([(service, BTreeSet::from([ip]))]));
-        let frames = Layer2Frames { requests: 7, responses: 6, gratuitous: 5 };
+        let frames = Layer2Frames { requests: 7, responses: 6, gratuitous: 5, pings: 4 };
         metrics.set_layer2(&BTreeMap::from([(ip, frames), ("2001:db8::1".parse().unwrap(), Layer2Frames::default())]));
         let counters =
             Messages { opens_sent: 1, opens_received: 1, updates_sent: 4, keepalives_sent: 9, ..Messages::default() };

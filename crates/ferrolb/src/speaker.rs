@@ -93,6 +93,8 @@ pub struct Settings {
     pub failover: Failover,
     /// Where every frame is heard.
     pub promiscuous: Promiscuous,
+    /// Pings are answered for what this node announces (decision D8).
+    pub answer_ping: bool,
     /// The only interfaces to announce on; none: all that fit.
     pub interfaces: Option<BTreeSet<String>>,
     /// The file with the expression of interfaces to leave alone (`/etc/metallb/excludel2.yaml`).
@@ -174,7 +176,7 @@ impl Speaker {
             (None, Some(excluded)) => Choice::AllBut(excluded),
             (None, None) => Choice::Fitting,
         };
-        let how = l2::Use { choice, promiscuous: settings.promiscuous };
+        let how = l2::Use { choice, promiscuous: settings.promiscuous, answer_ping: settings.answer_ping };
         let mut l2 = L2::start(how).map_err(|error| l2::refused(&error))?;
         let client = k8s::connect(settings.kubeconfig.as_deref(), "metallb-speaker").await.context("the API server")?;
         let mut watches = Watches::default();
@@ -406,6 +408,7 @@ impl Speaker {
         let answering = answers::answering(&outcome.announce, wire);
         let seen = self.bgp.seen();
         let told = self.bgp.told(&seen);
+        self.l2.answer_pings_for(told.addresses.values().flatten().copied());
         let mut notices = self.narrator.announcements(&self.own, &answering, outcome.plan.as_ref(), now);
         let takeovers = self.meeting.owners().takeovers();
         notices.extend(Narrator::takeovers(&self.own, &outcome.announce, &takeovers));
@@ -490,6 +493,7 @@ fn count(metrics: &Metrics, so_far: &mut Frames, new: Frames) {
         sum.requests += frames.requests;
         sum.responses += frames.responses;
         sum.gratuitous += frames.gratuitous;
+        sum.pings += frames.pings;
     }
     metrics.set_layer2(so_far);
 }

@@ -95,6 +95,8 @@ pub struct Settings {
     pub failover: Failover,
     /// Where every frame is heard.
     pub promiscuous: Promiscuous,
+    /// Pings are answered for what this host announces (decision D8).
+    pub answer_ping: bool,
     /// Where to serve the web page; none: nowhere.
     pub web_page: Option<SocketAddr>,
 }
@@ -181,9 +183,9 @@ impl Host {
         };
         let bound = Bound::start(store.bound_path());
         let socket = startup::socket(&settings)?;
-        let mut l2 =
-            L2::start(l2::Use { choice: settings.interfaces.clone().into(), promiscuous: settings.promiscuous })
-                .map_err(|error| l2::refused(&error))?;
+        let (choice, promiscuous) = (settings.interfaces.clone().into(), settings.promiscuous);
+        let how = l2::Use { choice, promiscuous, answer_ping: settings.answer_ping };
+        let mut l2 = L2::start(how).map_err(|error| l2::refused(&error))?;
         let owners = match &secret {
             Some(secret) => Owners::start(claims(&settings, &own, &l2), secret).context("claiming addresses")?,
             None => Owners::elected(own.clone()),
@@ -431,6 +433,8 @@ impl Host {
         }
         let (strangers, seen) = (self.strangers(wire), self.routers.seen());
         findings.extend(self.routers.findings(&seen, &self.settings.namespace));
+        let services = decision.bgp.services.keys();
+        self.l2.answer_pings_for(services.flat_map(|key| routers::reached(&decision.bgp, &seen, key)));
         let mut state = report::report(report::Facts {
             strangers: &strangers,
             own: &self.own,

@@ -188,13 +188,19 @@ const pageAddress = "192.168.1.200"
 
 // rollout replaces every speaker, as a change of a flag does.
 func rollout(t *testing.T, s *system) {
-	const flag = `[{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--drain-on=cordon"}]`
+	const flags = `[{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--drain-on=cordon"},
+		{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--answer-ping"}]`
 	seen := s.steadily(t, pageAddress, steadyConnections, func() {
-		s.Kubectl(t, "patch", "daemonset/metallb-speaker", "-n", namespace, "--type=json", "-p", flag)
+		s.Kubectl(t, "patch", "daemonset/metallb-speaker", "-n", namespace, "--type=json", "-p", flags)
 		s.Kubectl(t, "rollout", "status", "daemonset/metallb-speaker", "-n", namespace, "--timeout=120s")
 		time.Sleep(2 * time.Second)
 	})
 	seen.unmoved(t, "rollout of the speakers")
+	out, err := s.Laptop().Output(t.Context(), "ping", "-n", "-c", "3", "-i", "0.3", "-W", "1", pageAddress)
+	t.Logf("ping:\n%s", out)
+	if err != nil || !strings.Contains(out, "3 packets transmitted, 3 received") || strings.Contains(out, "DUP!") {
+		t.Errorf("the node that announces does not answer each ping once: %v", err)
+	}
 }
 
 // plannedMoves takes the address away from its node in two ways: the node is cordoned, which is what drains it here, and then the advertisement leaves the

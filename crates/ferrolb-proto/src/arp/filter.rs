@@ -31,6 +31,7 @@ const JUMP: u16 = 0x05;
 const JUMP_EQUAL: u16 = 0x15;
 const JUMP_GREATER: u16 = 0x25;
 const JUMP_AT_LEAST: u16 = 0x35;
+const JUMP_ANY_BIT: u16 = 0x45;
 const RETURN: u16 = 0x06;
 /// Take the whole frame.
 const ACCEPT: u32 = 0x0004_0000;
@@ -92,6 +93,28 @@ pub fn neighbour_claims(targets: &BTreeSet<u32>) -> Vec<Instruction> {
     }
     program.push(plain(LOAD_WORD, 74));
     program.extend(tree(&ranges(targets)));
+    program
+}
+
+/// Accepts ICMP echo requests to one of these addresses (as numbers), whole and without IP options, and nothing else.
+pub fn echo_requests_v4(destinations: &BTreeSet<u32>) -> Vec<Instruction> {
+    // Of all IPv4 the protocol, at 14 + 9, sorts out the most. Then version and header length; "more fragments" and the
+    // fragment offset; the ICMP type behind 20 bytes; the destination.
+    let mut program = vec![plain(LOAD_BYTE, 23), test(JUMP_EQUAL, 1, 1, 0), plain(RETURN, 0)];
+    program.extend([plain(LOAD_BYTE, 14), test(JUMP_EQUAL, 0x45, 1, 0), plain(RETURN, 0)]);
+    program.extend([plain(LOAD_HALF, 20), test(JUMP_ANY_BIT, 0x3fff, 0, 1), plain(RETURN, 0)]);
+    program.extend([plain(LOAD_BYTE, 34), test(JUMP_EQUAL, 8, 1, 0), plain(RETURN, 0), plain(LOAD_WORD, 30)]);
+    program.extend(tree(&ranges(destinations)));
+    program
+}
+
+/// Accepts ICMPv6 echo requests without extension headers whose destination ends in one of these 32 bits, and nothing
+/// else.
+pub fn echo_requests_v6(destinations: &BTreeSet<u32>) -> Vec<Instruction> {
+    // The last four bytes of the destination are at 14 + 24 + 12.
+    let mut program = vec![plain(LOAD_BYTE, 20), test(JUMP_EQUAL, 58, 1, 0), plain(RETURN, 0)];
+    program.extend([plain(LOAD_BYTE, 54), test(JUMP_EQUAL, 128, 1, 0), plain(RETURN, 0), plain(LOAD_WORD, 50)]);
+    program.extend(tree(&ranges(destinations)));
     program
 }
 
@@ -192,6 +215,7 @@ pub fn run(program: &[Instruction], frame: &[u8]) -> Option<bool> {
             JUMP_EQUAL => at += jump(accumulator == k),
             JUMP_GREATER => at += jump(accumulator > k),
             JUMP_AT_LEAST => at += jump(accumulator >= k),
+            JUMP_ANY_BIT => at += jump(accumulator & k != 0),
             RETURN => return Some(k != 0),
             _ => return None,
         }

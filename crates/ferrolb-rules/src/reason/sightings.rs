@@ -14,6 +14,9 @@ pub(super) const TABLE: &[Explanation] = &[
 seconds, although a node says that it announces the address. (Where nobody could be asked who
 announces it, there may be nobody.) So question or answer is lost on the way.
 
+That `ping` is not answered is not this: in most modes kube-proxy answers no ICMP, unless the
+speaker does (speaker.answerPing, --answer-ping). ARP is asked here.
+
 What loses them: Wi-Fi, where access points and adapters drop broadcasts for others; a virtual
 switch that lets one MAC or IP address through a port (Proxmox: the filter of IP addresses; VMware:
 forged transmits; clouds: always); another VLAN; a switch with protection against ARP spoofing.
@@ -247,6 +250,9 @@ done; what comes after the first hop is kube-proxy's (or Cilium's) work, and the
 Refused at once: nothing listens behind the port, or kube-proxy has no endpoint for it. No answer in
 two seconds: a firewall on node or pod network drops it, or the pod answers by another way; with
 externalTrafficPolicy Local, no pod runs on that node.
+
+`ping` says nothing about this. In most modes kube-proxy answers no ICMP, and where the speaker does
+(speaker.answerPing), it answers also while every connection is refused.
 
 See it: `kubectl get endpointslices -l kubernetes.io/service-name=NAME` for addresses and ports; the
 pod itself: `kubectl port-forward pod/POD 8080:TARGETPORT`. On hosts without Kubernetes `ss -ltn`.

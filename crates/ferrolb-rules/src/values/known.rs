@@ -126,6 +126,7 @@ pub(super) const ANYTHING_BELOW: &[&str] = &[
     "speaker.resources",
     "speaker.nodeSelector",
     "speaker.drainOn",
+    "speaker.answerPing",
     "speaker.tolerations",
     "speaker.affinity",
     "speaker.podAnnotations",

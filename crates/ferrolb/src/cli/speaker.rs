@@ -52,6 +52,11 @@ pub(super) struct Args {
     /// On which interfaces every frame is heard, whomever it is for: on Wi-Fi some drivers lose ARP requests otherwise.
     #[arg(long, value_enum, default_value_t)]
     promiscuous: Promiscuous,
+    /// Answer pings for the addresses that this node announces: kube-proxy does not, in most of its modes. A ping that is
+    /// answered says nothing about the Service behind the address.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
+          action = clap::ArgAction::Set)]
+    answer_ping: bool,
     /// Announce only on this interface; repeatable.
     #[arg(long = "interface")]
     interfaces: Vec<String>,
@@ -148,6 +153,7 @@ pub(super) fn settings(args: &Args) -> anyhow::Result<Settings> {
         state_dir: given_path(&args.state_dir),
         failover: args.failover,
         promiscuous: args.promiscuous,
+        answer_ping: args.answer_ping,
         interfaces: (!args.interfaces.is_empty()).then(|| args.interfaces.iter().cloned().collect::<BTreeSet<_>>()),
         exclude_l2: PathBuf::from(EXCLUDE_L2),
     })
@@ -189,7 +195,7 @@ mod tests {
         assert_eq!(settings.node_name, "n1");
         assert_eq!(settings.ml_bind_port, 7946);
         assert_eq!(settings.exclude_l2, PathBuf::from("/etc/metallb/excludel2.yaml"));
-        assert!(!settings.ignore_exclude_lb);
+        assert!(!settings.ignore_exclude_lb && !settings.answer_ping);
         assert!(settings.announce_if_all_excluded);
         let unset = (settings.lb_class, settings.ml_bind_addr, settings.ml_labels, settings.interfaces);
         assert_eq!(unset, (None, None, None, None));
@@ -204,9 +210,9 @@ mod tests {
 
     #[test]
     fn switches_can_be_set_either_way() {
-        let line = ["--node-name=n1", "--ignore-exclude-lb", "--announce-if-all-excluded=false"];
+        let line = ["--node-name=n1", "--ignore-exclude-lb", "--announce-if-all-excluded=false", "--answer-ping"];
         let settings = settings(&args(&line)).unwrap();
-        assert!(settings.ignore_exclude_lb && !settings.announce_if_all_excluded);
+        assert!(settings.ignore_exclude_lb && !settings.announce_if_all_excluded && settings.answer_ping);
     }
 
     #[test]

@@ -55,6 +55,10 @@ pub(super) struct Args {
     /// On which interfaces every frame is heard, whomever it is for: on Wi-Fi some drivers lose ARP requests otherwise.
     #[arg(long, value_enum, default_value_t)]
     promiscuous: Promiscuous,
+    /// Answer pings for the addresses that this host announces. A ping that is answered says nothing about the Service
+    /// behind the address.
+    #[arg(long)]
+    answer_ping: bool,
     /// Serve a web page that shows what `ferrolb status` does at this address and port, as in 127.0.0.1:7473. It can only
     /// be read, and there is no login.
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -91,6 +95,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Verdict> {
         drain_on: drain_on(&args.drain_on)?,
         failover: args.failover,
         promiscuous: args.promiscuous,
+        answer_ping: args.answer_ping,
         web_page: args.web_page,
     };
     runtime.block_on(standalone::run(settings))?;

@@ -27,6 +27,7 @@ use crate::state::InterfaceState;
 
 mod counts;
 pub mod links;
+mod pings;
 mod responder;
 mod run;
 mod strangers;
@@ -72,6 +73,8 @@ pub struct Use {
     pub choice: links::Choice,
     /// Where everything is heard.
     pub promiscuous: Promiscuous,
+    /// Pings are answered for what is announced.
+    pub answer_ping: bool,
 }
 
 impl From<Option<BTreeSet<String>>> for Use {
@@ -119,6 +122,8 @@ pub struct L2 {
     wire: watch::Receiver<Arc<Wire>>,
     frames: Option<mpsc::UnboundedReceiver<Frames>>,
     thread: Option<thread::JoinHandle<()>>,
+    /// What else pings are answered for; none: for nothing.
+    routed: Option<BTreeSet<IpAddr>>,
 }
 
 /// What goes to the thread: the newest wish, and a bell.
@@ -132,6 +137,8 @@ struct Shared {
 struct Orders {
     wanted: Option<Wanted>,
     answers: Option<AnswersByInterface>,
+    /// Announced by other means than here, and to be answered for where it is pinged.
+    routed: Option<BTreeSet<IpAddr>>,
     /// To be announced once more, by interface.
     tell: Vec<(u32, IpAddr)>,
     stop: bool,
@@ -187,17 +194,29 @@ impl L2 {
         let shared = Arc::new(Shared { orders: Mutex::default(), bell });
         let (sender, wire) = watch::channel(Arc::new(Wire::default()));
         let (told, frames) = mpsc::unbounded_channel();
-        let mut run = run::Run::new(shared.clone(), sender, told, how.into())?;
+        let how = how.into();
+        let routed = how.answer_ping.then(BTreeSet::new);
+        let mut run = run::Run::new(shared.clone(), sender, told, how)?;
         let thread = thread::Builder::new().name("l2".to_owned()).spawn(move || {
             let _guard = EndProcess;
             run.run();
         })?;
-        Ok(Self { shared, wire, frames: Some(frames), thread: Some(thread) })
+        Ok(Self { shared, wire, frames: Some(frames), thread: Some(thread), routed })
     }
 
     /// Announces exactly these addresses from now on.
     pub fn announce(&self, wanted: Wanted) {
         self.shared.order(|orders| orders.wanted = Some(wanted));
+    }
+
+    /// Answers pings for these addresses too, on every interface: routers send here what is for them.
+    pub fn answer_pings_for(&mut self, routed: impl IntoIterator<Item = IpAddr>) {
+        let Some(known) = &mut self.routed else { return };
+        let routed = routed.into_iter().collect();
+        if *known != routed {
+            known.clone_from(&routed);
+            self.shared.order(|orders| orders.routed = Some(routed));
+        }
     }
 
     /// For somebody else to give orders by.

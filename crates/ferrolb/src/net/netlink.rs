@@ -13,7 +13,7 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::errno::Errno;
 use nix::sys::socket::{self, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType};
@@ -282,6 +282,25 @@ pub struct Route {
 /// # Errors
 /// There is none.
 pub fn route(to: IpAddr, from: Option<IpAddr>) -> io::Result<Route> {
+    let attributes = look_up(to, from)?.map(|found| found.attributes).unwrap_or_default();
+    let interface = attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Oif(index) => Some(*index),
+        _ => None,
+    });
+    let has_gateway =
+        attributes.iter().any(|attribute| matches!(attribute, RouteAttribute::Gateway(_) | RouteAttribute::Via(_)));
+    let interface = interface.ok_or_else(|| io::Error::from(io::ErrorKind::NetworkUnreachable))?;
+    Ok(Route { interface, has_gateway })
+}
+
+/// Whether packets to an address end here: some interface has it, or a local route says so. Where there is no route,
+/// they do not.
+pub fn is_local(address: IpAddr) -> bool {
+    look_up(address, None).ok().flatten().is_some_and(|found| found.header.kind == RouteType::Local)
+}
+
+/// The route that the kernel takes.
+fn look_up(to: IpAddr, from: Option<IpAddr>) -> io::Result<Option<RouteMessage>> {
     let (family, length) = match to {
         IpAddr::V4(_) => (AddressFamily::Inet, 32),
         IpAddr::V6(_) => (AddressFamily::Inet6, 128),
@@ -299,17 +318,8 @@ pub fn route(to: IpAddr, from: Option<IpAddr>) -> io::Result<Route> {
         message.attributes.push(RouteAttribute::Source(address(from)));
     }
     let answers = ask(RouteNetlinkMessage::GetRoute(message), NLM_F_ACK)?;
-    let found = answers.into_iter().find_map(|answer| match answer {
-        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(found)) => Some(found.attributes),
+    Ok(answers.into_iter().find_map(|answer| match answer {
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(found)) => Some(found),
         _ => None,
-    });
-    let attributes = found.unwrap_or_default();
-    let interface = attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Oif(index) => Some(*index),
-        _ => None,
-    });
-    let has_gateway =
-        attributes.iter().any(|attribute| matches!(attribute, RouteAttribute::Gateway(_) | RouteAttribute::Via(_)));
-    let interface = interface.ok_or_else(|| io::Error::from(io::ErrorKind::NetworkUnreachable))?;
-    Ok(Route { interface, has_gateway })
+    }))
 }

@@ -128,13 +128,8 @@ impl Bgp {
     pub(super) fn told(&self, seen: &AllSeen) -> Told {
         let mut told = Told { addresses: BTreeMap::new(), peers: BTreeMap::new() };
         let Some(routing) = &self.routing else { return told };
-        for (key, part) in &routing.plan.services {
-            let known =
-                |peer: &String, prefix: &ipnet::IpNet| seen.get(peer).is_some_and(|seen| seen.told.contains(prefix));
-            let prefixes = part.leads.iter().filter(|(prefix, peers)| peers.iter().any(|peer| known(peer, *prefix)));
-            let prefixes: Vec<_> = prefixes.map(|(prefix, _)| prefix).collect();
-            let reached = |address: &&IpAddr| prefixes.iter().any(|prefix| prefix.contains(*address));
-            let addresses: BTreeSet<IpAddr> = part.addresses.iter().filter(reached).copied().collect();
+        for key in routing.plan.services.keys() {
+            let addresses = routers::reached(&routing.plan, seen, key);
             if !addresses.is_empty() {
                 told.addresses.insert(key.clone(), addresses);
             }

@@ -8,6 +8,7 @@ mod codes;
 mod hosts;
 mod l2;
 mod lab;
+mod ping;
 mod segment;
 mod standalone;
 mod tidy;

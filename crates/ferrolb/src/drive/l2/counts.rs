@@ -34,6 +34,11 @@ impl Counts {
         counts.responses += u64::from(sent);
     }
 
+    /// A ping was answered.
+    pub(super) fn pinged(&mut self, address: IpAddr) {
+        self.frames.entry(address).or_default().pings += 1;
+    }
+
     /// An announcement was sent or not.
     pub(super) fn announced(&mut self, address: IpAddr, sent: bool) {
         self.frames.entry(address).or_default().gratuitous += u64::from(sent);
@@ -75,11 +80,12 @@ mod tests {
         counts.answered(address, true);
         counts.answered(address, false);
         counts.announced(address, true);
+        counts.pinged(address);
         counts.handle_timeout(now);
         assert!(told.try_recv().is_err());
         counts.handle_timeout(now + TELL_INTERVAL);
         let frames = told.try_recv().unwrap();
-        assert_eq!(frames[&address], Layer2Frames { requests: 2, responses: 1, gratuitous: 1 });
+        assert_eq!(frames[&address], Layer2Frames { requests: 2, responses: 1, gratuitous: 1, pings: 1 });
         counts.answered(address, true);
         counts.handle_timeout(now + TELL_INTERVAL);
         counts.handle_timeout(now + 2 * TELL_INTERVAL);

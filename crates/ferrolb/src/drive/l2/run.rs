@@ -1,5 +1,6 @@
 //! The loop: wait for frames, for netlink, for a new wish, or for the next announcement.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
@@ -16,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::counts::Counts;
 use super::links::{Links, Unfit, Usable};
+use super::pings::{Pings, PingsByInterface};
 use super::responder::Responder;
 use super::strangers::Strangers;
 use super::{Answers, AnswersByInterface, Frames, Orders, Promiscuous, Shared, Use, Wanted, Wire};
@@ -28,6 +30,8 @@ const BELL: u64 = u64::MAX;
 const NETLINK: u64 = u64::MAX - 1;
 /// Added for the sockets that strangers are seen by.
 const STRANGERS: u64 = 1 << 40;
+/// Added for the sockets of pings.
+const PINGS: u64 = 1 << 41;
 
 /// Frames read from one socket before the others get their turn.
 const TURN: usize = 64;
@@ -46,6 +50,10 @@ pub(super) struct Run {
     answers: Option<AnswersByInterface>,
     responders: BTreeMap<u32, Responder>,
     strangers: BTreeMap<u32, Strangers>,
+    /// Whether pings are answered; for what besides what is answered for here; and where that is so now.
+    answer_ping: bool,
+    routed: BTreeSet<IpAddr>,
+    pings: PingsByInterface,
     /// Per interface, what it is to answer for.
     assigned: AnswersByInterface,
     announcements: Announcements,
@@ -81,6 +89,9 @@ impl Run {
             answers: None,
             responders: BTreeMap::new(),
             strangers: BTreeMap::new(),
+            answer_ping: how.answer_ping,
+            routed: BTreeSet::new(),
+            pings: BTreeMap::new(),
             assigned: BTreeMap::new(),
             announcements: Announcements::new(Instant::now()),
             refresh: Refresh::new(refresh::INTERVAL, rand::random(), Instant::now()),
@@ -122,6 +133,7 @@ impl Run {
                         changed |= self.obey(orders);
                     }
                     NETLINK => changed |= self.netlink(),
+                    token if token >= PINGS => self.pinged(token - PINGS, turn, woken_at),
                     token if token >= STRANGERS => self.sighted(token - STRANGERS),
                     token => self.serve(token, turn),
                 }
@@ -145,8 +157,12 @@ impl Run {
         if orders.answers.is_some() {
             self.answers = orders.answers;
         }
+        let routed = orders.routed.is_some();
+        self.routed = orders.routed.unwrap_or(std::mem::take(&mut self.routed));
         if changed {
             self.assign();
+        } else if routed {
+            self.assign_pings();
         }
         for (index, address) in orders.tell {
             if self.assigned.get(&index).is_some_and(|assigned| assigned.own.contains(&address)) {
@@ -178,6 +194,13 @@ impl Run {
             responder.serve_arp(turn, &mut self.counts);
         } else {
             responder.serve_ndp(turn, &mut self.counts);
+        }
+    }
+
+    fn pinged(&mut self, token: u64, turn: usize, now: Instant) {
+        let Ok(index) = u32::try_from(token / 2) else { return };
+        if let (Some(pings), Some(responder)) = (self.pings.get_mut(&index), self.responders.get(&index)) {
+            pings.serve(token.is_multiple_of(2), responder.usable.mac, turn, now, &mut self.counts);
         }
     }
 
@@ -374,6 +397,44 @@ impl Run {
             *before = answers;
         }
         told.into_iter().for_each(|(place, ours)| self.tell(now, place, ours));
+        self.assign_pings();
+    }
+
+    /// Brings the addresses that pings are answered for in line with those that are announced.
+    fn assign_pings(&mut self) {
+        if !self.answer_ping {
+            return;
+        }
+        self.pings.retain(|index, _| self.responders.contains_key(index));
+        let usable: Vec<Usable> = self.responders.values().map(|responder| responder.usable.clone()).collect();
+        for usable in usable {
+            if let Err(error) = self.answer_pings_on(&usable) {
+                self.pings.remove(&usable.index);
+                tracing::warn!(event = "l2", interface = usable.name, %error, "cannot answer pings on this interface");
+                self.failures.insert(usable.name, format!("pings: {error}"));
+            }
+        }
+    }
+
+    fn answer_pings_on(&mut self, usable: &Usable) -> io::Result<()> {
+        let index = usable.index;
+        let own = self.assigned.get(&index).into_iter().flat_map(|assigned| &assigned.own);
+        let addresses: BTreeSet<IpAddr> = own.chain(&self.routed).copied().collect();
+        if addresses.is_empty() {
+            self.pings.remove(&index);
+            return Ok(());
+        }
+        let pings = match self.pings.entry(index) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let pings = Pings::open(usable)?;
+                let token = PINGS + u64::from(index) * 2;
+                self.epoll.add(&pings.v4, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
+                self.epoll.add(&pings.v6, EpollEvent::new(EpollFlags::EPOLLIN, token + 1))?;
+                entry.insert(pings)
+            }
+        };
+        pings.set(addresses)
     }
 
     fn publish(&self) {
