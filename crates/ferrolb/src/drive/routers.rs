@@ -1,7 +1,7 @@
 //! From the plan to sessions with routers, and from what they were told to what is said about it: the same with and without
 //! Kubernetes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -249,8 +249,6 @@ pub fn reached(plan: &BgpPlan, seen: &AllSeen, key: &ServiceKey) -> BTreeSet<IpA
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use ferrolb_proto::bgp::session::Remote;
     use ferrolb_proto::bgp::session::config::{Password, Reach};
     use ferrolb_proto::bgp::{Asn, Families, Family};

@@ -135,11 +135,7 @@ fn where_the_kernel_answers_it_answers_alone() {
     let l2 = start(&lan.nodes[0], true);
     announce(&l2, &[V4, V6]);
     lan.nodes[0].ip("link add kube-ipvs0 type dummy");
-    let ways = [
-        "addr {} ADDRESS dev lo",
-        "addr {} ADDRESS dev kube-ipvs0",
-        "route {} local ADDRESS dev lo",
-    ];
+    let ways = ["addr {} ADDRESS dev lo", "addr {} ADDRESS dev kube-ipvs0", "route {} local ADDRESS dev lo"];
     for way in ways {
         for address in [V4, V6] {
             // Before, during, afterwards: one answer each, whoever gives it.

@@ -134,7 +134,10 @@ fn values_are_found_in_every_place_that_people_put_them() {
         found(&[("values.yaml", refused)]),
         ["values.yaml:2:3 LB3003", "values.yaml:5:3 LB3003", "values.yaml:7:7 LB3003"]
     );
-    assert_eq!(found(&[("values.yaml", "speaker: {}\nconfigInline: {address-pools: []}\n")]), ["values.yaml:2:1 LB3003"]);
+    assert_eq!(
+        found(&[("values.yaml", "speaker: {}\nconfigInline: {address-pools: []}\n")]),
+        ["values.yaml:2:1 LB3003"]
+    );
     let fine = "speaker:\n  livenessProbe: {port: '17472'}\n  nodeSelector: {ssd: yes}\n  labels:\n";
     assert_eq!(found(&[("values.yaml", fine)]), [""; 0]);
     assert_eq!(found(&[("values.yaml", "metallb:\n  speaker:\n    hostNetwork: true\n")]), ["values.yaml:3:5 LB3001"]);
