@@ -125,6 +125,14 @@ func (s *system) admit(t *testing.T, file string) {
 		line := s.Assets["kubectl"] + " --kubeconfig=" + s.Kubeconfig() + " " + strings.Join(args, " ") + " 2>&1"
 		return s.Laptop().Output(context.Background(), "sh", "-c", line)
 	}
+	if first := said["after"]; first != "" {
+		// The webhook knows of it by watching, as anybody does.
+		if out, err := kubectl("create", "-f", filepath.Join(filepath.Dir(absolute), first)); err != nil {
+			t.Fatal(out, err)
+		}
+		defer func() { _, _ = kubectl("delete", "--ignore-not-found", "--wait", "-f", filepath.Join(filepath.Dir(absolute), first)) }()
+		time.Sleep(time.Second)
+	}
 	out, err := kubectl("create", "-f", absolute)
 	// Some of it may be there although the rest was refused.
 	defer func() { _, _ = kubectl("delete", "--ignore-not-found", "--wait", "-f", absolute) }()
