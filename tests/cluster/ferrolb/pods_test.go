@@ -130,7 +130,9 @@ func (s *system) admit(t *testing.T, file string) {
 		if out, err := kubectl("create", "-f", filepath.Join(filepath.Dir(absolute), first)); err != nil {
 			t.Fatal(out, err)
 		}
-		defer func() { _, _ = kubectl("delete", "--ignore-not-found", "--wait", "-f", filepath.Join(filepath.Dir(absolute), first)) }()
+		defer func() {
+			_, _ = kubectl("delete", "--ignore-not-found", "--wait", "-f", filepath.Join(filepath.Dir(absolute), first))
+		}()
 		time.Sleep(time.Second)
 	}
 	out, err := kubectl("create", "-f", absolute)
