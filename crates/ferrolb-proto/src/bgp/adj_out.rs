@@ -242,10 +242,7 @@ impl AdjOut {
 }
 
 /// Puts prefixes with the same attributes to those that there are already.
-fn put_run(
-    announce: &mut BTreeMap<Alike, VecDeque<IpNet>>,
-    run: Option<(Alike, VecDeque<IpNet>)>,
-) {
+fn put_run(announce: &mut BTreeMap<Alike, VecDeque<IpNet>>, run: Option<(Alike, VecDeque<IpNet>)>) {
     if let Some((key, prefixes)) = run {
         announce.entry(key).or_default().extend(prefixes);
     }
