@@ -231,11 +231,9 @@ impl Host {
 
     /// Returns when there may be something to do.
     async fn woken(&mut self) {
-        let now = Instant::now();
-        let deadlines = [self.peers.next_deadline(now), self.retry_at, self.parting.next_deadline()];
-        let deadline = deadlines.into_iter().flatten().min();
+        let deadlines = [self.peers.next_deadline(Instant::now()), self.retry_at, self.parting.next_deadline()];
         let sleep = async {
-            match deadline {
+            match deadlines.into_iter().flatten().min() {
                 Some(at) => tokio::time::sleep_until(at.into()).await,
                 None => std::future::pending().await,
             }

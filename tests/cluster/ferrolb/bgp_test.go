@@ -371,6 +371,7 @@ func TestRoutersAreToldOfServicesByEveryNode(t *testing.T) {
 			}
 		}
 	})
+	t.Run("a change of one Service is in a router's kernel at once", func(t *testing.T) { s.pace(t, f, two) })
 	t.Run("an API server that is away for 30 s changes nothing, not even for a speaker that restarts meanwhile", func(t *testing.T) {
 		w := s.watchRoute(t, b, f, v4, one)
 		since := time.Now()

@@ -34,6 +34,9 @@ enum Refreshing {
     Begun,
 }
 
+/// What prefixes of one UPDATE have in common.
+type Alike = (Family, Arc<Attributes>);
+
 /// What one UPDATE, or a marker, made of the plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Put {
@@ -53,7 +56,7 @@ pub struct AdjOut {
     /// What the router knows; `None` where it has to be told again.
     sent: BTreeMap<IpNet, Option<Arc<Attributes>>>,
     early: BTreeSet<IpNet>,
-    announce: BTreeMap<(Family, Arc<Attributes>), VecDeque<IpNet>>,
+    announce: BTreeMap<Alike, VecDeque<IpNet>>,
     late: BTreeSet<IpNet>,
     end_of_rib: Families,
     refreshing: BTreeMap<Family, Refreshing>,
@@ -74,7 +77,7 @@ impl AdjOut {
         self.too_large.retain(|prefix| desired.contains_key(prefix));
         let carried = desired.iter().filter(|(prefix, _)| families.contains(Family::of(prefix)));
         // Neighbours mostly have the same attributes, and to compare these takes longer than all the rest.
-        let mut run: Option<((Family, Arc<Attributes>), VecDeque<IpNet>)> = None;
+        let mut run: Option<(Alike, VecDeque<IpNet>)> = None;
         for (prefix, attributes) in
             carried.filter(|(prefix, attributes)| !Self::sent_as(&self.sent, prefix, attributes))
         {
@@ -239,10 +242,7 @@ impl AdjOut {
 }
 
 /// Puts prefixes with the same attributes to those that there are already.
-fn put_run(
-    announce: &mut BTreeMap<(Family, Arc<Attributes>), VecDeque<IpNet>>,
-    run: Option<((Family, Arc<Attributes>), VecDeque<IpNet>)>,
-) {
+fn put_run(announce: &mut BTreeMap<Alike, VecDeque<IpNet>>, run: Option<(Alike, VecDeque<IpNet>)>) {
     if let Some((key, prefixes)) = run {
         announce.entry(key).or_default().extend(prefixes);
     }

@@ -74,12 +74,8 @@ impl Site {
     }
 
     fn write_router(&self, spec: &str) {
-        let metadata = "{name: router, namespace: metallb-system}";
-        let peer = format!(
-            "apiVersion: metallb.io/v1beta2\nkind: BGPPeer\nmetadata: {metadata}\n\
-             spec: {{myASN: 64512, peerAddress: 192.168.1.50, connectTime: 1s, {spec}}}\n"
-        );
-        self.write("peer.yaml", &peer);
+        let spec = format!("{{myASN: 64512, peerAddress: 192.168.1.50, connectTime: 1s, {spec}}}");
+        self.write("peer.yaml", &format!("{}spec: {spec}\n", bgp::PEER));
     }
 
     /// What a command on the client's host says; it must go well.

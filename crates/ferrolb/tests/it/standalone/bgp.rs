@@ -9,6 +9,9 @@ use nix::sys::signal::Signal;
 use super::{Site, service};
 use crate::hosts::eventually;
 
+/// A peer but for its spec.
+pub(super) const PEER: &str =
+    "apiVersion: metallb.io/v1beta2\nkind: BGPPeer\nmetadata: {name: router, namespace: metallb-system}\n";
 pub(super) const POOL: &str = "\
 apiVersion: metallb.io/v1beta1
 kind: IPAddressPool

@@ -4,7 +4,7 @@
 use std::fs;
 
 use super::Site;
-use super::bgp::POOL;
+use super::bgp::{PEER, POOL};
 use crate::hosts::{Host, eventually};
 
 /// FRR at the other end of the host's `eth1`, with a kernel to program; its daemons are killed by their numbers.
@@ -74,12 +74,8 @@ fn a_router_is_found_at_the_other_end_of_an_interface_and_takes_routes_of_both_f
     let both = "ipFamilyPolicy: RequireDualStack, ipFamilies: [IPv4, IPv6]";
     let spec = format!("spec: {{type: LoadBalancer, {both}, ports: [{{port: 80}}]}}");
     site.write("web.yaml", &format!("apiVersion: v1\nkind: Service\nmetadata: {{name: web}}\n{spec}\n"));
-    let metadata = "{name: router, namespace: metallb-system}";
     let spec = "{myASN: 64512, peerASN: 64513, interface: eth1, connectTime: 1s, holdTime: 9s}";
-    site.write(
-        "peer.yaml",
-        &format!("apiVersion: metallb.io/v1beta2\nkind: BGPPeer\nmetadata: {metadata}\nspec: {spec}\n"),
-    );
+    site.write("peer.yaml", &format!("{PEER}spec: {spec}\n"));
     let process = site.start(0);
     let finding = process.await_finding("LB1301");
     assert!(finding["message"].as_str().unwrap().contains("interface eth1: "), "there is none yet: {finding}");
