@@ -198,13 +198,12 @@ fn a_node_that_forwards_answers_all_the_same_whatever_its_kernel_says_beside_it(
     assert!(node.sh("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1").0);
     let l2 = start(node, true);
     announce(&l2, &[V4, V6]);
-    // It looks for the address on the LAN, where nobody but itself has it, and says that it was not found. `ping -c`
-    // would count that as well and stop early; with a deadline it does not.
+    // It looks for the address on the LAN, where nobody but itself has it: at once it says that the way is shorter, and
+    // after three seconds that there is no way. The latter ends the ping.
     for address in [V4, V6] {
         let (_, text) = lan.client.sh(&format!("ping -n -w 5 -i 0.25 {address}"));
-        println!("{text}");
         let (sent, received) = counts(&text);
-        assert!(sent >= 15 && received + 1 >= sent && !text.contains("DUP!"), "{text}");
+        assert!(sent >= 8 && received + 1 >= sent && !text.contains("DUP!"), "{text}");
     }
 }
 
