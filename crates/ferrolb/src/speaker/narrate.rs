@@ -20,6 +20,9 @@ use crate::k8s::events::{About, Event, Events, TOOK_OVER};
 /// How long a missing interface must be missed before it is said.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Upstream's reason for an Event that says that an address cannot be announced.
+const FAILED: &str = "announceFailed";
+
 /// Something to tell on a Service.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Notice {
@@ -35,7 +38,7 @@ impl Notice {
     }
 
     fn failed(service: &ServiceKey, message: String) -> Self {
-        Self { service: service.clone(), warning: true, reason: "announceFailed", message }
+        Self { service: service.clone(), warning: true, reason: FAILED, message }
     }
 }
 
@@ -138,7 +141,7 @@ impl Narrator {
         events
     }
 
-    /// Says who uses addresses of ours and is no node (decision D4).
+    /// Says who uses addresses of ours: strangers (decision D4), and nodes that were not told to.
     pub(super) fn strangers(
         &mut self,
         own: &NodeName,
@@ -152,15 +155,15 @@ impl Narrator {
             .collect();
         let mut events = Vec::new();
         for (address, stranger) in now.difference(&self.strangers) {
-            let Stranger { interface, mac, blocks } = stranger;
-            let (code, what) = match blocks {
-                true => (Code::AddressInUse, "is answered by"),
-                false => (Code::ForeignClaim, "is announced, and claimed by"),
+            let (code, words) = (stranger.code(), stranger.words(*address, own.as_str()));
+            let message = match stranger.is_node {
+                // Here the cause is of the cluster's own making, and there is a remedy.
+                true => format!("{words}. {} ({code})", code.explanation().fix),
+                false => format!("{words} ({code})"),
             };
-            let message =
-                format!("{address} {what} {mac}, which is no node of ours (seen by {own} on {interface}) ({code})");
             for service in announce.get(address).into_iter().flat_map(|one| &one.services) {
-                events.push(Notice::failed(service, message.clone()));
+                let reason = if stranger.is_node { code.name() } else { FAILED };
+                events.push(Notice { service: service.clone(), warning: true, reason, message: message.clone() });
             }
         }
         self.strangers = now;
