@@ -318,7 +318,7 @@ impl Speaker {
             interfaces: wire.interfaces.iter().map(|interface| interface.name.clone()).collect(),
         };
         let decision = self.decider.decide(inputs, now);
-        self.note(&decision);
+        self.note(&decision, wire);
         self.bgp.decided(&decision, &services, addresses.get(&self.own).copied().flatten(), now);
         findings.extend(decision.findings);
         let listening = alive == Alive::Listening;
@@ -390,9 +390,9 @@ impl Speaker {
         }
     }
 
-    fn note(&self, decision: &Decision) {
+    fn note(&self, decision: &Decision, wire: &Wire) {
         self.metrics.set_config(decision.configured, decision.verdict.is_err());
-        self.reports.verdict(&decision.verdict);
+        self.reports.opinion(&decision.verdict, narrate::sightings(&self.own, wire));
     }
 
     fn save(&mut self, announce: &BTreeMap<IpAddr, Announcement>) {

@@ -10,6 +10,7 @@ use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::plan::{Announcement, Plan};
 use ferrolb_rules::reason::{Code, Finding};
 use ferrolb_rules::service::View;
+use ferrolb_rules::sighting::Sighting;
 
 use crate::drive::answers::Answering;
 use crate::drive::l2::{Stranger, Wire};
@@ -211,6 +212,12 @@ fn reason(own: &NodeName, service: &ServiceKey, plan: Option<&Plan>) -> String {
     here.or(plan.code()).map_or_else(|| "notOnTheWire".to_owned(), |code| format!("{code} {}", code.name()))
 }
 
+/// Who else answers for addresses of ours, for whoever looks from outside.
+pub(super) fn sightings(own: &NodeName, wire: &Wire) -> BTreeSet<Sighting> {
+    let all = wire.strangers.iter().flat_map(|(address, list)| list.iter().map(move |one| (*address, one)));
+    all.map(|(address, one)| Sighting { code: one.code(), words: one.words(address, own.as_str()) }).collect()
+}
+
 /// Publishes events on Services.
 pub(super) fn publish<'a>(
     events: &Events,
@@ -245,6 +252,34 @@ mod tests {
         let expected = "announcing from node \"a\" with protocol \"bgp\"".to_owned();
         assert_eq!(said, [Notice::assigned(&ServiceKey::new("default", "web"), expected)], "each protocol by itself");
         assert!(narrator.routes(&own, &told, |_| String::new()).is_empty());
+    }
+
+    #[test]
+    fn who_else_answers_is_told_once_on_the_service_with_the_remedy_where_there_is_one() {
+        let (own, address): (_, IpAddr) = (NodeName::new("a"), "10.0.0.1".parse().unwrap());
+        let services = BTreeSet::from([ServiceKey::new("default", "web")]);
+        let announce = BTreeMap::from([(address, Announcement { services, ..Announcement::default() })]);
+        let one = |blocks, is_node| Stranger {
+            interface: "eth0".to_owned(),
+            mac: "02:00:00:00:00:09".parse().unwrap(),
+            blocks,
+            is_node,
+        };
+        let mut narrator = Narrator::default();
+        for (stranger, reason, code) in [
+            (one(false, true), "NodeAnswersUnasked", "LB1211"),
+            (one(false, false), "announceFailed", "LB1213"),
+            (one(true, false), "announceFailed", "LB1118"),
+        ] {
+            let wire = Wire { strangers: BTreeMap::from([(address, vec![stranger])]), ..Wire::default() };
+            let said = narrator.strangers(&own, &announce, &wire);
+            assert_eq!((said.len(), said[0].reason, said[0].warning), (1, reason, true));
+            let message = &said[0].message;
+            assert!(message.contains("10.0.0.1") && message.ends_with(&format!("({code})")), "{message}");
+            assert_eq!(message.contains("strictARP"), code == "LB1211", "{message}");
+            assert!(narrator.strangers(&own, &announce, &wire).is_empty(), "once");
+            assert_eq!(sightings(&own, &wire).first().map(|one| one.code.to_string()).as_deref(), Some(code));
+        }
     }
 
     #[test]
