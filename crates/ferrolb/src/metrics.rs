@@ -34,6 +34,12 @@ pub const COMMIT: &str = match option_env!("FERROLB_COMMIT") {
     None => "unknown",
 };
 
+/// The branch that it was built from, where the build said so.
+pub const BRANCH: &str = match option_env!("FERROLB_BRANCH") {
+    Some(branch) => branch,
+    None => "unknown",
+};
+
 /// How long the count of an address that is not announced here any more is kept: longer than alerts look back, so that an
 /// address that goes to and fro is seen to.
 const TAKEOVER_MEMORY: Duration = Duration::from_secs(3600);
@@ -354,7 +360,7 @@ impl Metrics {
     fn write_strangers(&self, text: &mut Text) {
         let strangers = locked(&self.strangers);
         let samples = strangers.iter().flat_map(|(ip, all)| {
-            all.iter().map(move |one| {
+            all.iter().filter(|one| !one.is_node).map(move |one| {
                 let labels =
                     [("ip", ip.to_string()), ("interface", one.interface.clone()), ("mac", one.mac.to_string())];
                 (labels, 1)
@@ -438,7 +444,7 @@ mod tests {
         metrics.set_bfd(&BTreeMap::from([("10.0.0.1".parse().unwrap(), BfdSession { up: true, counters })]));
         metrics.set_failover(Some(figures()));
         let stranger =
-            Stranger { interface: "eth0".to_owned(), mac: "02:00:00:00:00:01".parse().unwrap(), blocks: true };
+            Stranger { interface: "eth0".to_owned(), mac: "02:00:00:00:00:01".parse().unwrap(), blocks: true, is_node: false };
         metrics.set_strangers(&BTreeMap::from([(ip, vec![stranger])]));
         let expected =
             include_str!("metrics/golden.txt").replace("VERSION", env!("CARGO_PKG_VERSION")).replace("COMMIT", COMMIT);

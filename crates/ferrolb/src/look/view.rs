@@ -14,6 +14,7 @@ use ferrolb_rules::surroundings::{is_component, is_ready};
 use k8s_openapi::api::core::v1::Service;
 
 use super::cluster::{Announcer, Cluster};
+use crate::controller::{ALLOCATED, ANNOUNCED};
 use crate::state::{Names, PeerState, PoolState, Progress, ReasonState, RouterState, ServiceState, State};
 
 /// What a cluster is: who announces is what speakers report, not what is planned (decision D12).
@@ -29,7 +30,8 @@ pub fn of_cluster(picture: &Picture, cluster: &Cluster) -> State {
     findings.extend(trouble.controller.clone());
     findings.extend(cluster.announced.iter().filter_map(|(key, by)| twice(key, by)));
     let announced = cluster.announced.keys().filter_map(|key| picture.plan.service(key));
-    findings.extend(announced.filter_map(|plan| sighting::finding(&plan.service, &plan.addresses, &trouble.seen, true)));
+    findings
+        .extend(announced.filter_map(|plan| sighting::finding(&plan.service, &plan.addresses, &trouble.seen, true)));
     findings.extend(cluster.states.iter().filter_map(|state| {
         let status = state.status.as_ref().filter(|status| status.result == Some(ConfigurationResult::Invalid))?;
         let name = state.metadata.name.as_deref().unwrap_or_default();
@@ -195,10 +197,23 @@ fn of_service(
         mac: first.and_then(|one| one.mac),
         interfaces: first.map(|one| one.interfaces.clone()).unwrap_or_default(),
         routers: Names(Arc::new(routers)),
+        since: since(service, state),
         try_urls: if state == Progress::Announced { crate::state::urls(service, &addresses) } else { Vec::new() },
         reasons,
         addresses,
     }
+}
+
+/// Since when it is so, by the condition that says it.
+fn since(service: &Service, state: Progress) -> Option<String> {
+    let (type_, holds) = match state {
+        Progress::Pending => (ALLOCATED, "False"),
+        Progress::Allocated => (ANNOUNCED, "False"),
+        Progress::Announced => (ANNOUNCED, "True"),
+    };
+    let conditions = service.status.as_ref()?.conditions.as_ref()?;
+    let condition = conditions.iter().find(|one| one.type_ == type_ && one.status == holds)?;
+    Some(condition.last_transition_time.0.to_string())
 }
 
 /// The routers, and which nodes have told them of a Service. How a session stands that nothing was told by, only its

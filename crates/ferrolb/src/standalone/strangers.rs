@@ -43,9 +43,10 @@ pub(super) fn block(key: &ServiceKey, addresses: &[IpAddr], seen: &Seen) -> Opti
 /// Strangers, and hosts that were not told to, who answer for addresses which are announced all the same.
 pub(super) fn conflicts(key: &ServiceKey, addresses: &[IpAddr], seen: &Seen) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (code, what) in
-        [(Code::ForeignClaim, "is announced, and claimed by"), (Code::NodeAnswersUnasked, "is announced, and answered by")]
-    {
+    for (code, what) in [
+        (Code::ForeignClaim, "is announced, and claimed by"),
+        (Code::NodeAnswersUnasked, "is announced, and answered by"),
+    ] {
         let used = addresses.iter().filter(|address| strangers(seen, address).any(|(_, one)| one.code() == code));
         findings.extend(used.map(|address| {
             let message = format!("{address} {what} {}", list(seen, *address, code));

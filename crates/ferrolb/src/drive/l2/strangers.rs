@@ -113,11 +113,7 @@ impl Strangers {
             self.machine.handle(now, Input::Answer(*address));
         }
         self.answered.clone_from(&own);
-        Answers {
-            own,
-            stand_ins: wanted.stand_ins.clone(),
-            ..Answers::default()
-        }
+        Answers { own, stand_ins: wanted.stand_ins.clone(), ..Answers::default() }
     }
 
     /// Who was taken for a stranger may have been a node that was not known yet.
