@@ -1,7 +1,7 @@
-//! Who else answers for addresses of ours: what speakers see on their LANs, and everybody else only hears of.
+//! What only a speaker can see: who else answers for addresses of ours on its LAN, and that it lacks an interface.
 //!
-//! A speaker says it in a condition of its ConfigurationState ([`FOREIGN_REPLY`]), one line for each; the controller and
-//! whoever looks once (`ferrolb status`, the web page) read it there. Without anything seen there is no such condition.
+//! It says so in conditions of its ConfigurationState ([`FOREIGN_REPLY`], [`INTERFACE_MISSING`]), one line for each; the
+//! controller and whoever looks once (`ferrolb status`, the web page) read it there. Without anything seen there are none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -13,8 +13,10 @@ use crate::api::{ConfigurationState, well_known};
 use crate::names::{NodeName, ServiceKey};
 use crate::reason::{Code, Finding, Severity};
 
-/// The condition's type.
+/// The type of the condition that somebody else answers.
 pub const FOREIGN_REPLY: &str = "ForeignReply";
+/// The type of the condition that addresses are this node's to announce, on interfaces that it does not have.
+pub const INTERFACE_MISSING: &str = "InterfaceMissing";
 /// More lines than these are counted, not written: a message has a limit.
 const LINES: usize = 100;
 
@@ -30,15 +32,21 @@ pub struct Sighting {
 /// What live speakers see, by address.
 pub type Sightings = BTreeMap<IpAddr, BTreeSet<Sighting>>;
 
-/// The condition that says all this; none where there is nothing to say.
-pub fn condition(seen: &BTreeSet<Sighting>, since: Time) -> Option<Condition> {
+/// The conditions that say all this; none where there is nothing to say.
+pub fn conditions(seen: &BTreeSet<Sighting>, since: &Time) -> Vec<Condition> {
+    [FOREIGN_REPLY, INTERFACE_MISSING].into_iter().filter_map(|type_| condition(type_, seen, since.clone())).collect()
+}
+
+fn condition(type_: &str, seen: &BTreeSet<Sighting>, since: Time) -> Option<Condition> {
+    let is_of = |one: &&Sighting| (one.code == Code::InterfaceMissing) == (type_ == INTERFACE_MISSING);
+    let seen: Vec<&Sighting> = seen.iter().filter(is_of).collect();
     let first = seen.first()?;
     let mut lines: Vec<String> = seen.iter().take(LINES).map(|one| format!("{} {}", one.code, one.words)).collect();
     if seen.len() > LINES {
         lines.push(format!("and {} more", seen.len() - LINES));
     }
     Some(Condition {
-        type_: FOREIGN_REPLY.to_owned(),
+        type_: type_.to_owned(),
         status: "True".to_owned(),
         reason: first.code.name().to_owned(),
         message: lines.join("\n"),
@@ -58,7 +66,8 @@ pub fn of_states(states: &[Arc<ConfigurationState>], alive: Option<&BTreeSet<Nod
             continue;
         }
         let conditions = state.status.iter().flat_map(|status| &status.conditions);
-        for condition in conditions.filter(|condition| condition.type_ == FOREIGN_REPLY && condition.status == "True") {
+        let tells = |condition: &&Condition| [FOREIGN_REPLY, INTERFACE_MISSING].contains(&condition.type_.as_str());
+        for condition in conditions.filter(tells).filter(|condition| condition.status == "True") {
             for (address, sighting) in condition.message.lines().filter_map(parse) {
                 seen.entry(address).or_default().insert(sighting);
             }
@@ -77,7 +86,8 @@ fn parse(line: &str) -> Option<(IpAddr, Sighting)> {
 /// the one that does.
 pub fn finding(service: &ServiceKey, addresses: &[IpAddr], seen: &Sightings, is_announced: bool) -> Option<Finding> {
     let all = addresses.iter().filter_map(|address| seen.get(address)).flatten();
-    let sighting = all.into_iter().find(|one| (one.code == Code::AddressInUse) != is_announced)?;
+    let hinders = |code: Code| matches!(code, Code::AddressInUse | Code::InterfaceMissing);
+    let sighting = all.into_iter().find(|one| hinders(one.code) != is_announced)?;
     let severity = if is_announced { Severity::Warning } else { Severity::Error };
     Some(Finding::new(sighting.code, severity, format!("Service/{service}"), sighting.words.clone()))
 }
@@ -93,7 +103,7 @@ mod tests {
 
     fn state(name: &str, seen: &BTreeSet<Sighting>) -> Arc<ConfigurationState> {
         let at = Time(k8s_openapi::jiff::Timestamp::from_second(1).unwrap());
-        let conditions = condition(seen, at).into_iter().collect();
+        let conditions = conditions(seen, &at);
         let mut state = ConfigurationState { status: None, ..ConfigurationState::default() };
         state.metadata.name = Some(name.to_owned());
         state.status = Some(ConfigurationStateStatus { conditions, ..ConfigurationStateStatus::default() });
@@ -104,17 +114,18 @@ mod tests {
     fn what_a_live_speaker_sees_is_read_as_it_was_written_and_what_a_dead_one_saw_is_not() {
         let taken = sighting(Code::AddressInUse, "10.0.0.1 is answered by 06:00:00:00:00:01 (seen by a on eth0)");
         let node = sighting(Code::NodeAnswersUnasked, "fd00::1 is announced, and answered by 06:00:00:00:00:02");
+        let missing = sighting(Code::InterfaceMissing, "10.0.0.2 cannot be announced: no such interface");
         let states = [
             state("speaker-a", &BTreeSet::from([taken.clone(), node.clone()])),
             state("speaker-b", &BTreeSet::from([sighting(Code::ForeignClaim, "10.0.0.1 is claimed")])),
-            state("speaker-c", &BTreeSet::new()),
+            state("speaker-c", &BTreeSet::from([missing.clone()])),
             state("controller", &BTreeSet::from([node.clone()])),
         ];
         let alive = BTreeSet::from([NodeName::new("a"), NodeName::new("c")]);
         let seen = of_states(&states, Some(&alive));
-        let expected = [("10.0.0.1", taken), ("fd00::1", node)];
+        let expected = [("10.0.0.1", taken), ("10.0.0.2", missing), ("fd00::1", node)];
         assert_eq!(seen, expected.map(|(ip, one)| (ip.parse().unwrap(), BTreeSet::from([one]))).into());
-        assert_eq!(of_states(&states, None).values().map(BTreeSet::len).sum::<usize>(), 3);
+        assert_eq!(of_states(&states, None).values().map(BTreeSet::len).sum::<usize>(), 4);
     }
 
     #[test]
@@ -126,6 +137,7 @@ mod tests {
         };
         assert_eq!(of(Code::AddressInUse, false), Some((Code::AddressInUse, Severity::Error)));
         assert_eq!(of(Code::AddressInUse, true), None);
+        assert_eq!(of(Code::InterfaceMissing, false), Some((Code::InterfaceMissing, Severity::Error)));
         assert_eq!(of(Code::NodeAnswersUnasked, true), Some((Code::NodeAnswersUnasked, Severity::Warning)));
         assert_eq!(of(Code::ForeignClaim, false), None);
         assert_eq!(finding(&service, &[], &Sightings::new(), true), None);
@@ -134,7 +146,8 @@ mod tests {
     #[test]
     fn more_than_a_message_holds_is_counted() {
         let many = (0..LINES + 3).map(|n| sighting(Code::ForeignClaim, &format!("10.0.1.{n} is claimed"))).collect();
-        let message = condition(&many, Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH)).unwrap().message;
+        let conditions = conditions(&many, &Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH));
+        let [Condition { message, .. }] = conditions.as_slice() else { panic!("{conditions:?}") };
         assert!(message.ends_with("\nand 3 more"), "{message}");
         assert!(message.len() < 32_000);
     }

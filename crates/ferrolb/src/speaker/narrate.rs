@@ -189,6 +189,21 @@ impl Narrator {
         events
     }
 
+    /// Who else answers for addresses of ours, and for which we lack an interface: for whoever looks from outside.
+    pub(super) fn sightings(&self, own: &NodeName, wire: &Wire) -> BTreeSet<Sighting> {
+        let all = wire.strangers.iter().flat_map(|(address, list)| list.iter().map(move |one| (*address, one)));
+        let strangers =
+            all.map(|(address, one)| Sighting { code: one.code(), words: one.words(address, own.as_str()) });
+        let said = self.failed.values().filter(|(.., said)| *said).flat_map(|(ips, ..)| ips.iter());
+        let missing = said.map(|ip| Sighting {
+            code: Code::InterfaceMissing,
+            words: format!(
+                "{ip} is {own}'s to announce, and it has none of the interfaces that the advertisement names"
+            ),
+        });
+        strangers.chain(missing).collect()
+    }
+
     /// Says who came and went.
     pub(super) fn members(&mut self, own: &NodeName, alive: BTreeSet<NodeName>) {
         for node in alive.difference(&self.alive).filter(|node| *node != own) {
@@ -210,12 +225,6 @@ fn reason(own: &NodeName, service: &ServiceKey, plan: Option<&Plan>) -> String {
     let Some(plan) = plan.and_then(|plan| plan.service(service)) else { return "serviceDeleted".to_owned() };
     let here = plan.node_codes().find(|(node, _)| *node == own).map(|(_, code)| code);
     here.or(plan.code()).map_or_else(|| "notOnTheWire".to_owned(), |code| format!("{code} {}", code.name()))
-}
-
-/// Who else answers for addresses of ours, for whoever looks from outside.
-pub(super) fn sightings(own: &NodeName, wire: &Wire) -> BTreeSet<Sighting> {
-    let all = wire.strangers.iter().flat_map(|(address, list)| list.iter().map(move |one| (*address, one)));
-    all.map(|(address, one)| Sighting { code: one.code(), words: one.words(address, own.as_str()) }).collect()
 }
 
 /// Publishes events on Services.
@@ -278,7 +287,7 @@ mod tests {
             assert!(message.contains("10.0.0.1") && message.ends_with(&format!("({code})")), "{message}");
             assert_eq!(message.contains("strictARP"), code == "LB1211", "{message}");
             assert!(narrator.strangers(&own, &announce, &wire).is_empty(), "once");
-            assert_eq!(sightings(&own, &wire).first().map(|one| one.code.to_string()).as_deref(), Some(code));
+            assert_eq!(narrator.sightings(&own, &wire).first().map(|one| one.code.to_string()).as_deref(), Some(code));
         }
     }
 

@@ -29,7 +29,7 @@ const REQUEST: Duration = Duration::from_secs(10);
 pub struct Opinion {
     /// The configuration is in use, or what is wrong with it.
     pub verdict: Result<(), String>,
-    /// Who else was seen to answer for addresses of ours.
+    /// What only it can see: who else answers for addresses of ours, and interfaces that it lacks.
     pub seen: BTreeSet<Sighting>,
 }
 
@@ -141,7 +141,7 @@ impl Writer {
     async fn write(&self, opinion: &Opinion, since: Since) -> Result<(), String> {
         let verdict = opinion.verdict.as_ref().copied().map_err(String::as_str);
         let mut status = self.component.status(verdict, None, since.verdict);
-        status.conditions.extend(sighting::condition(&opinion.seen, Time(since.seen)));
+        status.conditions.extend(sighting::conditions(&opinion.seen, &Time(since.seen)));
         let apply = super::apply(&self.client, &self.namespace, &self.component, self.owner.as_ref(), &status);
         let answer = tokio::time::timeout(REQUEST, apply).await.map_err(|_| "no answer in time".to_owned())?;
         answer.map(drop).map_err(|error| error.to_string())
