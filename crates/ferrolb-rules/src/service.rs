@@ -403,7 +403,9 @@ impl Run<'_> {
                 Ok(())
             }
             Err((code, cause, fix)) => {
-                let message = format!("Failed to allocate IP for {:?}: {cause}", self.request.key.to_string());
+                // Upstream's words first; what to do stands where people look (T22).
+                let key = self.request.key.to_string();
+                let message = format!("Failed to allocate IP for {key:?}: {cause}. {fix} ({code})");
                 self.event(true, "AllocationFailed", message);
                 Err(self.refuse(code, cause, Some(fix)))
             }

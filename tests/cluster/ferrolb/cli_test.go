@@ -108,7 +108,10 @@ func TestTheCommandLineTellsEveryTroubleByItsCode(t *testing.T) {
 	})
 	s.runWithMetrics(t)
 	s.service(t, "web", "")
-	t.Run("T22: no pool yet", func(t *testing.T) { s.awaitCode(t, "svc/web", "LB1001") })
+	t.Run("T22: no pool yet", func(t *testing.T) {
+		s.awaitCode(t, "svc/web", "LB1001")
+		s.awaitText(t, []string{"AllocationFailed", "LB1001", "IPAddressPool"}, "describe", "svc", "web")
+	})
 	s.ApplyFile(t, gitops+"manifests/metallb-config")
 	s.awaitCode(t, "svc/web", "")
 	s.screensOfTheFirstUser(t)
@@ -175,6 +178,7 @@ func (s *system) troublesOfAnnouncing(t *testing.T) {
 	t.Run("T23: the test Service without pods", func(t *testing.T) {
 		s.Kubectl(t, "create", "service", "loadbalancer", "test-lb", "--tcp=80:80")
 		s.awaitCode(t, "svc/test-lb", "LB1102")
+		s.awaitText(t, []string{"NotAnnounced", "LB1102", "app=test-lb"}, "describe", "svc", "test-lb")
 		s.says(t, 1, []string{"its selector is app=test-lb", "kubectl get pods -n default -l app=test-lb"}, "why", "svc/test-lb")
 		s.Kubectl(t, "delete", "service", "test-lb")
 	})

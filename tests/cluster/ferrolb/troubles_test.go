@@ -66,6 +66,9 @@ func (s *system) troublesOfTheWire(t *testing.T) {
 		s.Laptop().Reunite(t)
 		s.Node(owner).Reunite(t)
 		s.awaitProbe(t, 0, "answered by 1 MAC address", "("+owner+")")
+		for _, name := range []string{"metallb_layer2_requests_received", "metallb_layer2_responses_sent"} {
+			s.awaitMetric(t, s.Node(owner), speakerMetrics, fmt.Sprintf("%s{ip=%q} ", name, firstAddress), "")
+		}
 	})
 	t.Run("T11: check sees that a node is on Wi-Fi", func(t *testing.T) {
 		// What the kernel shows of a wireless interface, in place of what it shows of this one.
@@ -250,6 +253,7 @@ func (s *system) troublesOfWebhooks(t *testing.T) {
 			t.Errorf("kubectl apply says nothing of it:\n%s", said)
 		}
 		s.awaitText(t, []string{"LB4009", address + " of node node-a"}, "describe", "ipaddresspool", "-n", namespace, "home")
+		s.awaitText(t, []string{"NodeAddress", "LB4009"}, "get", "ipaddresspool", "-n", namespace, "home", "-o", "jsonpath={.status.conditions}")
 		out, _ := s.ask(t, "status")
 		if !strings.Contains(out, "LB4009") {
 			t.Errorf("status does not name LB4009:\n%s", out)
@@ -347,6 +351,7 @@ func (s *system) badDay(t *testing.T) {
 		}
 	}
 	s.awaitText(t, []string{"NotAnnounced", "NodeExcluded: ", excludeLabel, "(LB1104)"}, "describe", "svc", "-n", "traefik-system", "traefik")
+	s.controller.WaitForLog(t, "LB1104", 5*time.Second)
 	if status, reason, message := condition(s.object(t, "svc", "-n", "traefik-system", "traefik"), "metallb.io/Announced"); status != "False" || reason != "NodeExcluded" || !strings.Contains(message, "LB1104") {
 		t.Errorf("%s %s %s", status, reason, message)
 	}

@@ -16,6 +16,8 @@ use super::wanted::Verdict;
 
 /// The pool shares addresses with an older one.
 const CONFLICT: &str = "Conflict";
+/// The pool has addresses of nodes; there is no such condition where it has not.
+const NODE_ADDRESS: &str = "NodeAddress";
 /// Somebody announces the pool's addresses.
 const ADVERTISED: &str = "Advertised";
 
@@ -97,6 +99,12 @@ pub(super) fn status(
         }
     };
     conflict.put(CONFLICT, &mut conditions, generation, now);
+    match finding(Code::NodeAddressInPool) {
+        Some(found) => {
+            drop(Verdict { holds: true, ..Verdict::no(found) }.put(NODE_ADDRESS, &mut conditions, generation, now))
+        }
+        None => conditions.retain(|condition| condition.type_ != NODE_ADDRESS),
+    }
     let by_layer2: Vec<&str> = parsed.l2_advertisements.iter().map(|one| one.name.as_str()).collect();
     let by_bgp: Vec<&str> = parsed.bgp_advertisements.iter().map(|one| one.name.as_str()).collect();
     let ways = [("L2", "L2Advertisement", by_layer2), ("BGP", "BGPAdvertisement", by_bgp)];
