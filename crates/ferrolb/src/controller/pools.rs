@@ -101,7 +101,8 @@ pub(super) fn status(
     conflict.put(CONFLICT, &mut conditions, generation, now);
     match finding(Code::NodeAddressInPool) {
         Some(found) => {
-            drop(Verdict { holds: true, ..Verdict::no(found) }.put(NODE_ADDRESS, &mut conditions, generation, now))
+            let verdict = Verdict { holds: true, ..Verdict::no(found) };
+            verdict.put(NODE_ADDRESS, &mut conditions, generation, now);
         }
         None => conditions.retain(|condition| condition.type_ != NODE_ADDRESS),
     }
