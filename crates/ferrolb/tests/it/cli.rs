@@ -282,6 +282,16 @@ fn explain_answers_programs_too() {
 }
 
 #[test]
+fn a_verb_that_asks_a_cluster_does_not_pretend_to_have_read_files() {
+    for verb in ["export", "check", "wait"] {
+        let output = run(&[verb, "--manifests", "manifests/metallb-config"]);
+        assert_eq!(code(&output), Some(2), "{verb}");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains("--manifests") && error.contains("LB0031"), "{verb}: {error}");
+    }
+}
+
+#[test]
 fn a_flag_of_controller_and_speaker_that_makes_no_sense_has_its_code() {
     for line in [
         ["controller", "--port=x"],
