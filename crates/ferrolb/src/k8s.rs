@@ -30,8 +30,7 @@ pub mod webhook;
 pub fn passing(error: &anyhow::Error) -> Option<Code> {
     match error.downcast_ref::<kube::Error>()? {
         kube::Error::Api(status) => match status.code {
-            401 | 403 => Some(Code::AccessDenied),
-            429 | 500.. => Some(Code::ApiServerAway),
+            status @ (401 | 403 | 429 | 500..) => Some(code_of(status)),
             _ => None,
         },
         kube::Error::HyperError(_) | kube::Error::Service(_) => Some(Code::ApiServerAway),

@@ -443,8 +443,12 @@ mod tests {
         let counters = bfd::Counters { sent: 9, received: 8, discarded: 1, up: 2, down: 1 };
         metrics.set_bfd(&BTreeMap::from([("10.0.0.1".parse().unwrap(), BfdSession { up: true, counters })]));
         metrics.set_failover(Some(figures()));
-        let stranger =
-            Stranger { interface: "eth0".to_owned(), mac: "02:00:00:00:00:01".parse().unwrap(), blocks: true, is_node: false };
+        let stranger = Stranger {
+            interface: "eth0".to_owned(),
+            mac: "02:00:00:00:00:01".parse().unwrap(),
+            blocks: true,
+            is_node: false,
+        };
         metrics.set_strangers(&BTreeMap::from([(ip, vec![stranger])]));
         let expected =
             include_str!("metrics/golden.txt").replace("VERSION", env!("CARGO_PKG_VERSION")).replace("COMMIT", COMMIT);
