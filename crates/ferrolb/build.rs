@@ -15,6 +15,7 @@ use std::process::Command;
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=used.ld");
+    println!("cargo::rustc-env=FERROLB_COMPILER={}", compiler().unwrap_or_else(|| "rustc".to_owned()));
     let target = |part: &str| env::var(format!("CARGO_CFG_TARGET_{part}")).unwrap_or_default();
     if (target("ENV").as_str(), target("ARCH").as_str()) != ("musl", "x86_64") {
         return;
@@ -32,6 +33,13 @@ fn main() {
     for argument in arguments {
         println!("cargo::rustc-link-arg-bins={argument}");
     }
+}
+
+/// Which compiler this is, as in `rustc 1.96.0`: controller and speaker say it in their first line.
+fn compiler() -> Option<String> {
+    let output = Command::new(env::var_os("RUSTC")?).arg("--version").output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    Some(text.split(" (").next()?.trim().to_owned())
 }
 
 /// Where the compiler's installation has a linker that a C compiler can call.

@@ -2,16 +2,17 @@
 //! §5.4; decision D4).
 //!
 //! ```text
-//! Check, Watch, Forget ─►┌───────────┐─► Probe (three within half a second), Free, InUse
-//! what neighbours claim ►│ Duplicate │─► Conflict, Defend (at most once in ten seconds), Over
-//!                        └───────────┘
+//! Check, Watch, Answer, Forget ─►┌───────────┐─► Probe (three within half a second), Free, InUse
+//! what neighbours claim ────────►│ Duplicate │─► Conflict, Defend (at most once in ten seconds), Over
+//!                                └───────────┘─► OwnNode, OwnNodeOver
 //! ```
 //!
 //! A *sighting* is any frame that says "this address is at this MAC address": the sender of an ARP packet, the target of
 //! a neighbour advertisement; or that somebody is about to claim it: an ARP probe, a solicitation from the unspecified
 //! address. MAC addresses of the cluster's own nodes are no strangers: a kernel with IPVS answers ARP for addresses that
-//! it forwards. Never used on failover: three probes there would be half a second of outage. Left out: frames, and what
-//! becomes of an address that is in use.
+//! it forwards. Whether one does is asked some seconds after an address is answered for, when whoever had it before has
+//! let go, and believed when it answers twice. Never asked on failover beforehand: three probes there would be half a
+//! second of outage. Left out: frames, and what becomes of an address that is in use.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -36,6 +37,13 @@ const WAIT_INTERVAL: Duration = Duration::from_millis(160);
 const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
 /// A stranger that is not seen for so long is gone.
 const GONE_INTERVAL: Duration = Duration::from_secs(30);
+/// How long after an address is first answered for the nodes are asked about it, at least and at most: ten thousand
+/// addresses that move at once are asked for one after the other.
+const ASK_INTERVAL: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(12));
+/// Between two such questions: while it is not sure, and as long as it is so.
+const ASK_AGAIN_INTERVALS: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(30));
+/// So many answers in a row are believed: the first may have come from a node that was about to take over.
+const BELIEVED: u8 = 2;
 /// Addresses that are probed at the same time; the others wait.
 const AT_ONCE: usize = 256;
 
@@ -46,6 +54,8 @@ pub enum Input {
     Check(IpAddr),
     /// This address is ours without a check: failover, or a restart.
     Watch(IpAddr),
+    /// This address is answered for from now on.
+    Answer(IpAddr),
     /// This address is not ours any more.
     Forget(IpAddr),
     /// Somebody says that it has the address, or probes for it.
@@ -72,6 +82,8 @@ pub enum Output {
     Conflict(IpAddr, MacAddr),
     /// A node of ours answers for it, though no speaker told it to: IPVS without strict ARP.
     OwnNode(IpAddr, MacAddr),
+    /// It does so no more.
+    OwnNodeOver(IpAddr),
     /// Announce it once, so that the neighbours look to us.
     Defend(IpAddr),
     /// The stranger has not been seen for a while.
@@ -85,9 +97,20 @@ enum State {
     /// So many probes were sent, and something is due then.
     Probing { sent: u8, next_at: Instant },
     /// It may be announced.
-    Ours { defended_at: Option<Instant>, stranger: Option<(MacAddr, Instant)> },
+    Ours { defended_at: Option<Instant>, stranger: Option<(MacAddr, Instant)>, question: Option<Question> },
     /// Somebody has it, who was seen then.
     Taken { mac: MacAddr, seen_at: Instant },
+}
+
+/// Whether a node of ours answers by itself for an address that we answer for.
+#[derive(Clone, Copy, Debug)]
+struct Question {
+    /// When the next one is due.
+    next_at: Instant,
+    /// One was put, and nobody has answered it.
+    open: bool,
+    /// Answers in a row.
+    answers: u8,
 }
 
 /// Addresses, and who else uses them.
@@ -103,6 +126,9 @@ pub struct Duplicate {
     rng: SmallRng,
     outputs: VecDeque<Output>,
 }
+
+/// It has just become ours.
+const OURS: State = State::Ours { defended_at: None, stranger: None, question: None };
 
 impl Duplicate {
     /// Nothing to check yet.
@@ -136,7 +162,16 @@ impl Duplicate {
             Input::Watch(address) => {
                 let known = matches!(self.addresses.get(&address), Some(State::Ours { .. }));
                 if !known {
-                    self.set(address, Some(State::Ours { defended_at: None, stranger: None }));
+                    self.set(address, Some(OURS));
+                }
+            }
+            Input::Answer(address) => {
+                if let Some(State::Ours { defended_at, stranger, question: None }) =
+                    self.addresses.get(&address).copied()
+                {
+                    let next_at = now + self.within(ASK_INTERVAL);
+                    let question = Some(Question { next_at, open: false, answers: 0 });
+                    self.set(address, Some(State::Ours { defended_at, stranger, question }));
                 }
             }
             Input::Forget(address) => self.set(address, None),
@@ -190,18 +225,23 @@ impl Duplicate {
     fn fire(&mut self, now: Instant, address: IpAddr) {
         match self.addresses.get(&address).copied() {
             Some(State::Probing { sent: PROBES, .. }) => {
-                self.set(address, Some(State::Ours { defended_at: None, stranger: None }));
+                self.set(address, Some(OURS));
                 self.outputs.push_back(Output::Free(address));
             }
             Some(State::Probing { sent, .. }) => {
                 let sent = sent + 1;
-                let next_at = now + if sent == PROBES { WAIT_INTERVAL } else { self.probe_interval() };
+                let next_at = now + if sent == PROBES { WAIT_INTERVAL } else { self.within(PROBE_INTERVAL) };
                 self.set(address, Some(State::Probing { sent, next_at }));
                 self.outputs.push_back(Output::Probe(address));
             }
-            Some(State::Ours { defended_at, stranger: Some(_) }) => {
-                self.set(address, Some(State::Ours { defended_at, stranger: None }));
-                self.outputs.push_back(Output::Over(address));
+            Some(State::Ours { defended_at, stranger, question }) => {
+                let gone = stranger.filter(|(_, seen_at)| *seen_at + GONE_INTERVAL <= now);
+                if gone.is_some() {
+                    self.outputs.push_back(Output::Over(address));
+                }
+                let stranger = stranger.filter(|_| gone.is_none());
+                let question = question.and_then(|question| self.ask(now, address, question));
+                self.set(address, Some(State::Ours { defended_at, stranger, question }));
             }
             // It is looked at anew: whoever had it may be gone.
             Some(State::Taken { .. }) => {
@@ -209,13 +249,46 @@ impl Duplicate {
                 self.set(address, Some(State::Probing { sent: 0, next_at: now }));
                 self.fire(now, address);
             }
-            Some(State::Waiting | State::Ours { .. }) | None => {}
+            Some(State::Waiting) | None => {}
         }
     }
 
-    fn probe_interval(&mut self) -> Duration {
-        let [least, most] =
-            [PROBE_INTERVAL.0, PROBE_INTERVAL.1].map(|span| u64::try_from(span.as_micros()).unwrap_or_default());
+    /// Puts the question to the nodes that is due. Returns what to ask next; nothing where the last was not answered.
+    fn ask(&mut self, now: Instant, address: IpAddr, question: Question) -> Option<Question> {
+        let Question { next_at, open, answers } = question;
+        if next_at > now {
+            return Some(question);
+        }
+        if open {
+            self.outputs.extend((answers >= BELIEVED).then_some(Output::OwnNodeOver(address)));
+            return None;
+        }
+        self.outputs.push_back(Output::Probe(address));
+        let (unsure, sure) = ASK_AGAIN_INTERVALS;
+        Some(Question { next_at: now + if answers < BELIEVED { unsure } else { sure }, open: true, answers })
+    }
+
+    /// Another speaker's probe or announcement is its own business; claims decide between speakers. What answers a
+    /// question of ours is a kernel that nobody told to.
+    fn node_answered(&mut self, address: IpAddr, mac: MacAddr) {
+        let Some(State::Ours { defended_at, stranger, question: Some(question) }) =
+            self.addresses.get(&address).copied()
+        else {
+            return;
+        };
+        if !question.open {
+            return;
+        }
+        let answers = question.answers.saturating_add(1);
+        if answers == BELIEVED {
+            self.outputs.push_back(Output::OwnNode(address, mac));
+        }
+        let question = Some(Question { open: false, answers, ..question });
+        self.set(address, Some(State::Ours { defended_at, stranger, question }));
+    }
+
+    fn within(&mut self, (least, most): (Duration, Duration)) -> Duration {
+        let [least, most] = [least, most].map(|span| u64::try_from(span.as_micros()).unwrap_or_default());
         Duration::from_micros(self.rng.random_range(least..=most))
     }
 
@@ -225,9 +298,8 @@ impl Duplicate {
             return;
         }
         if self.nodes.contains(&mac) {
-            // Another speaker's probe or announcement is its own business; claims decide between speakers.
-            if let (State::Probing { .. }, false) = (state, probe) {
-                self.outputs.push_back(Output::OwnNode(address, mac));
+            if !probe {
+                self.node_answered(address, mac);
             }
             return;
         }
@@ -244,7 +316,7 @@ impl Duplicate {
             }
             // Who only asks is told by the ordinary answer that the address is in use.
             State::Ours { .. } if probe => {}
-            State::Ours { defended_at, stranger } => {
+            State::Ours { defended_at, stranger, question } => {
                 if stranger.is_none_or(|(known, _)| known != mac) {
                     self.outputs.push_back(Output::Conflict(address, mac));
                 }
@@ -253,7 +325,7 @@ impl Duplicate {
                     self.outputs.push_back(Output::Defend(address));
                 }
                 let defended_at = if defends { Some(now) } else { defended_at };
-                self.set(address, Some(State::Ours { defended_at, stranger: Some((mac, now)) }));
+                self.set(address, Some(State::Ours { defended_at, stranger: Some((mac, now)), question }));
             }
         }
     }
@@ -262,11 +334,13 @@ impl Duplicate {
 impl State {
     fn due_at(self) -> Option<Instant> {
         match self {
-            Self::Waiting | Self::Ours { stranger: None, .. } => None,
+            Self::Waiting => None,
             Self::Probing { next_at, .. } => Some(next_at),
-            Self::Ours { stranger: Some((_, seen_at)), .. } | Self::Taken { seen_at, .. } => {
-                Some(seen_at + GONE_INTERVAL)
+            Self::Ours { stranger, question, .. } => {
+                let gone_at = stranger.map(|(_, seen_at)| seen_at + GONE_INTERVAL);
+                gone_at.into_iter().chain(question.map(|question| question.next_at)).min()
             }
+            Self::Taken { seen_at, .. } => Some(seen_at + GONE_INTERVAL),
         }
     }
 }

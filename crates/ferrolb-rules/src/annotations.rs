@@ -42,6 +42,8 @@ pub const BGP_COMMUNITIES: &str = "ferrolb.io/bgp-communities";
 
 /// Further than this a name is no typing mistake but another name.
 const TYPO_DISTANCE: usize = 3;
+/// The same for the domain before it, which is shorter and has more neighbours.
+const DOMAIN_DISTANCE: usize = 2;
 
 fn input<'a>(service: &'a dyn View, name: &str) -> Option<&'a str> {
     service.annotation(&format!("{PREFIX}{name}")).or_else(|| service.annotation(&format!("{OLD_PREFIX}{name}")))
@@ -232,7 +234,14 @@ fn judge(key: &str, value: &str, service: &dyn View, written: Option<&str>) -> J
         return own(key, name, value);
     }
     let (domain, name) = key.split_once('/')?;
-    domain.contains("metallb").then(|| unknown(key, name))
+    (domain.contains("metallb") || is_mistyped(domain, name)).then(|| unknown(key, name))
+}
+
+/// Whether a domain is nearly one of ours, with a name that is nearly one of ours: `metalb.io/loadBalancerIPs`. Either alone
+/// is another product's.
+fn is_mistyped(domain: &str, name: &str) -> bool {
+    let near = |prefix: &str| strsim::damerau_levenshtein(prefix.trim_end_matches('/'), domain) <= DOMAIN_DISTANCE;
+    [PREFIX, OLD_PREFIX, OWN_PREFIX].into_iter().any(near) && nearest(name).is_some()
 }
 
 fn output(key: &str) -> (Code, String, String) {

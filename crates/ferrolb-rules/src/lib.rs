@@ -20,6 +20,7 @@
 //! | [`why`] | which rule is the first that fails for a Service? |
 //! | [`changes`] | what would become of every Service if other objects were in force? |
 //! | [`probe`] | what does it mean who answers for an address on the LAN? |
+//! | [`sighting`] | who else answers for an address, as speakers tell it? |
 //! | [`surroundings`] | will it work in this cluster? |
 //! | [`values`] | which values of the chart do nothing? |
 //! | [`reason`] | what do we call each way in which something does not work? |
@@ -41,6 +42,7 @@ pub mod probe;
 pub mod range;
 pub mod reason;
 pub mod service;
+pub mod sighting;
 pub mod surroundings;
 pub mod table;
 pub mod values;

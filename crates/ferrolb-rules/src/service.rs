@@ -254,7 +254,8 @@ impl Run<'_> {
     fn steps(&mut self) -> Result<(), Stop> {
         if !self.allocator.has_pools() {
             self.clear();
-            return Err(self.refuse(Code::NoPool, "there is no IPAddressPool".to_owned(), None));
+            let fix = Code::NoPool.explanation().fix.to_owned();
+            return Err(self.fail(Code::NoPool, "there is no IPAddressPool".to_owned(), fix));
         }
         let families = self.families()?;
         let mut held = self.keep_recorded(families)?;
@@ -402,12 +403,15 @@ impl Run<'_> {
                 self.event(false, "IPAllocated", format!("Assigned IP {}", quoted(&held.addresses)));
                 Ok(())
             }
-            Err((code, cause, fix)) => {
-                let message = format!("Failed to allocate IP for {:?}: {cause}", self.request.key.to_string());
-                self.event(true, "AllocationFailed", message);
-                Err(self.refuse(code, cause, Some(fix)))
-            }
+            Err((code, cause, fix)) => Err(self.fail(code, cause, fix)),
         }
+    }
+
+    /// Upstream's words first; what to do stands where people look (T22).
+    fn fail(&mut self, code: Code, cause: String, fix: String) -> Stop {
+        let key = self.request.key.to_string();
+        self.event(true, "AllocationFailed", format!("Failed to allocate IP for {key:?}: {cause}. {fix} ({code})"));
+        self.refuse(code, cause, Some(fix))
     }
 
     /// Spec §4.4: what is asked for, the pool asked for, any pool.

@@ -32,7 +32,15 @@ pub enum Standing {
 /// What the name at `path` is, such as `["speaker", "frr", "enabled"]`.
 pub fn standing(path: &[&str]) -> Standing {
     let name = path.join(".");
-    if KNOWN.contains(&name.as_str()) || free(&name) {
+    let parts = (1..=path.len()).filter_map(|length| path.get(..length));
+    if parts.into_iter().any(|part| ANYTHING_BELOW.contains(&part.join(".").as_str())) {
+        return Standing::Value;
+    }
+    // In a file a dot is part of a name; only `--set` takes it apart.
+    if path.iter().any(|part| part.contains('.')) {
+        return Standing::Unknown;
+    }
+    if KNOWN.contains(&name.as_str()) {
         return Standing::Value;
     }
     let prefix = format!("{name}.");
@@ -42,6 +50,7 @@ pub fn standing(path: &[&str]) -> Standing {
     Standing::Unknown
 }
 
+/// Whether the name is one of the user's own below a value, if it were taken apart at its dots.
 fn free(name: &str) -> bool {
     ANYTHING_BELOW
         .iter()
@@ -75,6 +84,9 @@ pub fn refusal(refused: &Refused, object: &str) -> Finding {
 fn meant(path: &[&str], name: &str) -> String {
     if let Some((_, instead)) = MEANT.iter().find(|(wrong, _)| *wrong == name) {
         return (*instead).to_owned();
+    }
+    if let Some((group, value)) = name.rsplit_once('.').filter(|_| KNOWN.contains(&name) || free(name)) {
+        return format!("write `{value}` below `{group}`: in a file a dot is part of the name");
     }
     let letters = |text: &str| -> String {
         text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase()

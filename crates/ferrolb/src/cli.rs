@@ -106,6 +106,11 @@ pub enum Verdict {
 
 /// Parses the command line, runs the verb, and says on standard error what went wrong.
 pub fn main() -> ExitCode {
+    if called().as_deref() == Some(completion::KUBECTL) {
+        let words: Vec<String> = env::args().skip(1).collect();
+        let _ = print(&completion::for_kubectl(&words));
+        return ExitCode::SUCCESS;
+    }
     let args = match arguments(env::args_os()) {
         Ok(args) => args,
         Err(error) => {
@@ -170,6 +175,12 @@ fn answer(error: &clap::Error) -> ExitCode {
 fn complain(error: &anyhow::Error) {
     // `{:#}` and not `{:?}`: a stripped binary would print an empty backtrace.
     let _ = writeln!(io::stderr(), "ferrolb: {error:#}");
+}
+
+/// The name that the program was called by.
+fn called() -> Option<String> {
+    let path = env::args_os().next()?;
+    Some(Path::new(&path).file_name()?.to_str()?.to_owned())
 }
 
 /// The arguments as clap takes them: the verb from the program's name where that says it, and upstream's verbs with

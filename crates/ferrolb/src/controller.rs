@@ -43,6 +43,7 @@ mod wanted;
 mod webhooks;
 
 use lead::{Ended, Leader, Surroundings};
+pub use wanted::{ALLOCATED, ANNOUNCED};
 
 /// The lease that the leading replica holds, in our namespace.
 pub const LEASE: &str = "metallb-controller";

@@ -30,12 +30,28 @@ pub mod webhook;
 pub fn passing(error: &anyhow::Error) -> Option<Code> {
     match error.downcast_ref::<kube::Error>()? {
         kube::Error::Api(status) => match status.code {
-            401 | 403 => Some(Code::AccessDenied),
-            429 | 500.. => Some(Code::ApiServerAway),
+            status @ (401 | 403 | 429 | 500..) => Some(code_of(status)),
             _ => None,
         },
         kube::Error::HyperError(_) | kube::Error::Service(_) => Some(Code::ApiServerAway),
         _ => None,
+    }
+}
+
+/// What an answer of the API server with this HTTP status is called; the one place that says so.
+pub const fn code_of(status: u16) -> Code {
+    match status {
+        404 => Code::KindMissing,
+        401 | 403 => Code::AccessDenied,
+        _ => Code::ApiServerAway,
+    }
+}
+
+/// The same for any failure to get an answer.
+pub fn code_of_error(error: &kube::Error) -> Code {
+    match error {
+        kube::Error::Api(status) => code_of(status.code),
+        _ => Code::ApiServerAway,
     }
 }
 
@@ -65,6 +81,16 @@ mod tests {
     use anyhow::Context as _;
 
     use super::*;
+
+    #[test]
+    fn every_failure_to_get_an_answer_has_a_code() {
+        let answer = |code| kube::Error::Api(kube::core::Status::failure("no", "Reason").with_code(code).boxed());
+        assert_eq!([401, 403].map(|code| code_of_error(&answer(code))), [Code::AccessDenied; 2]);
+        assert_eq!(code_of_error(&answer(404)), Code::KindMissing);
+        assert_eq!([409, 429, 500, 503].map(|code| code_of_error(&answer(code))), [Code::ApiServerAway; 4]);
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        assert_eq!(code_of_error(&kube::Error::Service(refused.into())), Code::ApiServerAway);
+    }
 
     #[test]
     fn rights_and_an_api_server_that_are_not_there_yet_are_waited_for_and_nothing_else_is() {

@@ -15,6 +15,7 @@ use ferrolb_proto::bfd;
 use ferrolb_proto::bgp::session::report::Counters as Messages;
 use ferrolb_rules::alloc::Counters;
 use ferrolb_rules::names::ServiceKey;
+use ferrolb_rules::reason::Code;
 
 use crate::drive::l2::Stranger;
 use crate::drive::segment::figures::{Figures, Spans};
@@ -33,6 +34,12 @@ pub const COMMIT: &str = match option_env!("FERROLB_COMMIT") {
     None => "unknown",
 };
 
+/// The branch that it was built from, where the build said so.
+pub const BRANCH: &str = match option_env!("FERROLB_BRANCH") {
+    Some(branch) => branch,
+    None => "unknown",
+};
+
 /// How long the count of an address that is not announced here any more is kept: longer than alerts look back, so that an
 /// address that goes to and fro is seen to.
 const TAKEOVER_MEMORY: Duration = Duration::from_secs(3600);
@@ -47,6 +54,7 @@ pub struct Metrics {
     config_loaded: AtomicBool,
     config_stale: AtomicBool,
     pools: Mutex<BTreeMap<String, Counters>>,
+    services: Mutex<BTreeMap<Code, usize>>,
     announced: Mutex<BTreeMap<String, Announced>>,
     takeovers: Mutex<BTreeMap<IpAddr, Takeovers>>,
     strangers: Mutex<BTreeMap<IpAddr, Vec<Stranger>>>,
@@ -128,6 +136,11 @@ impl Metrics {
         locked(&self.pools).clone_from(pools);
     }
 
+    /// How many Services have what said against their announcement (`ferrolb_service_findings`).
+    pub fn set_services(&self, counts: BTreeMap<Code, usize>) {
+        *locked(&self.services) = counts;
+    }
+
     /// What this node announces, per Service (`metallb_speaker_announced`), by `protocol` (`layer2` or `bgp`).
     pub fn set_announced(&self, node: &str, protocol: &str, announced: &BTreeMap<ServiceKey, BTreeSet<IpAddr>>) {
         let announced = Announced { node: node.to_owned(), addresses: announced.clone() };
@@ -190,6 +203,10 @@ impl Metrics {
         let mut text = Text::default();
         let build = [("version", env!("CARGO_PKG_VERSION").to_owned()), ("commit", COMMIT.to_owned())];
         text.family("ferrolb_build_info", Kind::Gauge, "What was built, always 1", [(build, 1)]);
+        let services = locked(&self.services);
+        let samples = services.iter().map(|(code, count)| ([("code", code.to_string())], *count));
+        text.family("ferrolb_service_findings", Kind::Gauge, "Services with this said of their announcement", samples);
+        drop(services);
         self.write_pools(&mut text);
         self.write_bfd(&mut text);
         self.write_bgp(&mut text);
@@ -343,7 +360,7 @@ impl Metrics {
     fn write_strangers(&self, text: &mut Text) {
         let strangers = locked(&self.strangers);
         let samples = strangers.iter().flat_map(|(ip, all)| {
-            all.iter().map(move |one| {
+            all.iter().filter(|one| !one.is_node).map(move |one| {
                 let labels =
                     [("ip", ip.to_string()), ("interface", one.interface.clone()), ("mac", one.mac.to_string())];
                 (labels, 1)
@@ -416,6 +433,7 @@ mod tests {
         let ip: IpAddr = "192.0.2.1".parse().unwrap();
         let service: ServiceKey = ServiceKey::new("default", "web");
         metrics.set_announced("n1", "layer2", &BTreeMap::from([(service, BTreeSet::from([ip]))]));
+        metrics.set_services(BTreeMap::from([(Code::NodeExcluded, 2), (Code::TwoAnnouncers, 1)]));
         let frames = Layer2Frames { requests: 7, responses: 6, gratuitous: 5, pings: 4 };
         metrics.set_layer2(&BTreeMap::from([(ip, frames), ("2001:db8::1".parse().unwrap(), Layer2Frames::default())]));
         let counters =
@@ -425,8 +443,12 @@ mod tests {
         let counters = bfd::Counters { sent: 9, received: 8, discarded: 1, up: 2, down: 1 };
         metrics.set_bfd(&BTreeMap::from([("10.0.0.1".parse().unwrap(), BfdSession { up: true, counters })]));
         metrics.set_failover(Some(figures()));
-        let stranger =
-            Stranger { interface: "eth0".to_owned(), mac: "02:00:00:00:00:01".parse().unwrap(), blocks: true };
+        let stranger = Stranger {
+            interface: "eth0".to_owned(),
+            mac: "02:00:00:00:00:01".parse().unwrap(),
+            blocks: true,
+            is_node: false,
+        };
         metrics.set_strangers(&BTreeMap::from([(ip, vec![stranger])]));
         let expected =
             include_str!("metrics/golden.txt").replace("VERSION", env!("CARGO_PKG_VERSION")).replace("COMMIT", COMMIT);

@@ -49,7 +49,7 @@ mod saved;
 mod statuses;
 
 use bgp::Bgp;
-use decide::{Basis, Decider, Decision, Inputs};
+use decide::{Basis, Decider, Inputs};
 use meeting::{Alive, Meeting};
 use narrate::Narrator;
 use objects::Objects;
@@ -163,6 +163,8 @@ struct Outcome {
     /// The nodes whose address is known.
     nodes: BTreeMap<NodeName, IpAddr>,
     plan: Option<Plan>,
+    /// What to think of the newest configuration; none where there was none to read.
+    verdict: Option<Result<(), String>>,
     services: BTreeMap<ServiceKey, Arc<dyn View>>,
     findings: Vec<Finding>,
     ready: bool,
@@ -296,6 +298,7 @@ impl Speaker {
                 announce: announce.unwrap_or_default(),
                 nodes: known(&saved.nodes),
                 plan: None,
+                verdict: None,
                 services: BTreeMap::new(),
                 findings,
                 ready: false,
@@ -318,7 +321,7 @@ impl Speaker {
             interfaces: wire.interfaces.iter().map(|interface| interface.name.clone()).collect(),
         };
         let decision = self.decider.decide(inputs, now);
-        self.note(&decision);
+        self.metrics.set_config(decision.configured, decision.verdict.is_err());
         self.bgp.decided(&decision, &services, addresses.get(&self.own).copied().flatten(), now);
         findings.extend(decision.findings);
         let listening = alive == Alive::Listening;
@@ -341,6 +344,7 @@ impl Speaker {
             candidates: (!listening).then_some(candidates),
             nodes: known(&addresses),
             plan: Some(decision.plan),
+            verdict: Some(decision.verdict),
             services,
             findings,
             ready: !listening,
@@ -390,11 +394,6 @@ impl Speaker {
         }
     }
 
-    fn note(&self, decision: &Decision) {
-        self.metrics.set_config(decision.configured, decision.verdict.is_err());
-        self.reports.verdict(&decision.verdict);
-    }
-
     fn save(&mut self, announce: &BTreeMap<IpAddr, Announcement>) {
         if let Some(saver) = &self.saver {
             let nodes = addresses_of(self.objects.nodes().values());
@@ -423,6 +422,9 @@ impl Speaker {
         if outcome.plan.is_some() {
             self.reports.statuses(statuses::wanted(&self.own, &answering));
             self.reports.told(statuses::told(&self.own, &told.peers));
+        }
+        if let Some(verdict) = &outcome.verdict {
+            self.reports.opinion(verdict, self.narrator.sightings(&self.own, wire));
         }
         let mut findings = outcome.findings.clone();
         findings.extend(self.bgp.findings(&seen, &self.namespace));

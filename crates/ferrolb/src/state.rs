@@ -108,6 +108,9 @@ pub struct ServiceState {
     /// The routers that this node has told everything that leads to it, by the names of their peers.
     #[serde(default)]
     pub routers: Names,
+    /// Since when it is as it is, in the form of RFC 3339, where its conditions tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
     /// What to try from another machine.
     #[serde(rename = "try")]
     pub try_urls: Vec<String>,

@@ -65,6 +65,7 @@ func (s *system) awaitCode(t testing.TB, service, code string) {
 	if code == "" {
 		return
 	}
+	s.awaitSaid(t, service, code)
 	if out, exit := s.ask(t, "status"); exit != 1 || !strings.Contains(out, code) {
 		t.Errorf("status does not name %s (exit code %d):\n%s", code, exit, out)
 	}
@@ -105,12 +106,12 @@ func TestTheCommandLineTellsEveryTroubleByItsCode(t *testing.T) {
 	t.Run("T1: wait names the stage that is missing", func(t *testing.T) {
 		s.says(t, 1, []string{"Not ready: controller 0 of 0 ready"}, "wait", "--timeout=1")
 	})
-	s.startController(t)
-	for _, node := range s.Nodes() {
-		s.startSpeaker(t, node.Name)
-	}
+	s.runWithMetrics(t)
 	s.service(t, "web", "")
-	t.Run("T22: no pool yet", func(t *testing.T) { s.awaitCode(t, "svc/web", "LB1001") })
+	t.Run("T22: no pool yet", func(t *testing.T) {
+		s.awaitCode(t, "svc/web", "LB1001")
+		s.awaitText(t, []string{"AllocationFailed", "LB1001", "IPAddressPool"}, "describe", "svc", "web")
+	})
 	s.ApplyFile(t, gitops+"manifests/metallb-config")
 	s.awaitCode(t, "svc/web", "")
 	s.screensOfTheFirstUser(t)
@@ -177,6 +178,7 @@ func (s *system) troublesOfAnnouncing(t *testing.T) {
 	t.Run("T23: the test Service without pods", func(t *testing.T) {
 		s.Kubectl(t, "create", "service", "loadbalancer", "test-lb", "--tcp=80:80")
 		s.awaitCode(t, "svc/test-lb", "LB1102")
+		s.awaitText(t, []string{"NotAnnounced", "LB1102", "app=test-lb"}, "describe", "svc", "test-lb")
 		s.says(t, 1, []string{"its selector is app=test-lb", "kubectl get pods -n default -l app=test-lb"}, "why", "svc/test-lb")
 		s.Kubectl(t, "delete", "service", "test-lb")
 	})
@@ -196,6 +198,7 @@ func (s *system) troublesOfAnnouncing(t *testing.T) {
 			out, exit := s.ask(t, "why", "svc/web")
 			return exit == 0 && strings.Contains(out, "LB1117")
 		})
+		s.awaitMetric(t, s.ControlPlane(), controllerMetrics, `ferrolb_service_findings{code="LB1117"} `, "")
 		s.Kubectl(t, "label", "node", "node-a", "node-b", excludeLabel+"-")
 	})
 	t.Run("T26: who has the address", func(t *testing.T) {
@@ -205,6 +208,8 @@ func (s *system) troublesOfAnnouncing(t *testing.T) {
 			out, exit := s.ask(t, "ip", "192.168.1.200")
 			return exit == 0 && strings.Contains(out, "default/web") && strings.Contains(out, "announced by "+owner+" on eth0, MAC address ")
 		})
+		s.awaitText(t, []string{"IP", "MAC", "SINCE", owner, "192.168.1.200", s.Node(owner).MAC.String()}, "get", "servicel2statuses", "-n", namespace)
+		s.says(t, 0, []string{"Lately:", "announced since then", owner + " began to announce (layer2)"}, "why", "svc/web")
 		s.says(t, 0, []string{"answered by 1 MAC address", "(" + owner + ")"}, "probe", "192.168.1.200", "--port=0")
 	})
 }

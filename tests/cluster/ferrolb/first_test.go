@@ -45,8 +45,9 @@ func TestTheUsersTwoFilesServeTheirTraefik(t *testing.T) {
 			return at(pool, "status", "assignedIPv4") == 1.0 && at(pool, "status", "availableIPv4") == 20.0
 		})
 		out := s.Kubectl(t, "get", "ipaddresspool", "-n", namespace)
-		for _, text := range []string{"AUTO ASSIGN", "AVOID BUGGY IPS", "ADDRESSES", "192.168.1.200-192.168.1.220"} {
-			if !strings.Contains(out, text) {
+		squeezed := strings.Join(strings.Fields(out), " ")
+		for _, text := range []string{"AUTO ASSIGN AVOID BUGGY IPS ADDRESSES USED FREE ANNOUNCED AGE", "192.168.1.200-192.168.1.220", " 1 20 L2 "} {
+			if !strings.Contains(squeezed, text) {
 				t.Errorf("no %q in\n%s", text, out)
 			}
 		}
@@ -87,6 +88,7 @@ func TestWhatIsNotServedSaysWhyWithACode(t *testing.T) {
 	s.Kubectl(t, "delete", "l2advertisement", "-n", namespace, "default-advertisement")
 	cluster.Eventually(t, 20*time.Second, "nobody answers any more", func() bool { return len(s.Laptop().ARP(t, "192.168.1.200")) == 0 })
 	s.awaitText(t, []string{"NotAnnounced", "LB1101"}, "describe", "svc", "pooled")
+	s.controller.WaitForLog(t, "LB1101", 5*time.Second)
 	if found := s.addresses(t, "default", "pooled"); len(found) != 1 || found[0] != "192.168.1.200" {
 		t.Errorf("the address went with the advertisement: %v", found)
 	}
@@ -104,4 +106,7 @@ func TestANamespaceThatRefusesSpeakersIsNamedWithTheLabelThatItNeeds(t *testing.
 	s.createBare(t, "waits")
 	s.awaitText(t, []string{"PoolExhausted", "all 1 addresses are in use; default/waits waits", "LB1002"}, "describe", "ipaddresspool", "-n", namespace, "one")
 	s.awaitText(t, []string{"NotAnnounced", "LB1130", "baseline", "kubectl label namespace metallb-system pod-security.kubernetes.io/enforce=privileged"}, "describe", "svc", "web")
+	if status, reason, message := condition(s.object(t, "svc", "web"), "metallb.io/Announced"); status != "False" || reason != "NoSpeaker" || !strings.Contains(message, "LB1130") {
+		t.Errorf("%s %s %s", status, reason, message)
+	}
 }

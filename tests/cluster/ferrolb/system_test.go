@@ -44,6 +44,8 @@ type system struct {
 	secrets    string
 	controller *cluster.Process
 	speakers   map[string]*cluster.Process
+	// token is who may read metrics, where controller and speakers serve them (see serveMetrics).
+	token string
 	// server is the way of our programs to the API server; the straight one if nil.
 	server *cluster.FaultyServer
 }

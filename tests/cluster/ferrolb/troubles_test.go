@@ -15,7 +15,8 @@ import (
 
 // The troubles of the table of user research that take more than objects: the wire, the webhooks, restarts. All share one cluster.
 func TestTroublesOfTheWireAndOfWebhooksAreToldByTheirCodes(t *testing.T) {
-	s := start(t, 2)
+	s := prepare(t, cluster.StartAPI(t, cluster.Options{Nodes: 2}))
+	s.runWithMetrics(t)
 	s.ApplyFile(t, gitops+"manifests/metallb-config")
 	s.service(t, "web", "")
 	s.awaitCode(t, "svc/web", "")
@@ -65,6 +66,9 @@ func (s *system) troublesOfTheWire(t *testing.T) {
 		s.Laptop().Reunite(t)
 		s.Node(owner).Reunite(t)
 		s.awaitProbe(t, 0, "answered by 1 MAC address", "("+owner+")")
+		for _, name := range []string{"metallb_layer2_requests_received", "metallb_layer2_responses_sent"} {
+			s.awaitMetric(t, s.Node(owner), speakerMetrics, fmt.Sprintf("%s{ip=%q} ", name, firstAddress), "")
+		}
 	})
 	t.Run("T11: check sees that a node is on Wi-Fi", func(t *testing.T) {
 		// What the kernel shows of a wireless interface, in place of what it shows of this one.
@@ -96,6 +100,25 @@ func (s *system) troublesOfTheWire(t *testing.T) {
 	t.Run("T13: the kernel of another node answers too, as in IPVS mode without strictARP", func(t *testing.T) {
 		s.Node(other).Exec(t, "sh", "-c", "ip address add "+firstAddress+"/32 dev lo && echo 0 > /proc/sys/net/ipv4/conf/all/arp_ignore && echo 0 > /proc/sys/net/ipv4/conf/eth0/arp_ignore")
 		s.awaitProbe(t, 1, "answered by 2 MAC addresses", "LB1211", other+" answers for "+firstAddress+", which "+owner+" announces")
+		// Its own speaker asks as well, some seconds after it began to answer: it begins anew, for one Service.
+		s.service(t, "late", ", loadBalancerIP: 192.168.1.216")
+		s.Node(other).Exec(t, "ip", "address", "add", "192.168.1.216/32", "dev", "lo")
+		second := s.awaitAnnouncer(t, "late")
+		if second == other {
+			// The kernel that answers must be another node's than the one that announces.
+			s.Node(other).Exec(t, "ip", "address", "del", "192.168.1.216/32", "dev", "lo")
+			s.Node(owner).Exec(t, "sh", "-c", "ip address add 192.168.1.216/32 dev lo && echo 0 > /proc/sys/net/ipv4/conf/all/arp_ignore && echo 0 > /proc/sys/net/ipv4/conf/eth0/arp_ignore")
+		}
+		s.awaitText(t, []string{"NodeAnswersUnasked", "192.168.1.216", "strictARP", "LB1211"}, "describe", "svc", "late")
+		s.awaitText(t, []string{"ForeignReply", "LB1211 192.168.1.216"}, "get", "configurationstates", "-n", namespace, "speaker-"+second, "-o", "yaml")
+		s.awaitText(t, []string{"NodeAnswersUnasked", "LB1211"}, "get", "svc", "late", "-o", "jsonpath={.status.conditions}")
+		s.awaitMetric(t, s.ControlPlane(), controllerMetrics, `ferrolb_service_findings{code="LB1211"} `, "")
+		s.speakers[second].WaitForLog(t, "LB1211", 5*time.Second)
+		s.says(t, 0, []string{"LB1211", "192.168.1.216"}, "why", "svc/late")
+		s.Kubectl(t, "delete", "service", "late")
+		for _, node := range s.Nodes() {
+			s.Node(node.Name).Exec(t, "sh", "-c", "ip address del 192.168.1.216/32 dev lo; echo 1 > /proc/sys/net/ipv4/conf/all/arp_ignore")
+		}
 		s.Node(other).Exec(t, "sh", "-c", "ip address del "+firstAddress+"/32 dev lo; echo 1 > /proc/sys/net/ipv4/conf/all/arp_ignore")
 		s.awaitProbe(t, 0)
 	})
@@ -106,6 +129,10 @@ func (s *system) troublesOfTheWire(t *testing.T) {
 		s.says(t, 1, []string{"LB1212", "node-a and node-b announce it at once"}, "status")
 		s.says(t, 0, []string{"LB1212"}, "why", "svc/web")
 		s.awaitText(t, []string{"AnnouncedTwice", "LB1212"}, "describe", "svc", "web")
+		for _, node := range s.Nodes() {
+			s.awaitMetric(t, s.Node(node.Name), speakerMetrics, fmt.Sprintf("metallb_speaker_announced{ip=%q,node=%q,protocol=\"layer2\"", firstAddress, node.Name), " 1")
+		}
+		s.awaitMetric(t, s.ControlPlane(), controllerMetrics, `ferrolb_service_findings{code="LB1212"} `, "1")
 		if status, reason, message := condition(s.object(t, "svc", "web"), "metallb.io/Announced"); status != "True" || reason != "TwoAnnouncers" || !strings.Contains(message, "LB1212") {
 			t.Errorf("%s %s %s", status, reason, message)
 		}
@@ -135,6 +162,7 @@ func (s *system) troublesOfTheWire(t *testing.T) {
 		s.awaitText(t, []string{"nodeAssigned", fmt.Sprintf("announcing from node %q", next)}, "describe", "svc", "web")
 		s.speakers[next].WaitForLog(t, "serviceAnnounced", 5*time.Second)
 		s.speakers[next].WaitForLog(t, "memberLeft", 20*time.Second)
+		s.awaitMetric(t, s.Node(next), speakerMetrics, "metallb_layer2_failover_detections_total ", "")
 		s.Node(owner).Plug(t)
 		s.awaitCode(t, "svc/web", "")
 		s.awaitProbe(t, 0)
@@ -225,6 +253,7 @@ func (s *system) troublesOfWebhooks(t *testing.T) {
 			t.Errorf("kubectl apply says nothing of it:\n%s", said)
 		}
 		s.awaitText(t, []string{"LB4009", address + " of node node-a"}, "describe", "ipaddresspool", "-n", namespace, "home")
+		s.awaitText(t, []string{"NodeAddress", "LB4009"}, "get", "ipaddresspool", "-n", namespace, "home", "-o", "jsonpath={.status.conditions}")
 		out, _ := s.ask(t, "status")
 		if !strings.Contains(out, "LB4009") {
 			t.Errorf("status does not name LB4009:\n%s", out)
@@ -322,6 +351,7 @@ func (s *system) badDay(t *testing.T) {
 		}
 	}
 	s.awaitText(t, []string{"NotAnnounced", "NodeExcluded: ", excludeLabel, "(LB1104)"}, "describe", "svc", "-n", "traefik-system", "traefik")
+	s.controller.WaitForLog(t, "LB1104", 5*time.Second)
 	if status, reason, message := condition(s.object(t, "svc", "-n", "traefik-system", "traefik"), "metallb.io/Announced"); status != "False" || reason != "NodeExcluded" || !strings.Contains(message, "LB1104") {
 		t.Errorf("%s %s %s", status, reason, message)
 	}

@@ -39,6 +39,18 @@ fn the_users_class_annotation_is_explained_with_the_field_that_was_meant() {
 }
 
 #[test]
+fn a_mistyped_domain_with_a_name_of_ours_is_named_and_another_products_annotation_is_not() {
+    for key in ["metalb.io/loadBalancerIPs", "metallb.oi/loadbalancerips", "metallb.univers.tf/address-pool"] {
+        let found = findings(&service(&[(key, "x")]), None);
+        assert_eq!(found.iter().map(|one| one.code).collect::<Vec<_>>(), [Code::UnknownAnnotation], "{key}");
+        assert!(found[0].fix.starts_with("did you mean metallb.io/"), "{}", found[0].fix);
+    }
+    for key in ["lbipam.cilium.io/ips", "kube-vip.io/loadbalancerIPs", "metal.io/owner", "example.org/address-pool"] {
+        assert_eq!(codes(&[(key, "x")]), [], "{key}");
+    }
+}
+
+#[test]
 fn communities_of_a_service_are_values_and_what_is_none_is_named() {
     let of = |text: &str| communities(&service(&[(BGP_COMMUNITIES, text)]));
     let two = [CommunityValue::Standard(64512, 7), CommunityValue::Large(1, 2, 3)];

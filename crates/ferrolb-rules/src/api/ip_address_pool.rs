@@ -25,6 +25,10 @@ use super::schema;
     printcolumn(name = "Auto Assign", type_ = "boolean", json_path = ".spec.autoAssign"),
     printcolumn(name = "Avoid Buggy IPs", type_ = "boolean", json_path = ".spec.avoidBuggyIPs"),
     printcolumn(name = "Addresses", type_ = "string", json_path = ".spec.addresses"),
+    printcolumn(name = "Used", type_ = "integer", json_path = ".status.used"),
+    printcolumn(name = "Free", type_ = "integer", json_path = ".status.free"),
+    printcolumn(name = "Announced", type_ = "string", json_path = ".status.announced"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     crates(kube_core = "::kube_core")
 )]
 #[serde(rename_all = "camelCase")]
@@ -86,6 +90,15 @@ pub struct IPAddressPoolStatus {
     #[serde(default, rename = "availableIPv6")]
     #[schemars(!default)]
     pub available_ipv6: i64,
+    /// Addresses of either family in use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<i64>,
+    /// Addresses of either family that can still be given out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub free: Option<i64>,
+    /// How the addresses are announced: `L2`, `BGP`, both, or `-` for not at all.
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
+    pub announced: String,
     /// Whether an older pool has some of its addresses (`Conflict`), and whether anybody announces them (`Advertised`).
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]

@@ -27,6 +27,9 @@ use super::schema;
     printcolumn(name = "Allocated Node", type_ = "string", json_path = ".status.node"),
     printcolumn(name = "Service Name", type_ = "string", json_path = ".status.serviceName"),
     printcolumn(name = "Service Namespace", type_ = "string", json_path = ".status.serviceNamespace"),
+    printcolumn(name = "IP", type_ = "string", json_path = ".status.addresses[*]"),
+    printcolumn(name = "MAC", type_ = "string", json_path = ".status.answers[*].mac"),
+    printcolumn(name = "Since", type_ = "date", json_path = ".metadata.creationTimestamp"),
     crates(kube_core = "::kube_core")
 )]
 #[serde(rename_all = "camelCase", remote = "Self")]
@@ -57,6 +60,9 @@ pub struct ServiceL2StatusDetails {
     /// Interfaces that it really answers on at present, each with its MAC address.
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub answers: Vec<Answer>,
+    /// Addresses of the Service that it answers for.
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
 }
 
 /// Where a Service is really answered for.

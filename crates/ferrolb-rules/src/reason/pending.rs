@@ -199,9 +199,9 @@ Right:
         fix: "write one address, or one of each family separated by a comma, in metallb.io/loadBalancerIPs",
         long: "\
 There are two ways to ask for an address: the annotation metallb.io/loadBalancerIPs and the field
-spec.loadBalancerIP. Refused are both at once, anything that is not an IP address (a name, a CIDR,
-a port at the end), two addresses of one family, and more than two. The field takes one address
-only.
+spec.loadBalancerIP. Refused are both at once where they differ, anything that is not an IP address
+(a name, a CIDR, a port at the end), two addresses of one family, and more than two. The field takes
+one address only.
 
 A Service that already has an address keeps it while its request makes no sense.
 
@@ -216,7 +216,7 @@ Wrong:
     metadata:
       name: web
       annotations: {metallb.io/loadBalancerIPs: 192.168.1.205}
-    spec: {type: LoadBalancer, loadBalancerIP: 192.168.1.205, ports: [{port: 80}]}
+    spec: {type: LoadBalancer, loadBalancerIP: 192.168.1.206, ports: [{port: 80}]}
 
 Right:
     apiVersion: v1

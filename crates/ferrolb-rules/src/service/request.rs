@@ -57,7 +57,7 @@ pub(super) enum Unclear {
 impl Unclear {
     pub(super) fn fix(&self) -> String {
         match self {
-            Self::Both => "remove spec.loadBalancerIP or the annotation",
+            Self::Both => "they say different things: remove spec.loadBalancerIP or the annotation",
             Self::Field(_) => "write one address, such as 192.168.1.201",
             Self::Annotation(_) => "write addresses separated by commas, such as 192.168.1.201,fd00::201",
             Self::Number(_) => "write one address, or one of each family separated by a comma",
@@ -70,13 +70,18 @@ impl Unclear {
 pub(super) fn addresses(service: &dyn View) -> Result<Option<Vec<IpAddr>>, Unclear> {
     match (annotations::load_balancer_ips(service), service.load_balancer_ip()) {
         (None, None) => Ok(None),
-        (Some(_), Some(_)) => Err(Unclear::Both),
-        (None, Some(text)) => match text.trim().parse::<IpAddr>() {
-            Ok(address) => Ok(Some(vec![address.to_canonical()])),
-            Err(_) => Err(Unclear::Field(text.to_owned())),
+        // Said twice is no contradiction (decision 80); upstream refuses it.
+        (Some(text), Some(field)) => match (listed(text), single(field)) {
+            (Ok(listed), Ok(single)) if listed == [single] => Ok(Some(listed)),
+            _ => Err(Unclear::Both),
         },
+        (None, Some(field)) => single(field).map(|address| Some(vec![address])),
         (Some(text), None) => listed(text).map(Some),
     }
+}
+
+fn single(text: &str) -> Result<IpAddr, Unclear> {
+    text.trim().parse::<IpAddr>().map(|address| address.to_canonical()).map_err(|_| Unclear::Field(text.to_owned()))
 }
 
 fn listed(text: &str) -> Result<Vec<IpAddr>, Unclear> {

@@ -65,7 +65,7 @@ fn a_service_gets_the_lowest_address_and_says_so() {
 }
 
 #[test]
-fn addresses_are_asked_for_by_field_or_by_annotation_but_not_both() {
+fn addresses_are_asked_for_by_field_or_by_annotation_but_not_different_ones_by_both() {
     let mut bench = bench(&[("p", "addresses: [10.0.0.0/24, 'fc00::/120']")]);
     let field = "clusterIPs: [10.96.0.1], loadBalancerIP: 10.0.0.9";
     assert_eq!(bench.gives(&service("a", field, "")), ok(&["10.0.0.9"]));
@@ -76,6 +76,9 @@ fn addresses_are_asked_for_by_field_or_by_annotation_but_not_both() {
     let (code, text) = refused(bench.gives(&service("e", field, "metallb.io/loadBalancerIPs: 10.0.0.1")));
     assert_eq!(code, Code::RequestInvalid);
     assert_eq!(text, "service can not have both metallb.io/loadBalancerIPs and svc.Spec.LoadBalancerIP");
+    let both = "clusterIPs: [10.96.0.1], loadBalancerIP: 10.0.0.4";
+    assert_eq!(bench.gives(&service("g", both, "metallb.io/loadBalancerIPs: ' 10.0.0.4'")), ok(&["10.0.0.4"]));
+    assert_eq!(refused(bench.gives(&service("h", both, "metallb.io/loadBalancerIPs: x"))).0, Code::RequestInvalid);
     for (annotation, expected) in [
         ("nonsense", Code::RequestInvalid),
         ("'10.0.0.1,10.0.0.2'", Code::RequestInvalid),

@@ -10,6 +10,15 @@ fn fix_of(path: &str) -> Option<(Code, String)> {
 }
 
 #[test]
+fn a_name_with_dots_is_taken_apart_by_set_only_and_in_a_file_is_no_value() {
+    let found = finding(&["frr-k8s.enabled"], true, "values").unwrap();
+    assert_eq!(found.code, Code::UnknownValue);
+    assert_eq!(found.fix, "write `enabled` below `frr-k8s`: in a file a dot is part of the name");
+    let label = ["speaker", "nodeSelector", "node-role.kubernetes.io/control-plane"];
+    assert_eq!(finding(&label, true, "values"), None, "labels are the user's");
+}
+
+#[test]
 fn values_of_the_chart_are_known_and_groups_are_entered() {
     assert_eq!(standing(&["speaker"]), Standing::Group);
     assert_eq!(standing(&["speaker", "frr"]), Standing::Group);

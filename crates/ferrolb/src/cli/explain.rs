@@ -3,29 +3,65 @@
 use std::fmt::Write as _;
 
 use ferrolb_rules::reason::Code;
+use serde::Serialize;
 
-use super::{Verdict, print};
+use super::Verdict;
+use super::output::{Format, show};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// The code, such as LB1104, 1104 or NodeExcluded.
     code: Option<String>,
+    /// How to print it.
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    output: Format,
+}
+
+/// What there is to say about a code.
+#[derive(Serialize)]
+struct Document {
+    code: Code,
+    name: &'static str,
+    summary: &'static str,
+    fix: &'static str,
+    /// Where the fix is another one on a host without Kubernetes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fix_on_hosts: Option<&'static str>,
+    story: &'static str,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
-    let text = match &args.code {
-        Some(code) => page(code.parse()?),
-        None => list(),
-    };
-    print(&text)?;
+    match &args.code {
+        Some(code) => {
+            let code = code.parse()?;
+            show(args.output, &document(code), || page(code), || format!("{code}\n"))?;
+        }
+        None => {
+            let all: Vec<Document> = Code::ALL.iter().copied().map(document).collect();
+            let names = || Code::ALL.iter().map(|code| format!("{code}\n")).collect();
+            show(args.output, &all, list, names)?;
+        }
+    }
     Ok(Verdict::Fine)
 }
 
-fn page(code: Code) -> String {
+fn document(code: Code) -> Document {
     let texts = code.explanation();
-    let hosts = Some(code.fix_on_hosts()).filter(|fix| *fix != texts.fix);
-    let hosts = hosts.map(|fix| format!("Without Kubernetes: {fix}\n")).unwrap_or_default();
-    format!("{code} {}: {}\n\n{}\n\nFix: {}\n{hosts}", code.name(), texts.summary, texts.long.trim(), texts.fix)
+    let hosts = code.fix_on_hosts();
+    Document {
+        code,
+        name: code.name(),
+        summary: texts.summary,
+        fix: texts.fix,
+        fix_on_hosts: (hosts != texts.fix).then_some(hosts),
+        story: texts.long.trim(),
+    }
+}
+
+fn page(code: Code) -> String {
+    let Document { name, summary, fix, fix_on_hosts, story, .. } = document(code);
+    let hosts = fix_on_hosts.map(|fix| format!("Without Kubernetes: {fix}\n")).unwrap_or_default();
+    format!("{code} {name}: {summary}\n\n{story}\n\nFix: {fix}\n{hosts}")
 }
 
 fn list() -> String {

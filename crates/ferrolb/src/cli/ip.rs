@@ -32,7 +32,7 @@ struct Document<'a> {
 }
 
 /// Turns on the screen.
-const TURNS: usize = 10;
+pub(super) const TURNS: usize = 10;
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
     let address: IpAddr = parse(&args.address, "IP address")?;
@@ -75,16 +75,19 @@ fn screen(document: &Document<'_>) -> String {
             None => writeln!(out, "    NOT announced: ferrolb why {name}"),
         };
     }
+    let several = document.services.len() != 1;
     for turn in document.timeline.iter().flatten().take(TURNS) {
-        let note = turn.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
-        let (node, protocol) = (&turn.node, &turn.protocol);
-        let service = match document.services.as_slice() {
-            [_] => String::new(),
-            _ => format!(" {}/{}", turn.namespace, turn.name),
-        };
-        let _ = writeln!(out, "    {}  {node} began to announce{service} ({protocol}){note}", turn.at);
+        let _ = writeln!(out, "    {}", line(turn, several));
     }
     out
+}
+
+/// What happened, and when; with the Service where several are told of.
+pub(super) fn line(turn: &Turn, several: bool) -> String {
+    let note = turn.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
+    let Turn { at, node, protocol, .. } = turn;
+    let service = if several { format!(" {}/{}", turn.namespace, turn.name) } else { String::new() };
+    format!("{at}  {node} began to announce{service} ({protocol}){note}")
 }
 
 #[cfg(test)]

@@ -273,9 +273,19 @@ where
 fn announce_start(shared: &Shared, process: &Process, tls: &tls::Options) -> anyhow::Result<()> {
     let bgp_type = bgp_type(env::var_os("METALLB_BGP_TYPE"))?;
     let frr = frr_environment(|name| env::var_os(name).is_some());
-    let (version, commit) = (env!("CARGO_PKG_VERSION"), crate::metrics::COMMIT);
+    let (version, commit, branch) = (env!("CARGO_PKG_VERSION"), crate::metrics::COMMIT, crate::metrics::BRANCH);
+    // Upstream's key for what compiled the program; people have it in their queries.
+    let goversion = env!("FERROLB_COMPILER");
     let Process { name, summary, .. } = process;
-    tracing::info!(op = "startup", version, commit, "{name} starting: {summary}, {}", shared.ports());
+    tracing::info!(
+        op = "startup",
+        version,
+        commit,
+        branch,
+        goversion,
+        "{name} starting: {summary}, {}",
+        shared.ports()
+    );
     let code = Code::FlagWithoutEffect;
     for note in shared.notes(tls).iter().chain(&process.notes).chain(&bgp_type).chain(&frr) {
         tracing::warn!(op = "startup", code = %code, reason = code.name(), "{note}");

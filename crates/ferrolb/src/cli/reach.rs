@@ -13,6 +13,7 @@ use ferrolb_rules::picture::{self, Known};
 use kube::Client;
 
 use super::lint;
+use super::process::wrong_flag;
 use super::status::{self, DEFAULT_SOCKET};
 use crate::look::{self, cluster, view};
 use crate::source::review;
@@ -104,6 +105,9 @@ impl Reach {
     /// # Errors
     /// There is no way to the cluster, or what was run failed.
     pub(super) fn in_cluster<T>(&self, work: impl AsyncFnOnce(Client) -> anyhow::Result<T>) -> anyhow::Result<T> {
+        if !self.manifests.is_empty() {
+            return Err(wrong_flag(&"--manifests: this verb asks a cluster, and files are none; leave the flag out"));
+        }
         crate::tls::install_provider();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {

@@ -149,10 +149,16 @@ fn services(state: &State, out: &mut String) {
     }
     push_table(out, &rows);
     for service in &state.services {
-        for reason in shown(service) {
+        for (number, reason) in shown(service).enumerate() {
             let _ = writeln!(out, "{}/{}  {}", service.namespace, service.name, reason.code);
             let _ = writeln!(out, "    why    {}", reason.message);
-            let _ = writeln!(out, "    fix    {}\n", reason.fix);
+            let _ = writeln!(out, "    fix    {}", reason.fix);
+            let _ = match &service.since {
+                Some(since) if number == 0 && service.state != Progress::Announced => {
+                    writeln!(out, "    since  {since}\n")
+                }
+                _ => writeln!(out),
+            };
         }
     }
 }

@@ -1,16 +1,21 @@
-//! `ferrolb why svc/NAME`: every rule in order, for the Service and for each node, up to the first that fails.
+//! `ferrolb why svc/NAME`: every rule in order, for the Service and for each node, up to the first that fails; and who
+//! announced it lately.
 //!
 //! Exit codes: 0 it is served, 1 it is not (and a code says why), 2 there is no such Service, or nobody answers.
+
+use std::fmt::Write as _;
 
 use anyhow::bail;
 use ferrolb_rules::names::ServiceKey;
 use ferrolb_rules::reason::{Finding, Severity};
 use ferrolb_rules::why::{Seen, Walk, walk};
+use serde::Serialize;
 
 use super::Verdict;
+use super::ip::{TURNS, line};
 use super::output::{Format, show};
 use super::reach::{Answer, Reach};
-use crate::state::{Progress, ServiceState};
+use crate::state::{Progress, ServiceState, Turn};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -29,12 +34,46 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
     let answer = args.reach.ask()?;
     let (namespace, name) = split(&args.service, args.in_namespace.as_deref());
-    let walk = explain(&answer, namespace, name)?;
-    let screen =
-        || if answer.only_files { format!("as if these files were applied:\n\n{walk}") } else { walk.to_string() };
+    let document = document(&answer, explain(&answer, namespace, name)?);
+    let walk = &document.walk;
     let names = || walk.cause.as_ref().map(|cause| format!("{}\n", cause.code)).unwrap_or_default();
-    show(args.output, &walk, screen, names)?;
+    show(args.output, &document, || screen(&document, answer.only_files), names)?;
     Ok(if walk.served { Verdict::Fine } else { Verdict::Findings })
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(flatten)]
+    walk: Walk,
+    /// Since when it is served or not, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<&'a str>,
+    /// Who began to announce it lately, the newest first; none: not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeline: Option<Vec<&'a Turn>>,
+}
+
+fn document(answer: &Answer, walk: Walk) -> Document<'_> {
+    let is_it = |namespace: &str, name: &str| walk.service == format!("{namespace}/{name}");
+    let service = answer.state.services.iter().find(|one| is_it(&one.namespace, &one.name));
+    let timeline = answer.state.timeline.as_ref();
+    let timeline = timeline.map(|turns| turns.iter().filter(|one| is_it(&one.namespace, &one.name)).collect());
+    Document { since: service.and_then(|service| service.since.as_deref()), timeline, walk }
+}
+
+fn screen(document: &Document<'_>, only_files: bool) -> String {
+    let mut out = if only_files { "as if these files were applied:\n\n".to_owned() } else { String::new() }
+        + &document.walk.to_string();
+    let turns = document.timeline.iter().flatten().take(TURNS).map(|turn| line(turn, false));
+    let since = document.since.map(|since| {
+        let what = if document.walk.served { "announced" } else { "not served" };
+        format!("{since}  {what} since then")
+    });
+    let lately: Vec<String> = since.into_iter().chain(turns).collect();
+    if !lately.is_empty() {
+        let _ = write!(out, "\nLately:\n  {}\n", lately.join("\n  "));
+    }
+    out
 }
 
 /// `svc/NAME`, `service/NAME`, `NAMESPACE/NAME` and `NAME`.
@@ -151,6 +190,28 @@ mod tests {
         assert!(error.contains("did you mean web or web?"), "{error}");
         let error = explain(&two, Some("c"), "other").unwrap_err().to_string();
         assert!(error.contains("no Service other of type LoadBalancer in namespace c"), "{error}");
+    }
+
+    #[test]
+    fn what_happened_lately_is_told_of_this_service_alone() {
+        let turn = |name: &str, node: &str, note: Option<&str>| Turn {
+            at: "2026-01-01T10:00:00Z".to_owned(),
+            namespace: "a".to_owned(),
+            name: name.to_owned(),
+            node: node.to_owned(),
+            protocol: "layer2".to_owned(),
+            note: note.map(str::to_owned),
+        };
+        let mut answer = answer(vec![ServiceState {
+            since: Some("2026-01-01T10:00:05Z".to_owned()),
+            ..service("a", "web", Progress::Announced)
+        }]);
+        answer.state.timeline = Some(vec![turn("web", "b", Some("taken over from a")), turn("dns", "c", None)]);
+        let document = document(&answer, explain(&answer, None, "web").unwrap());
+        let lately = "\nLately:\n  2026-01-01T10:00:05Z  announced since then\n  2026-01-01T10:00:00Z  b began to announce (layer2): taken over from a\n";
+        assert!(screen(&document, false).ends_with(lately), "{}", screen(&document, false));
+        let value = serde_json::to_value(&document).unwrap();
+        assert_eq!((value["service"].as_str(), value["timeline"].as_array().map(Vec::len)), (Some("a/web"), Some(1)));
     }
 
     #[test]

@@ -182,8 +182,8 @@ impl Leader {
             tokio::select! {
                 Some(update) = self.updates.recv() => self.take_in(update),
                 () = self.around.read.changed() => self.configure_at = Some(Instant::now() + CONFIGURATION_DELAY),
-                // Our own ConfigurationState came back, or somebody else's.
-                () = self.watches.changed() => {}
+                // Our own ConfigurationState came back, or somebody else's, which may tell what a speaker sees.
+                () = self.watches.changed() => not_later(&mut self.reports_at, Instant::now() + REPORTS_INTERVAL),
                 () = self.evidence.changed() => not_later(&mut self.reports_at, Instant::now() + REPORTS_INTERVAL),
                 Some(ended) = self.writes.join_next() => self.ended(ended),
                 Some(task) = self.output.ended() => self.task_ended(task),
@@ -381,6 +381,7 @@ impl Leader {
         for said in passed.said {
             self.say(said);
         }
+        self.around.metrics.set_services(self.reports.counts());
         self.reports_at = self.reports.next_deadline(now).map(|at| at.max(now + REPORTS_INTERVAL));
     }
 

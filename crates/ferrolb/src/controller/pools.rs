@@ -16,6 +16,8 @@ use super::wanted::Verdict;
 
 /// The pool shares addresses with an older one.
 const CONFLICT: &str = "Conflict";
+/// The pool has addresses of nodes; there is no such condition where it has not.
+const NODE_ADDRESS: &str = "NodeAddress";
 /// Somebody announces the pool's addresses.
 const ADVERTISED: &str = "Advertised";
 
@@ -97,17 +99,33 @@ pub(super) fn status(
         }
     };
     conflict.put(CONFLICT, &mut conditions, generation, now);
-    let advertisements: Vec<&str> = parsed.l2_advertisements.iter().map(|one| one.name.as_str()).collect();
+    match finding(Code::NodeAddressInPool) {
+        Some(found) => {
+            let verdict = Verdict { holds: true, ..Verdict::no(found) };
+            verdict.put(NODE_ADDRESS, &mut conditions, generation, now);
+        }
+        None => conditions.retain(|condition| condition.type_ != NODE_ADDRESS),
+    }
+    let by_layer2: Vec<&str> = parsed.l2_advertisements.iter().map(|one| one.name.as_str()).collect();
+    let by_bgp: Vec<&str> = parsed.bgp_advertisements.iter().map(|one| one.name.as_str()).collect();
+    let ways = [("L2", "L2Advertisement", by_layer2), ("BGP", "BGPAdvertisement", by_bgp)];
+    let used: Vec<_> = ways.iter().filter(|(.., names)| !names.is_empty()).collect();
+    let said: Vec<String> = used.iter().map(|(_, kind, names)| format!("{kind} {}", names.join(", "))).collect();
+    let short: Vec<&str> = used.iter().map(|(short, ..)| *short).collect();
     let advertised = match finding(Code::PoolNotAdvertised) {
         Some(finding) => Verdict::no(finding),
-        None => Verdict::yes("Advertised", format!("by L2Advertisement {}", advertisements.join(", "))),
+        None => Verdict::yes("Advertised", format!("by {}", said.join(" and "))),
     };
     advertised.put(ADVERTISED, &mut conditions, generation, now);
+    let used_and_free = sums(counters);
     Some(IPAddressPoolStatus {
         assigned_ipv4: counters.assigned_v4,
         assigned_ipv6: counters.assigned_v6,
         available_ipv4: counters.available_v4,
         available_ipv6: counters.available_v6,
+        used: Some(used_and_free.0),
+        free: Some(used_and_free.1),
+        announced: if short.is_empty() { "-".to_owned() } else { short.join(" ") },
         conditions,
     })
 }

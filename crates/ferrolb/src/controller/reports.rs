@@ -16,6 +16,7 @@ use ferrolb_rules::plan::bgp::{self, Outlook};
 use ferrolb_rules::plan::{Options, Planner, ServicePlan, Snapshot};
 use ferrolb_rules::reason::{Code, Finding, Severity};
 use ferrolb_rules::service::{Event, View};
+use ferrolb_rules::sighting::{self, Sightings};
 use ferrolb_rules::surroundings::{flag, is_component, is_ready};
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -82,6 +83,8 @@ pub(super) struct Reports {
     silent: BTreeMap<ServiceKey, Silent>,
     /// Services that several nodes report, since when, and whether it was told.
     doubled: BTreeMap<ServiceKey, (Instant, bool)>,
+    /// Who else answers for addresses, as live speakers see it.
+    seen: Sightings,
     /// Our namespace and the Pod Security level that it enforces, where that refuses speakers.
     refusing: Option<(String, String)>,
 }
@@ -229,6 +232,7 @@ impl Reports {
         self.snapshot.config = config.clone();
         let named = nodes.into_iter().filter_map(|node| Some((NodeName::new(node.metadata.name.clone()?), node)));
         self.snapshot.nodes = named.collect();
+        self.seen = sighting::of_states(states, Some(&members));
         self.snapshot.members = Some(members);
         std::mem::swap(&mut self.snapshot.services, services);
         let plan = self.planner.plan(&self.snapshot);
@@ -276,7 +280,8 @@ impl Reports {
         } else {
             self.silent.remove(key);
             let message = format!("announced by {names}");
-            match doubled.or_else(|| plan.warnings().first().cloned()) {
+            let seen = || sighting::finding(key, &plan.addresses, &self.seen, true);
+            match doubled.or_else(seen).or_else(|| plan.warnings().first().cloned()) {
                 Some(warning) => Verdict::yes_but(&message, &warning),
                 None => Verdict::yes("Announced", message),
             }
@@ -328,7 +333,7 @@ impl Reports {
         let key = &plan.service;
         let nobody_lives = self.snapshot.members.as_ref().is_none_or(BTreeSet::is_empty);
         let outlook = service.and_then(|service| bgp::outlook(key, &**service, &self.snapshot));
-        let finding = why(plan, outlook.as_ref(), nobody_lives, self.refusing.as_ref());
+        let finding = why(plan, outlook.as_ref(), nobody_lives, self.refusing.as_ref(), &self.seen);
         let silent = self.silent.entry(key.clone()).or_insert(Silent {
             since: now,
             code: finding.code,
@@ -352,6 +357,15 @@ impl Reports {
         self.said.get(key).map_or(Announced::Unknown, |verdict| Announced::Said(Verdict::clone(verdict)))
     }
 
+    /// How many Services have what said against their announcement.
+    pub(super) fn counts(&self) -> BTreeMap<Code, usize> {
+        let mut counts = BTreeMap::new();
+        for code in self.said.values().filter_map(|verdict| verdict.reason.parse::<Code>().ok()) {
+            *counts.entry(code).or_default() += 1;
+        }
+        counts
+    }
+
     /// When to look again although nothing happened.
     pub(super) fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let times = self.silent.values().flat_map(|silent| {
@@ -372,6 +386,7 @@ fn why(
     outlook: Option<&Outlook>,
     nobody_lives: bool,
     refusing: Option<&(String, String)>,
+    seen: &Sightings,
 ) -> Finding {
     match bgp::obstacle(plan, outlook) {
         // What lies in the configuration or at the endpoints is true whether or not anybody lives.
@@ -387,7 +402,9 @@ fn why(
             }
             Finding::new(Code::NoSpeaker, Severity::Error, object, "no speaker is running and ready".to_owned())
         }
-        _ => bgp::silence(plan, outlook),
+        // It is some node's to announce: that one knows what is in its way.
+        _ => sighting::finding(&plan.service, &plan.addresses, seen, false)
+            .unwrap_or_else(|| bgp::silence(plan, outlook)),
     }
 }
 

@@ -13,9 +13,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time
 use k8s_openapi::jiff::Timestamp;
 
 /// Whether the Service has what it asks for.
-pub(super) const ALLOCATED: &str = "metallb.io/Allocated";
+pub const ALLOCATED: &str = "metallb.io/Allocated";
 /// Whether somebody announces it.
-pub(super) const ANNOUNCED: &str = "metallb.io/Announced";
+pub const ANNOUNCED: &str = "metallb.io/Announced";
 
 /// What a condition shall say.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -84,7 +84,7 @@ impl From<Option<BTreeSet<String>>> for Use {
     }
 }
 
-/// Somebody on the LAN who is none of us and says that an address of ours is its own.
+/// Somebody on the LAN who says that an address of ours is its own: nobody of us, or a node that was not told to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Stranger {
     /// Where it was seen.
@@ -93,6 +93,31 @@ pub struct Stranger {
     pub mac: MacAddr,
     /// It had the address first, so we do not announce it.
     pub blocks: bool,
+    /// It is a node of ours, whose kernel answers by itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_node: bool,
+}
+
+impl Stranger {
+    /// What it is called that there is one.
+    pub const fn code(&self) -> Code {
+        match (self.is_node, self.blocks) {
+            (true, _) => Code::NodeAnswersUnasked,
+            (false, true) => Code::AddressInUse,
+            (false, false) => Code::ForeignClaim,
+        }
+    }
+
+    /// What it does with an address, and who it is; `node` is who saw it.
+    pub fn words(&self, address: IpAddr, node: &str) -> String {
+        let Self { interface, mac, .. } = self;
+        let (what, who) = match self.code() {
+            Code::NodeAnswersUnasked => ("is announced, and answered by", "a node that was not told to"),
+            Code::AddressInUse => ("is answered by", "which is no node of ours"),
+            _ => ("is announced, and claimed by", "which is no node of ours"),
+        };
+        format!("{address} {what} {mac}, {who} (seen by {node} on {interface})")
+    }
 }
 
 /// What is really on the wire.

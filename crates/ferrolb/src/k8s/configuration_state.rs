@@ -12,7 +12,7 @@ use serde_json::json;
 
 mod verdicts;
 
-pub use verdicts::Verdicts;
+pub use verdicts::{Opinion, Verdicts};
 
 /// Whose state it is.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -233,9 +233,7 @@ impl Candidate {
 
 /// Without the lease nobody leads, and no Service gets an address.
 fn complain(error: &anyhow::Error) {
-    let denied =
-        error.downcast_ref().is_some_and(|error| matches!(error, kube::Error::Api(status) if status.is_forbidden()));
-    let code = if denied { Code::AccessDenied } else { Code::ApiServerAway };
+    let code = error.downcast_ref().map_or(Code::ApiServerAway, super::code_of_error);
     let (error, fix) = (format!("{error:#}"), code.explanation().fix);
     tracing::warn!(op = "lease", %code, error, "{code} Lease: it cannot be written, and no controller leads until it can be; it is tried again. Fix: {fix}");
 }

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use ferrolb_rules::reason::Code;
 use k8s_openapi::api::core::v1::{Service, ServiceStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{PostParams, Request};
@@ -75,7 +76,7 @@ pub async fn write(client: &Client, write: &ServiceStatusWrite, limit: Duration)
         Ok(Ok(version)) => Written::Stored(version),
         Ok(Err(kube::Error::Api(status))) if status.is_conflict() => Written::Conflict,
         Ok(Err(kube::Error::Api(status))) if status.is_not_found() => Written::Gone,
-        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 401 | 403) => {
+        Ok(Err(kube::Error::Api(status))) if super::code_of(status.code) == Code::AccessDenied => {
             Written::Denied(status.message.clone())
         }
         Ok(Err(kube::Error::Api(status))) => Written::Failed(anyhow::anyhow!("{}", status.message)),

@@ -356,9 +356,8 @@ fn status_of(error: &watcher::Error) -> Option<&kube::core::Status> {
 fn code_of(error: &watcher::Error) -> Option<Code> {
     match status_of(error).map(|status| status.code) {
         Some(410) => None,
-        Some(404) => Some(Code::KindMissing),
-        Some(401 | 403) => Some(Code::AccessDenied),
-        _ => Some(Code::ApiServerAway),
+        Some(status) => Some(super::code_of(status)),
+        None => Some(Code::ApiServerAway),
     }
 }
 

@@ -29,6 +29,8 @@ use kube::core::DeserializeGuard;
 use kube::{Api, Client, Config, Resource};
 use serde::de::DeserializeOwned;
 
+use crate::k8s;
+
 /// How long a request may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -151,14 +153,19 @@ where
             }
             Ok(fitting)
         }
-        Err(kube::Error::Api(status)) if matches!(status.code, 401 | 403 | 404) => {
-            let code = if status.code == 404 { Code::KindMissing } else { Code::AccessDenied };
-            findings.push(Finding::new(code, Severity::Error, kind, status.message.clone()));
-            Ok(Vec::new())
-        }
-        Err(error) => {
-            Err(error).with_context(|| format!("{}: the API server was asked for {kind}", Code::ApiServerAway))
-        }
+        Err(error) => match (k8s::code_of_error(&error), error) {
+            (Code::ApiServerAway, error) => {
+                Err(error).with_context(|| format!("{}: the API server was asked for {kind}", Code::ApiServerAway))
+            }
+            (code, error) => {
+                let message = match error {
+                    kube::Error::Api(status) => status.message,
+                    error => error.to_string(),
+                };
+                findings.push(Finding::new(code, Severity::Error, kind, message));
+                Ok(Vec::new())
+            }
+        },
     }
 }
 

@@ -9,10 +9,12 @@ use ferrolb_rules::picture::{ANY_NODE, Picture};
 use ferrolb_rules::plan::{ServicePlan, bgp};
 use ferrolb_rules::reason::{Code, Finding, Severity};
 use ferrolb_rules::service::is_load_balancer;
+use ferrolb_rules::sighting::{self, Sightings};
 use ferrolb_rules::surroundings::{is_component, is_ready};
 use k8s_openapi::api::core::v1::Service;
 
 use super::cluster::{Announcer, Cluster};
+use crate::controller::{ALLOCATED, ANNOUNCED};
 use crate::state::{Names, PeerState, PoolState, Progress, ReasonState, RouterState, ServiceState, State};
 
 /// What a cluster is: who announces is what speakers report, not what is planned (decision D12).
@@ -27,6 +29,9 @@ pub fn of_cluster(picture: &Picture, cluster: &Cluster) -> State {
     findings.extend(annotations(picture));
     findings.extend(trouble.controller.clone());
     findings.extend(cluster.announced.iter().filter_map(|(key, by)| twice(key, by)));
+    let announced = cluster.announced.keys().filter_map(|key| picture.plan.service(key));
+    findings
+        .extend(announced.filter_map(|plan| sighting::finding(&plan.service, &plan.addresses, &trouble.seen, true)));
     findings.extend(cluster.states.iter().filter_map(|state| {
         let status = state.status.as_ref().filter(|status| status.result == Some(ConfigurationResult::Invalid))?;
         let name = state.metadata.name.as_deref().unwrap_or_default();
@@ -100,10 +105,11 @@ fn annotations(picture: &Picture) -> Vec<Finding> {
     services.flat_map(|service| ferrolb_rules::annotations::findings(service, written(service).as_deref())).collect()
 }
 
-/// What keeps everything from working, whatever the Service.
+/// What keeps everything from working, whatever the Service; and what speakers see, by address.
 struct Trouble {
     controller: Option<Finding>,
     nobody_lives: bool,
+    seen: Sightings,
 }
 
 impl Trouble {
@@ -117,7 +123,8 @@ impl Trouble {
         };
         let members =
             picture.plan.services.is_empty() || cluster.options.members.as_ref().is_some_and(|it| !it.is_empty());
-        Self { controller: (runs_as_pods && !ready).then(away), nobody_lives: !members }
+        let seen = sighting::of_states(&cluster.states, cluster.options.members.as_ref());
+        Self { controller: (runs_as_pods && !ready).then(away), nobody_lives: !members, seen }
     }
 
     /// Why a Service is not announced. What lies in the configuration or at the endpoints is true whoever lives.
@@ -137,7 +144,8 @@ impl Trouble {
                 Some(Finding::new(Code::NoSpeaker, Severity::Error, object(), "no speaker is running and ready"))
             }
             Some(finding) => Some(finding),
-            None => Some(bgp::silence(plan, picture.bgp.get(&plan.service))),
+            None => sighting::finding(&plan.service, &plan.addresses, &self.seen, false)
+                .or_else(|| Some(bgp::silence(plan, picture.bgp.get(&plan.service)))),
         }
     }
 }
@@ -189,10 +197,23 @@ fn of_service(
         mac: first.and_then(|one| one.mac),
         interfaces: first.map(|one| one.interfaces.clone()).unwrap_or_default(),
         routers: Names(Arc::new(routers)),
+        since: since(service, state),
         try_urls: if state == Progress::Announced { crate::state::urls(service, &addresses) } else { Vec::new() },
         reasons,
         addresses,
     }
+}
+
+/// Since when it is so, by the condition that says it.
+fn since(service: &Service, state: Progress) -> Option<String> {
+    let (type_, holds) = match state {
+        Progress::Pending => (ALLOCATED, "False"),
+        Progress::Allocated => (ANNOUNCED, "False"),
+        Progress::Announced => (ANNOUNCED, "True"),
+    };
+    let conditions = service.status.as_ref()?.conditions.as_ref()?;
+    let condition = conditions.iter().find(|one| one.type_ == type_ && one.status == holds)?;
+    Some(condition.last_transition_time.0.to_string())
 }
 
 /// The routers, and which nodes have told them of a Service. How a session stands that nothing was told by, only its

@@ -10,6 +10,7 @@ use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::plan::{Announcement, Plan};
 use ferrolb_rules::reason::{Code, Finding};
 use ferrolb_rules::service::View;
+use ferrolb_rules::sighting::Sighting;
 
 use crate::drive::answers::Answering;
 use crate::drive::l2::{Stranger, Wire};
@@ -19,6 +20,9 @@ use crate::k8s::events::{About, Event, Events, TOOK_OVER};
 
 /// How long a missing interface must be missed before it is said.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Upstream's reason for an Event that says that an address cannot be announced.
+const FAILED: &str = "announceFailed";
 
 /// Something to tell on a Service.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,7 +39,7 @@ impl Notice {
     }
 
     fn failed(service: &ServiceKey, message: String) -> Self {
-        Self { service: service.clone(), warning: true, reason: "announceFailed", message }
+        Self { service: service.clone(), warning: true, reason: FAILED, message }
     }
 }
 
@@ -138,7 +142,7 @@ impl Narrator {
         events
     }
 
-    /// Says who uses addresses of ours and is no node (decision D4).
+    /// Says who uses addresses of ours: strangers (decision D4), and nodes that were not told to.
     pub(super) fn strangers(
         &mut self,
         own: &NodeName,
@@ -152,15 +156,15 @@ impl Narrator {
             .collect();
         let mut events = Vec::new();
         for (address, stranger) in now.difference(&self.strangers) {
-            let Stranger { interface, mac, blocks } = stranger;
-            let (code, what) = match blocks {
-                true => (Code::AddressInUse, "is answered by"),
-                false => (Code::ForeignClaim, "is announced, and claimed by"),
+            let (code, words) = (stranger.code(), stranger.words(*address, own.as_str()));
+            let message = match stranger.is_node {
+                // Here the cause is of the cluster's own making, and there is a remedy.
+                true => format!("{words}. {} ({code})", code.explanation().fix),
+                false => format!("{words} ({code})"),
             };
-            let message =
-                format!("{address} {what} {mac}, which is no node of ours (seen by {own} on {interface}) ({code})");
             for service in announce.get(address).into_iter().flat_map(|one| &one.services) {
-                events.push(Notice::failed(service, message.clone()));
+                let reason = if stranger.is_node { code.name() } else { FAILED };
+                events.push(Notice { service: service.clone(), warning: true, reason, message: message.clone() });
             }
         }
         self.strangers = now;
@@ -183,6 +187,21 @@ impl Narrator {
             }
         }
         events
+    }
+
+    /// Who else answers for addresses of ours, and for which we lack an interface: for whoever looks from outside.
+    pub(super) fn sightings(&self, own: &NodeName, wire: &Wire) -> BTreeSet<Sighting> {
+        let all = wire.strangers.iter().flat_map(|(address, list)| list.iter().map(move |one| (*address, one)));
+        let strangers =
+            all.map(|(address, one)| Sighting { code: one.code(), words: one.words(address, own.as_str()) });
+        let said = self.failed.values().filter(|(.., said)| *said).flat_map(|(ips, ..)| ips.iter());
+        let missing = said.map(|ip| Sighting {
+            code: Code::InterfaceMissing,
+            words: format!(
+                "{ip} is {own}'s to announce, and it has none of the interfaces that the advertisement names"
+            ),
+        });
+        strangers.chain(missing).collect()
     }
 
     /// Says who came and went.
@@ -242,6 +261,34 @@ mod tests {
         let expected = "announcing from node \"a\" with protocol \"bgp\"".to_owned();
         assert_eq!(said, [Notice::assigned(&ServiceKey::new("default", "web"), expected)], "each protocol by itself");
         assert!(narrator.routes(&own, &told, |_| String::new()).is_empty());
+    }
+
+    #[test]
+    fn who_else_answers_is_told_once_on_the_service_with_the_remedy_where_there_is_one() {
+        let (own, address): (_, IpAddr) = (NodeName::new("a"), "10.0.0.1".parse().unwrap());
+        let services = BTreeSet::from([ServiceKey::new("default", "web")]);
+        let announce = BTreeMap::from([(address, Announcement { services, ..Announcement::default() })]);
+        let one = |blocks, is_node| Stranger {
+            interface: "eth0".to_owned(),
+            mac: "02:00:00:00:00:09".parse().unwrap(),
+            blocks,
+            is_node,
+        };
+        let mut narrator = Narrator::default();
+        for (stranger, reason, code) in [
+            (one(false, true), "NodeAnswersUnasked", "LB1211"),
+            (one(false, false), "announceFailed", "LB1213"),
+            (one(true, false), "announceFailed", "LB1118"),
+        ] {
+            let wire = Wire { strangers: BTreeMap::from([(address, vec![stranger])]), ..Wire::default() };
+            let said = narrator.strangers(&own, &announce, &wire);
+            assert_eq!((said.len(), said[0].reason, said[0].warning), (1, reason, true));
+            let message = &said[0].message;
+            assert!(message.contains("10.0.0.1") && message.ends_with(&format!("({code})")), "{message}");
+            assert_eq!(message.contains("strictARP"), code == "LB1211", "{message}");
+            assert!(narrator.strangers(&own, &announce, &wire).is_empty(), "once");
+            assert_eq!(narrator.sightings(&own, &wire).first().map(|one| one.code.to_string()).as_deref(), Some(code));
+        }
     }
 
     #[test]

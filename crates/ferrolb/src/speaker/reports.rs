@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ferrolb_rules::api::{ServiceBGPStatus, ServiceL2Status};
 use ferrolb_rules::names::NodeName;
+use ferrolb_rules::sighting::Sighting;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Api, Client};
@@ -16,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::statuses::{Wanted, Writer};
-use crate::k8s::configuration_state::{Component, Verdicts};
+use crate::k8s::configuration_state::{Component, Opinion, Verdicts};
 
 /// Between two tries to ask for our own Pod, at first and at last.
 const RETRY_INTERVALS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -27,7 +28,7 @@ pub(super) struct Reports {
     statuses: watch::Sender<Option<Arc<Wanted<ServiceL2Status>>>>,
     told: watch::Sender<Option<Arc<Wanted<ServiceBGPStatus>>>>,
     alive: watch::Sender<Option<BTreeSet<NodeName>>>,
-    verdict: watch::Sender<Option<Result<(), String>>>,
+    opinion: watch::Sender<Option<Opinion>>,
     _tasks: JoinSet<()>,
 }
 
@@ -37,7 +38,7 @@ impl Reports {
         let (statuses, wanted) = watch::channel(None);
         let (told, wanted_by_bgp) = watch::channel(None);
         let (alive, living) = watch::channel(None);
-        let (verdict, verdicts) = watch::channel(None);
+        let (opinion, opinions) = watch::channel(None);
         let mut tasks = JoinSet::new();
         let (client, namespace, own) = (client.clone(), namespace.to_owned(), own.clone());
         tasks.spawn(async move {
@@ -50,10 +51,10 @@ impl Reports {
             tokio::join!(
                 by_layer2.run(wanted, living.clone()),
                 by_bgp.run(wanted_by_bgp, living),
-                pass_on(client, &namespace, &own, owner, verdicts)
+                pass_on(client, &namespace, &own, owner, opinions)
             );
         });
-        Self { statuses, told, alive, verdict, _tasks: tasks }
+        Self { statuses, told, alive, opinion, _tasks: tasks }
     }
 
     /// The ServiceL2Statuses that there ought to be.
@@ -71,9 +72,9 @@ impl Reports {
         set(&self.alive, nodes);
     }
 
-    /// What this speaker thinks of the configuration.
-    pub(super) fn verdict(&self, verdict: &Result<(), String>) {
-        set(&self.verdict, verdict);
+    /// What this speaker thinks of the configuration, and who else it saw answer for addresses of ours.
+    pub(super) fn opinion(&self, verdict: &Result<(), String>, seen: BTreeSet<Sighting>) {
+        set(&self.opinion, &Opinion { verdict: verdict.clone(), seen });
     }
 }
 
@@ -102,14 +103,14 @@ async fn pass_on(
     namespace: &str,
     own: &NodeName,
     owner: Option<OwnerReference>,
-    mut verdicts: watch::Receiver<Option<Result<(), String>>>,
+    mut opinions: watch::Receiver<Option<Opinion>>,
 ) {
     let states = Verdicts::new(client, namespace, Component::speaker(own.as_str()), owner);
     loop {
-        if let Some(verdict) = verdicts.borrow_and_update().as_ref() {
-            states.report(verdict);
+        if let Some(opinion) = opinions.borrow_and_update().as_ref() {
+            states.report(opinion);
         }
-        if verdicts.changed().await.is_err() {
+        if opinions.changed().await.is_err() {
             return;
         }
     }

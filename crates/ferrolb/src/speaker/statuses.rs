@@ -85,7 +85,7 @@ impl Report for ServiceL2Status {
 
     const PREFIX: &'static str = L2_STATUS_PREFIX;
     const OPERATION: &'static str = "serviceL2Status";
-    const LISTS: &'static [&'static str] = &["interfaces", "answers"];
+    const LISTS: &'static [&'static str] = &["interfaces", "answers", "addresses"];
 
     fn blank(metadata: ObjectMeta) -> Self {
         Self { metadata, ..Self::default() }
@@ -149,6 +149,7 @@ pub(super) fn wanted(own: &NodeName, answering: &BTreeMap<ServiceKey, Answering>
             .iter()
             .map(|(interface, mac)| Answer { interface: interface.clone(), mac: mac.to_string() })
             .collect(),
+        addresses: one.addresses.iter().map(ToString::to_string).collect(),
     };
     answering.iter().map(|(key, one)| (key.clone(), details(key, one))).collect()
 }

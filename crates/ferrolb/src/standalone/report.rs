@@ -141,6 +141,7 @@ fn service_state(key: &ServiceKey, service: &Service, facts: &Facts<'_>) -> Serv
         interfaces: links.into_iter().map(|(name, _)| name).collect(),
         try_urls: if state == Progress::Announced { state::urls(service, &addresses) } else { Vec::new() },
         routers: Names(routers),
+        since: None,
         reasons: reasons(key, state, &silent, facts).into_iter().map(in_words_for_hosts).collect(),
         addresses,
     }

@@ -36,18 +36,24 @@ pub(super) fn squatted(seen: &Seen) -> BTreeSet<IpAddr> {
 /// Why an address of a Service is not announced, if it is because a stranger has it.
 pub(super) fn block(key: &ServiceKey, addresses: &[IpAddr], seen: &Seen) -> Option<Finding> {
     let address = addresses.iter().find(|address| strangers(seen, address).any(|(_, one)| one.blocks))?;
-    let message = format!("{address} is answered by {}", list(seen, *address, true));
+    let message = format!("{address} is answered by {}", list(seen, *address, Code::AddressInUse));
     Some(Finding::new(Code::AddressInUse, Severity::Error, format!("Service/{key}"), message))
 }
 
-/// Strangers that use addresses which are announced all the same.
+/// Strangers, and hosts that were not told to, who answer for addresses which are announced all the same.
 pub(super) fn conflicts(key: &ServiceKey, addresses: &[IpAddr], seen: &Seen) -> Vec<Finding> {
-    let used = addresses.iter().filter(|address| strangers(seen, address).any(|(_, one)| !one.blocks));
-    let finding = |address: &IpAddr| {
-        let message = format!("{address} is announced, and claimed by {}", list(seen, *address, false));
-        Finding::new(Code::ForeignClaim, Severity::Warning, format!("Service/{key}"), message)
-    };
-    used.map(finding).collect()
+    let mut findings = Vec::new();
+    for (code, what) in [
+        (Code::ForeignClaim, "is announced, and claimed by"),
+        (Code::NodeAnswersUnasked, "is announced, and answered by"),
+    ] {
+        let used = addresses.iter().filter(|address| strangers(seen, address).any(|(_, one)| one.code() == code));
+        findings.extend(used.map(|address| {
+            let message = format!("{address} {what} {}", list(seen, *address, code));
+            Finding::new(code, Severity::Warning, format!("Service/{key}"), message)
+        }));
+    }
+    findings
 }
 
 fn strangers<'a>(seen: &'a Seen, address: &IpAddr) -> impl Iterator<Item = (&'a NodeName, &'a Stranger)> {
@@ -55,10 +61,13 @@ fn strangers<'a>(seen: &'a Seen, address: &IpAddr) -> impl Iterator<Item = (&'a 
 }
 
 /// `06:a0:33:c7:da:85, which is no host of ours (seen by a on eth0)`
-fn list(seen: &Seen, address: IpAddr, blocks: bool) -> String {
-    let all = strangers(seen, &address).filter(|(_, one)| one.blocks == blocks);
-    let all: Vec<String> = all
-        .map(|(host, one)| format!("{}, which is no host of ours (seen by {host} on {})", one.mac, one.interface))
-        .collect();
+fn list(seen: &Seen, address: IpAddr, code: Code) -> String {
+    let who = match code {
+        Code::NodeAnswersUnasked => "a host that was not told to",
+        _ => "which is no host of ours",
+    };
+    let all = strangers(seen, &address).filter(|(_, one)| one.code() == code);
+    let all: Vec<String> =
+        all.map(|(host, one)| format!("{}, {who} (seen by {host} on {})", one.mac, one.interface)).collect();
     all.join(" and ")
 }

@@ -263,6 +263,50 @@ fn the_program_called_as_kubectls_plugin_is_the_same_program() {
 }
 
 #[test]
+fn kubectl_completes_its_plugin_by_the_same_program() {
+    let directory = tempfile::tempdir().unwrap();
+    let helper = directory.path().join("kubectl_complete-ferrolb");
+    std::os::unix::fs::symlink(FERROLB, &helper).unwrap();
+    let output = Command::new(helper).args(["expl"]).output().unwrap();
+    assert_eq!((code(&output), text(&output).as_str()), (Some(0), "explain\n:4\n"));
+}
+
+#[test]
+fn explain_answers_programs_too() {
+    let document: Value = serde_json::from_slice(&run(&["explain", "LB1104", "-o", "json"]).stdout).unwrap();
+    assert_eq!((document["code"].as_str(), document["name"].as_str()), (Some("LB1104"), Some("NodeExcluded")));
+    assert!(document["story"].as_str().unwrap().contains("Wrong:"));
+    let names = text(&run(&["explain", "-o", "name"]));
+    assert!(names.starts_with("LB0001\n") && names.lines().count() > 100, "{names}");
+    assert_eq!(code(&run(&["explain", "LB9999"])), Some(2));
+}
+
+#[test]
+fn a_verb_that_asks_a_cluster_does_not_pretend_to_have_read_files() {
+    for verb in ["export", "check", "wait"] {
+        let output = run(&[verb, "--manifests", "manifests/metallb-config"]);
+        assert_eq!(code(&output), Some(2), "{verb}");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains("--manifests") && error.contains("LB0031"), "{verb}: {error}");
+    }
+}
+
+#[test]
+fn a_flag_of_controller_and_speaker_that_makes_no_sense_has_its_code() {
+    for line in [
+        ["controller", "--port=x"],
+        ["speaker", "--port=70000"],
+        ["controller", "--webhook-mode=sometimes"],
+        ["speaker", "--promiscuous=maybe"],
+    ] {
+        let output = run(&line);
+        assert_eq!(code(&output), Some(2), "{line:?}");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains("LB0031 FlagInvalid"), "{line:?}: {error}");
+    }
+}
+
+#[test]
 fn nobody_to_ask_is_two_and_says_which_flags_there_are() {
     let home = tempfile::tempdir().unwrap();
     let nowhere = home.path().join("config");

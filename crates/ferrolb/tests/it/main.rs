@@ -13,3 +13,4 @@ mod segment;
 mod standalone;
 mod tidy;
 mod tools;
+mod troubles;

@@ -41,11 +41,26 @@ const COLUMNS: &[(&str, &str, &[&str])] = &[
             "Auto Assign boolean .spec.autoAssign",
             "Avoid Buggy IPs boolean .spec.avoidBuggyIPs",
             "Addresses string .spec.addresses",
+            "Used integer .status.used",
+            "Free integer .status.free",
+            "Announced string .status.announced",
+            "Age date .metadata.creationTimestamp",
         ],
     ),
     ("L2Advertisement", "v1beta1", &[POOLS, SELECTORS, "Interfaces string .spec.interfaces", NODES]),
     ("ServiceBGPStatus", "v1beta1", &["Node string .status.node", SERVICE, NAMESPACE]),
-    ("ServiceL2Status", "v1beta1", &["Allocated Node string .status.node", SERVICE, NAMESPACE]),
+    (
+        "ServiceL2Status",
+        "v1beta1",
+        &[
+            "Allocated Node string .status.node",
+            SERVICE,
+            NAMESPACE,
+            "IP string .status.addresses[*]",
+            "MAC string .status.answers[*].mac",
+            "Since date .metadata.creationTimestamp",
+        ],
+    ),
 ];
 const POOLS: &str = "IPAddressPools string .spec.ipAddressPools";
 const SELECTORS: &str = "IPAddressPool Selectors string .spec.ipAddressPoolSelectors";

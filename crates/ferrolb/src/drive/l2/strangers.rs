@@ -13,6 +13,7 @@ use ferrolb_proto::arp::{self, filter};
 use ferrolb_proto::duplicate::{Duplicate, Input, Output};
 use ferrolb_proto::ethernet::MacAddr;
 use ferrolb_proto::ndp;
+use ferrolb_rules::reason::Code;
 
 use super::links::Usable;
 use super::{Answers, Stranger};
@@ -37,8 +38,12 @@ pub(super) struct Strangers {
     nodes: BTreeSet<MacAddr>,
     /// What may be answered for.
     free: BTreeSet<IpAddr>,
+    /// What is answered for.
+    answered: BTreeSet<IpAddr>,
     /// Who else has what.
     seen: BTreeMap<IpAddr, Stranger>,
+    /// Nodes of ours that answer for it unasked.
+    unasked: BTreeMap<IpAddr, Stranger>,
     interface: String,
 }
 
@@ -57,7 +62,9 @@ impl Strangers {
             ahead: BTreeSet::new(),
             nodes: BTreeSet::new(),
             free: BTreeSet::new(),
+            answered: BTreeSet::new(),
             seen: BTreeMap::new(),
+            unasked: BTreeMap::new(),
             interface: usable.name.clone(),
         })
     }
@@ -80,6 +87,7 @@ impl Strangers {
             self.machine.handle(now, Input::Forget(*address));
             self.free.remove(address);
             self.seen.remove(address);
+            self.unasked.remove(address);
         }
         for address in asked.difference(&self.asked) {
             if wanted.unchecked.contains(address) || wanted.prospects.contains(address) {
@@ -100,11 +108,12 @@ impl Strangers {
             self.asked = asked;
             self.set_filters();
         }
-        Answers {
-            own: self.free.intersection(&wanted.own).copied().collect(),
-            stand_ins: wanted.stand_ins.clone(),
-            ..Answers::default()
+        let own: BTreeSet<IpAddr> = self.free.intersection(&wanted.own).copied().collect();
+        for address in own.difference(&self.answered) {
+            self.machine.handle(now, Input::Answer(*address));
         }
+        self.answered.clone_from(&own);
+        Answers { own, stand_ins: wanted.stand_ins.clone(), ..Answers::default() }
     }
 
     /// Who was taken for a stranger may have been a node that was not known yet.
@@ -180,10 +189,13 @@ impl Strangers {
                     tracing::info!(event = "strangerGone", interface = self.interface, %address, "not seen any more");
                     changed |= self.seen.remove(&address).is_some();
                 }
-                Output::OwnNode(address, mac) => tracing::warn!(
-                    event = "ownNode", interface = self.interface, %address, %mac,
-                    "a node answers for this address by itself: with kube-proxy in IPVS mode, set strictARP"
-                ),
+                Output::OwnNode(address, mac) => {
+                    let (interface, code) = (self.interface.clone(), Code::NodeAnswersUnasked);
+                    tracing::warn!(event = "ownNode", interface, %address, %mac, %code, "{}", code.explanation().summary);
+                    let node = Stranger { interface, mac, blocks: false, is_node: true };
+                    changed |= self.unasked.insert(address, node.clone()) != Some(node);
+                }
+                Output::OwnNodeOver(address) => changed |= self.unasked.remove(&address).is_some(),
             }
         }
         (changed, defend)
@@ -193,7 +205,7 @@ impl Strangers {
         let interface = self.interface.clone();
         let what = if blocks { "in use by a stranger, so it is not announced" } else { "used by a stranger, too" };
         tracing::warn!(event = "stranger", interface, %address, %mac, "{what}");
-        let stranger = Stranger { interface, mac, blocks };
+        let stranger = Stranger { interface, mac, blocks, is_node: false };
         self.seen.insert(address, stranger.clone()) != Some(stranger)
     }
 
@@ -208,6 +220,6 @@ impl Strangers {
 
     /// Who else has what.
     pub(super) fn seen(&self) -> impl Iterator<Item = (&IpAddr, &Stranger)> {
-        self.seen.iter()
+        self.seen.iter().chain(&self.unasked)
     }
 }

@@ -1,13 +1,15 @@
-//! A ConfigurationState written by a task of its own, for whoever does not watch it anyhow.
+//! A speaker's ConfigurationState, written by a task of its own.
 //!
-//! The newest verdict is handed over; it is written when it changed or when somebody deleted the object (one watch on
+//! The newest verdict is handed over, and who else was seen to answer for addresses of ours; it is written when it changed or when somebody deleted the object (one watch on
 //! that one object tells). An API server that is away or refuses is asked again, ever slower.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ferrolb_rules::api::ConfigurationState;
+use ferrolb_rules::sighting::{self, Sighting};
 use futures::StreamExt as _;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, watcher};
@@ -22,10 +24,19 @@ const RETRY_INTERVALS: (Duration, Duration) = (Duration::from_secs(1), Duration:
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(10);
 
-/// Where to hand verdicts to. Dropping it ends the task.
+/// What a speaker has to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opinion {
+    /// The configuration is in use, or what is wrong with it.
+    pub verdict: Result<(), String>,
+    /// What only it can see: who else answers for addresses of ours, and interfaces that it lacks.
+    pub seen: BTreeSet<Sighting>,
+}
+
+/// Where to hand opinions to. Dropping it ends the task.
 #[derive(Debug)]
 pub struct Verdicts {
-    verdict: watch::Sender<Option<Result<(), String>>>,
+    opinion: watch::Sender<Option<Opinion>>,
     _tasks: JoinSet<()>,
 }
 
@@ -40,22 +51,22 @@ struct Writer {
 impl Verdicts {
     /// Starts the task. Nothing is written before the first verdict.
     pub fn new(client: Client, namespace: &str, component: Component, owner: Option<OwnerReference>) -> Self {
-        let (verdict, verdicts) = watch::channel(None);
+        let (opinion, opinions) = watch::channel(None);
         let (deletions, deleted) = mpsc::channel(1);
         let api = Api::namespaced(client.clone(), namespace);
         let mut tasks = JoinSet::new();
         tasks.spawn(follow(api, component.name.clone(), deletions));
         let writer = Writer { client, namespace: namespace.to_owned(), component, owner };
-        tasks.spawn(writer.run(verdicts, deleted));
-        Self { verdict, _tasks: tasks }
+        tasks.spawn(writer.run(opinions, deleted));
+        Self { opinion, _tasks: tasks }
     }
 
-    /// The newest verdict: the configuration is in use, or what is wrong with it.
-    pub fn report(&self, verdict: &Result<(), String>) {
-        self.verdict.send_if_modified(|last| {
-            let different = last.as_ref() != Some(verdict);
+    /// The newest opinion.
+    pub fn report(&self, opinion: &Opinion) {
+        self.opinion.send_if_modified(|last| {
+            let different = last.as_ref() != Some(opinion);
             if different {
-                *last = Some(verdict.clone());
+                *last = Some(opinion.clone());
             }
             different
         });
@@ -90,23 +101,27 @@ async fn follow(api: Api<ConfigurationState>, name: String, deletions: mpsc::Sen
 }
 
 impl Writer {
-    async fn run(self, mut verdicts: watch::Receiver<Option<Result<(), String>>>, mut deleted: mpsc::Receiver<()>) {
-        let mut since = Timestamp::now();
-        let mut written: Option<bool> = None;
+    async fn run(self, mut opinions: watch::Receiver<Option<Opinion>>, mut deleted: mpsc::Receiver<()>) {
+        let mut since = Since { verdict: Timestamp::now(), seen: Timestamp::now() };
+        let mut written: Option<(bool, bool)> = None;
         let mut wait = RETRY_INTERVALS.0;
         let mut retry = false;
         loop {
             tokio::select! {
-                changed = verdicts.changed() => if changed.is_err() { return },
+                changed = opinions.changed() => if changed.is_err() { return },
                 Some(()) = deleted.recv() => {}
                 () = tokio::time::sleep(wait), if retry => {}
             }
-            let Some(verdict) = verdicts.borrow_and_update().clone() else { continue };
-            if written != Some(verdict.is_ok()) {
-                since = Timestamp::now();
-                written = Some(verdict.is_ok());
+            let Some(opinion) = opinions.borrow_and_update().clone() else { continue };
+            let kind = (opinion.verdict.is_ok(), opinion.seen.is_empty());
+            if written.map(|(verdict, _)| verdict) != Some(kind.0) {
+                since.verdict = Timestamp::now();
             }
-            match self.write(&verdict, since).await {
+            if written.map(|(_, nothing)| nothing) != Some(kind.1) {
+                since.seen = Timestamp::now();
+            }
+            written = Some(kind);
+            match self.write(&opinion, since).await {
                 Ok(()) => (retry, wait) = (false, RETRY_INTERVALS.0),
                 Err(error) => {
                     if !retry {
@@ -123,10 +138,19 @@ impl Writer {
         }
     }
 
-    async fn write(&self, verdict: &Result<(), String>, since: Timestamp) -> Result<(), String> {
-        let status = self.component.status(verdict.as_ref().copied().map_err(String::as_str), None, since);
+    async fn write(&self, opinion: &Opinion, since: Since) -> Result<(), String> {
+        let verdict = opinion.verdict.as_ref().copied().map_err(String::as_str);
+        let mut status = self.component.status(verdict, None, since.verdict);
+        status.conditions.extend(sighting::conditions(&opinion.seen, &Time(since.seen)));
         let apply = super::apply(&self.client, &self.namespace, &self.component, self.owner.as_ref(), &status);
         let answer = tokio::time::timeout(REQUEST, apply).await.map_err(|_| "no answer in time".to_owned())?;
         answer.map(drop).map_err(|error| error.to_string())
     }
+}
+
+/// When the conditions last changed sides.
+#[derive(Clone, Copy)]
+struct Since {
+    verdict: Timestamp,
+    seen: Timestamp,
 }

@@ -13,6 +13,7 @@ fn details(name: &str, mac: &str) -> ServiceL2StatusDetails {
         service_namespace: "default".to_owned(),
         interfaces: Vec::new(),
         answers: vec![Answer { interface: "eth0".to_owned(), mac: mac.to_owned() }],
+        addresses: vec!["10.0.0.1".to_owned()],
     }
 }
 
