@@ -55,6 +55,7 @@ impl Limit {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test begins some time; only differences count")]
 mod tests {
     use proptest::prelude::*;
 

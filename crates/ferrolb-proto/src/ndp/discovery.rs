@@ -183,6 +183,7 @@ fn solicitation(own: MacAddr) -> Vec<u8> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test begins some time; only differences count")]
 mod tests {
     use super::*;
 

@@ -241,7 +241,7 @@ pub fn told(plan: &BgpPlan, seen: &AllSeen, key: &ServiceKey) -> plan::bgp::Rout
 pub fn reached(plan: &BgpPlan, seen: &AllSeen, key: &ServiceKey) -> BTreeSet<IpAddr> {
     let Some(part) = plan.services.get(key) else { return BTreeSet::new() };
     let known = |peer: &String, prefix: &ipnet::IpNet| seen.get(peer).is_some_and(|seen| seen.told.contains(prefix));
-    let prefixes = part.leads.iter().filter(|(prefix, peers)| peers.iter().any(|peer| known(peer, *prefix)));
+    let prefixes = part.leads.iter().filter(|(prefix, peers)| peers.iter().any(|peer| known(peer, prefix)));
     let prefixes: Vec<_> = prefixes.map(|(prefix, _)| prefix).collect();
     let reached = |address: &&IpAddr| prefixes.iter().any(|prefix| prefix.contains(*address));
     part.addresses.iter().filter(reached).copied().collect()

@@ -5,7 +5,7 @@ use std::net::{Ipv6Addr, SocketAddrV6};
 use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
 
 use nix::sys::socket::sockopt::Ipv6RecvHopLimit;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn6, SockaddrStorage, recvmsg, setsockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
@@ -81,7 +81,7 @@ fn read(socket: RawFd) -> io::Result<Received> {
             ControlMessageOwned::Ipv6HopLimit(count) => u8::try_from(count).ok(),
             _ => None,
         });
-        let source = message.address.as_ref().and_then(SockaddrStorage::as_sockaddr_in6).map(|address| address.ip());
+        let source = message.address.as_ref().and_then(SockaddrStorage::as_sockaddr_in6).map(SockaddrIn6::ip);
         (message.bytes, source, hop_limit)
     };
     let bytes = buffer.get(..length).unwrap_or_default().to_vec();
