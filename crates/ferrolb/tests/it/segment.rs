@@ -37,6 +37,7 @@ fn wish(number: u8, size: u8, candidates: Arc<[NodeName]>, serves: bool) -> Wish
     Wish {
         candidates: Some(BTreeMap::from([(IpAddr::V4(ADDRESS), candidacy)])),
         nodes: (1..=size).map(|n| (name(n), IpAddr::from([192, 168, 1, n]))).collect(),
+        alive: BTreeSet::new(),
         links: vec![Link { name: "eth0".to_owned(), mac: mac(number), carrier: true }],
         serves,
     }
