@@ -328,7 +328,7 @@ impl Segment {
         }
         if late >= self.timing.pause_interval() && matches!(self.phase, Phase::Serving | Phase::Learning(_)) {
             self.outputs.push_back(Output::Event(Event::Paused(late)));
-            self.relearn(now, late);
+            self.relearn(now, Some(late));
         }
     }
 
@@ -339,13 +339,13 @@ impl Segment {
             return;
         }
         self.unplugged = !carrier;
-        self.relearn(now, Duration::ZERO);
+        self.relearn(now, None);
     }
 
     /// Answers for nothing until the others have said what is ours.
-    pub(super) fn relearn(&mut self, now: Instant, late: Duration) {
+    pub(super) fn relearn(&mut self, now: Instant, late: Option<Duration>) {
         if let Phase::Learning(lesson) = &mut self.phase
-            && lesson.was_late(now, late, &self.timing)
+            && lesson.begin_anew(now, late, &self.timing)
         {
             return;
         }

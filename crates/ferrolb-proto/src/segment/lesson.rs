@@ -25,6 +25,8 @@ pub(super) struct Lesson {
     pub(super) nonce: u64,
     ask_at: Instant,
     ends_at: Instant,
+    /// At start, it is over then in any case.
+    latest_at: Instant,
     /// Who has not answered yet.
     awaited: BTreeSet<NodeId>,
     answered: BTreeSet<NodeId>,
@@ -35,8 +37,8 @@ pub(super) struct Lesson {
 enum Kind {
     /// Something was saved.
     Resumed,
-    /// Nothing was, and it is over then in any case.
-    Blank { latest_at: Instant },
+    /// Nothing was.
+    Blank,
     /// We have slept.
     Paused,
 }
@@ -44,14 +46,14 @@ enum Kind {
 impl Lesson {
     /// At start.
     pub(super) fn at_start(now: Instant, nonce: u64, timing: &Timing, knows_claims: bool) -> Self {
-        let kind = if knows_claims { Kind::Resumed } else { Kind::Blank { latest_at: now + PATIENCE } };
         Self {
             nonce,
             ask_at: now,
             ends_at: now + timing.silence_interval(),
+            latest_at: now + PATIENCE,
             awaited: BTreeSet::new(),
             answered: BTreeSet::new(),
-            kind,
+            kind: if knows_claims { Kind::Resumed } else { Kind::Blank },
         }
     }
 
@@ -62,7 +64,7 @@ impl Lesson {
 
     /// Speakers of these nodes run.
     pub(super) fn expect(&mut self, nodes: &BTreeSet<NodeId>) {
-        if let Kind::Blank { .. } = self.kind {
+        if self.kind == Kind::Blank {
             self.awaited = nodes.difference(&self.answered).copied().collect();
         }
     }
@@ -71,28 +73,25 @@ impl Lesson {
     pub(super) fn answered(&mut self, now: Instant, node: NodeId) {
         self.awaited.remove(&node);
         let is_new = self.answered.insert(node);
-        if let Kind::Blank { .. } = self.kind
-            && is_new
-        {
+        if self.kind == Kind::Blank && is_new {
             self.ends_at = self.ends_at.max(now + REST_INTERVAL);
         }
     }
 
-    /// We did not run for so long while we learned. At start nothing is old yet: what waits in the sockets was sent to us,
-    /// and is read; the time to wait for more begins anew. Returns whether that is all that has to be done.
-    pub(super) fn was_late(&mut self, now: Instant, by: Duration, timing: &Timing) -> bool {
-        if let Kind::Blank { latest_at } = &mut self.kind {
-            *latest_at += by;
-        }
+    /// We did not run for so long while we learned, or, if that is not said, heard nothing for some time and hear again.
+    /// At start nothing that waits in the sockets is old, it was sent to us: only the time to wait for more begins anew.
+    /// Returns whether that is all that has to be done.
+    pub(super) fn begin_anew(&mut self, now: Instant, late: Option<Duration>, timing: &Timing) -> bool {
         self.ends_at = now + timing.silence_interval();
+        self.latest_at = late.map_or(now + PATIENCE, |late| self.latest_at + late);
         self.kind != Kind::Paused
     }
 
     pub(super) fn is_over(&self, now: Instant) -> bool {
+        let (waited, answered) = (self.ends_at <= now, self.awaited.is_empty());
         match self.kind {
-            Kind::Resumed => self.ends_at <= now,
-            Kind::Blank { latest_at } => latest_at <= now || (self.ends_at <= now && self.awaited.is_empty()),
-            Kind::Paused => self.ends_at <= now || self.awaited.is_empty(),
+            Kind::Resumed | Kind::Blank => (waited && answered) || self.latest_at <= now,
+            Kind::Paused => waited || answered,
         }
     }
 

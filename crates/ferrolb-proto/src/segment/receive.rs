@@ -102,7 +102,7 @@ impl Segment {
         let gone_lately = self.gone_at.get(&node).is_some_and(|at| now.saturating_duration_since(*at) < CUT_INTERVAL);
         let cut = gone_lately || matches!(standing, Standing::Gone { .. });
         if !cut && matches!(self.phase, Phase::Serving) {
-            self.relearn(now, Duration::ZERO);
+            self.relearn(now, None);
         }
     }
 }

@@ -107,6 +107,28 @@ fn a_rollout_on_a_busy_machine_moves_nothing() {
 }
 
 #[test]
+fn a_new_pod_whose_cable_comes_late_takes_nothing() {
+    for seed in 0..20 {
+        let mut cluster = settled(seed, 3, Timing::DEFAULT);
+        let findings = after(&mut cluster, ms(4000), |cluster| {
+            cluster.replace(0, ms(100));
+            cluster.run(ms(150));
+            cluster.cable(0, false);
+            cluster.run(ms(60));
+            cluster.cable(0, false);
+            cluster.run(ms(2500));
+            cluster.cable(0, true);
+        });
+        assert!(findings.longest_dual() <= ms(145), "seed {seed}: {findings:?}");
+        let others = [1, 2].map(|number| cluster.id(number).unwrap());
+        for (address, nodes) in cluster.ranked(ADDRESSES).iter().filter(|(_, nodes)| others.contains(&nodes[0])) {
+            assert_eq!(cluster.id(owner_of(&cluster, *address)), Some(nodes[0]), "seed {seed}");
+        }
+        assert_owned(&cluster);
+    }
+}
+
+#[test]
 fn who_starts_and_hears_nobody_waits_for_two_seconds_and_no_longer() {
     for seed in 0..10 {
         let mut cluster = Cluster::new(seed, 3, ADDRESSES, Timing::DEFAULT, Instant::now());
