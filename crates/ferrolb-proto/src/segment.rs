@@ -25,6 +25,7 @@ use crate::ethernet::MacAddr;
 use crate::seal::{OpenError, Purpose, Seal, SealError};
 
 pub mod frame;
+mod lesson;
 mod node;
 mod owner;
 mod timing;
@@ -32,6 +33,7 @@ mod trust;
 mod watch;
 
 use frame::{Body, Message, ParseError, Path, Paths, State};
+use lesson::Lesson;
 pub use node::NodeId;
 pub use owner::{Claim, Plan, Role};
 use owner::{Output as OwnerOutput, Owner};
@@ -78,6 +80,8 @@ pub enum Input<'a> {
     },
     /// The nodes with an interface on this segment, ourselves included or not.
     Members(&'a BTreeSet<NodeId>),
+    /// The nodes whose speakers run, by what is known apart from this segment.
+    Alive(&'a BTreeSet<NodeId>),
     /// Who may answer for what.
     Plan(&'a Plan),
     /// The kernel of a node has answered a probe.
@@ -176,16 +180,6 @@ enum Phase {
     Over,
 }
 
-/// Finding out what we own.
-#[derive(Clone, Debug)]
-struct Lesson {
-    nonce: u64,
-    ask_at: Instant,
-    ends_at: Instant,
-    /// Who has not answered yet; when nobody is left, it is over. `None`: we do not know who is there.
-    awaited: Option<BTreeSet<NodeId>>,
-}
-
 /// See [`crate::segment`].
 pub struct Segment {
     own: NodeId,
@@ -219,12 +213,7 @@ impl Segment {
     pub fn new(config: Config, now: Instant) -> Result<Self, SealError> {
         let Config { own, mac, secret, boot, seed, timing, saved } = config;
         let mut rng = SmallRng::seed_from_u64(seed);
-        let lesson = Lesson {
-            nonce: rng.random::<u64>() | 1,
-            ask_at: now,
-            ends_at: now + timing.silence_interval(),
-            awaited: None,
-        };
+        let lesson = Lesson::at_start(now, rng.random::<u64>() | 1, &timing, !saved.is_empty());
         Ok(Self {
             own,
             timing,
@@ -251,6 +240,12 @@ impl Segment {
         match input {
             Input::Datagram { path, bytes } => self.datagram(now, path, bytes),
             Input::Members(members) => self.watch.set_members(now, members),
+            Input::Alive(nodes) => {
+                if let Phase::Learning(lesson) = &mut self.phase {
+                    let others = |node: &&NodeId| **node != self.own;
+                    lesson.expect(&nodes.iter().filter(others).copied().collect());
+                }
+            }
             Input::Plan(plan) => self.owner.plan(now, plan, &self.watch),
             Input::KernelAnswered { node, means } => self.watch.kernel_answered(now, node, means),
             Input::Ready(ready) => self.ready = ready,
@@ -275,7 +270,7 @@ impl Segment {
     pub fn next_deadline(&self) -> Option<Instant> {
         let phase = match &self.phase {
             Phase::Learning(_) if self.unplugged => return None,
-            Phase::Learning(lesson) => Some(lesson.ask_at.min(lesson.ends_at)),
+            Phase::Learning(lesson) => Some(lesson.next_deadline(self.called_at)),
             Phase::Farewell(at) | Phase::Leaving(at) => Some(*at),
             Phase::Serving => None,
             Phase::Over => return None,
@@ -309,6 +304,11 @@ impl Segment {
         self.owner.role(address)
     }
 
+    /// Whether an address is ours, and none of us is known to have had it before.
+    pub fn is_first(&self, address: IpAddr) -> bool {
+        self.owner.is_first(address)
+    }
+
     /// What another node is to us.
     pub fn standing(&self, node: NodeId) -> Standing {
         self.watch.standing(node)
@@ -328,7 +328,7 @@ impl Segment {
         }
         if late >= self.timing.pause_interval() && matches!(self.phase, Phase::Serving | Phase::Learning(_)) {
             self.outputs.push_back(Output::Event(Event::Paused(late)));
-            self.relearn(now);
+            self.relearn(now, Some(late));
         }
     }
 
@@ -339,19 +339,20 @@ impl Segment {
             return;
         }
         self.unplugged = !carrier;
-        self.relearn(now);
+        self.relearn(now, None);
     }
 
     /// Answers for nothing until the others have said what is ours.
-    fn relearn(&mut self, now: Instant) {
+    pub(super) fn relearn(&mut self, now: Instant, late: Option<Duration>) {
+        if let Phase::Learning(lesson) = &mut self.phase
+            && lesson.begin_anew(now, late, &self.timing)
+        {
+            return;
+        }
         self.outputs.push_back(Output::Flush);
         self.owner.learn(now, &self.watch);
-        self.phase = Phase::Learning(Lesson {
-            nonce: self.rng.random::<u64>() | 1,
-            ask_at: now,
-            ends_at: now + self.timing.silence_interval(),
-            awaited: Some(self.watch.up().collect()),
-        });
+        let nonce = self.rng.random::<u64>() | 1;
+        self.phase = Phase::Learning(Lesson::after_pause(now, nonce, &self.timing, self.watch.up().collect()));
     }
 
     /// Everything after an input: what is due, what follows from it, what is to be sent.
@@ -387,19 +388,17 @@ impl Segment {
     fn phase_due(&mut self, now: Instant) {
         match &mut self.phase {
             Phase::Learning(lesson) => {
-                let answered = lesson.awaited.as_ref().is_some_and(BTreeSet::is_empty);
-                if lesson.ends_at <= now || answered {
+                if lesson.is_over(now) {
                     self.phase = Phase::Serving;
                     self.owner.serve(now, &self.watch);
                     self.outputs.push_back(Output::Learned);
-                } else if lesson.ask_at <= now {
-                    lesson.ask_at = now + self.timing.interval / 2;
+                } else if lesson.asks(now, &self.timing) {
                     let query = Body::Query { nonce: lesson.nonce, everything: true };
                     self.tell(now, query);
                 }
             }
             Phase::Farewell(at) if *at <= now => self.end(now),
-            Phase::Leaving(at) if *at <= now || self.owner.digest().0 == 0 => {
+            Phase::Leaving(at) if *at <= now || self.owner.is_rid_of_all() => {
                 self.watch.say(State::Leaving, false, self.owner.digest());
                 self.watch.tell();
                 self.watch.tell();

@@ -160,8 +160,8 @@ struct Outcome {
     announce: BTreeMap<IpAddr, Announcement>,
     /// Who may announce, where nodes claim addresses; none: not known.
     candidates: Option<BTreeMap<IpAddr, Candidates>>,
-    /// The nodes whose address is known.
-    nodes: BTreeMap<NodeName, IpAddr>,
+    /// The nodes whose address is known, and those that membership hears.
+    nodes: (BTreeMap<NodeName, IpAddr>, BTreeSet<NodeName>),
     plan: Option<Plan>,
     /// What to think of the newest configuration; none where there was none to read.
     verdict: Option<Result<(), String>>,
@@ -296,7 +296,7 @@ impl Speaker {
             return Outcome {
                 candidates: announce.as_ref().map(|announce| self.alone(announce)),
                 announce: announce.unwrap_or_default(),
-                nodes: known(&saved.nodes),
+                nodes: (known(&saved.nodes), BTreeSet::new()),
                 plan: None,
                 verdict: None,
                 services: BTreeMap::new(),
@@ -310,6 +310,7 @@ impl Speaker {
         findings.extend(problems);
         let owners = self.meeting.owners().known(nodes.keys().map(NodeName::as_str));
         let members = self.members(&alive, &nodes.keys().cloned().collect());
+        let met = members.clone().unwrap_or_default();
         let services = self.objects.services();
         let inputs = Inputs {
             resources: self.objects.resources(),
@@ -342,7 +343,7 @@ impl Speaker {
         Outcome {
             announce,
             candidates: (!listening).then_some(candidates),
-            nodes: known(&addresses),
+            nodes: (known(&addresses), met),
             plan: Some(decision.plan),
             verdict: Some(decision.verdict),
             services,

@@ -305,7 +305,7 @@ impl Host {
             objects: names,
             hindrance,
         };
-        self.act(&decision, &wire, live.is_some(), &mut findings);
+        self.act(&decision, &wire, live.as_ref(), &mut findings);
         if self.published.as_ref() != Some(&document) {
             self.group.publish(document.emit());
             self.published = Some(document);
@@ -390,10 +390,17 @@ impl Host {
     }
 
     /// Does what was decided.
-    fn act(&mut self, decision: &Decision, wire: &Wire, settled: bool, findings: &mut Vec<Finding>) {
+    fn act(
+        &mut self,
+        decision: &Decision,
+        wire: &Wire,
+        live: Option<&BTreeSet<NodeName>>,
+        findings: &mut Vec<Finding>,
+    ) {
         // Bound before it is announced, unbound after it is let go: traffic that comes finds the address.
         findings.extend(self.bound.set(decide::to_bind(decision), wire));
-        if !self.owners.follow(settled.then_some(&decision.plan.candidates), self.group.addresses(), wire) {
+        let nodes = (self.group.addresses(), live.cloned().unwrap_or_default());
+        if !self.owners.follow(live.map(|_| &decision.plan.candidates), nodes, wire) {
             self.l2.announce(answers::wanted(&decision.plan.announce));
         }
         let address = self.group.addresses().get(&self.own).copied();

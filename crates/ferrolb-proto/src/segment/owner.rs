@@ -21,6 +21,7 @@ use super::timing::Timing;
 use super::watch::{Standing, Watch};
 use crate::ethernet::MacAddr;
 
+mod behalf;
 mod hear;
 mod offer;
 mod tell;
@@ -122,6 +123,10 @@ struct Entry {
     /// Our own was defended then.
     defended_at: Option<Instant>,
     role: Role,
+    /// It is ours, and none of us is known to have had it before.
+    is_first: bool,
+    /// We go on answering in the name of its owner until then.
+    lingers_until: Option<Instant>,
     /// Nobody has it since then.
     free_at: Instant,
     /// Our own claim is uncontested since then.
@@ -141,6 +146,8 @@ impl Entry {
             told_at: None,
             defended_at: None,
             role: Role::Silent,
+            is_first: false,
+            lingers_until: None,
             free_at: now,
             quiet_at: now,
             offer: None,
@@ -313,6 +320,16 @@ impl Owner {
         self.revision
     }
 
+    /// Whether an address is ours, and none of us is known to have had it before.
+    pub(super) fn is_first(&self, address: IpAddr) -> bool {
+        self.entries.get(&address).is_some_and(|entry| entry.is_first)
+    }
+
+    /// Whether nothing is ours, nor answered for in the name of one that has just taken it.
+    pub(super) fn is_rid_of_all(&self) -> bool {
+        self.digest().0 == 0 && self.entries.values().all(|entry| entry.lingers_until.is_none())
+    }
+
     /// What we do about an address.
     pub(super) fn role(&self, address: IpAddr) -> Role {
         self.entries.get(&address).map_or(Role::Silent, |entry| entry.role)
@@ -364,12 +381,14 @@ impl Owner {
 
     /// What to do about an address, from everything known now. [Rules 1, 2, 4, 6]
     fn settle(&mut self, now: Instant, address: IpAddr, watch: &Watch) {
+        let lingered = self.entries.get_mut(&address).and_then(|entry| entry.lingers_until.take());
         let Some(entry) = self.entries.get(&address) else { return };
         let planned = entry.candidates.is_some();
         let (role, due_at) = match entry.claim {
             Some(claim) if claim.owner == self.own => (self.own_role(), self.keep(now, address, watch)),
             Some(claim) => match watch.standing(claim.owner) {
-                Standing::Up | Standing::Unknown => (Role::Silent, None),
+                Standing::Up => self.linger(now, address, &claim, lingered),
+                Standing::Unknown => (Role::Silent, None),
                 Standing::Down { since, .. } if self.is_dropped(entry, claim.owner) => {
                     let stand_in = self.stand_in(address, entry, &claim, watch);
                     (stand_in, self.take(now, address, since + PLAN_INTERVAL, watch))
@@ -436,8 +455,10 @@ impl Owner {
         // Always provisional: at this moment we cannot tell the death of one from a cut, and after a second we can.
         // Whose speaker is down and whom the plan dropped can hand nothing over: that move is as planned as a handover.
         let planned = entry.claim.is_some_and(|claim| watch.is_present(claim.owner));
+        let is_first = entry.claim.is_none();
         let epoch = entry.claim.map_or(1, |claim| claim.epoch.saturating_add(u32::from(planned)));
         self.set_claim(now, address, Some(Claim { owner: self.own, mac: self.mac, epoch, firm: planned }));
+        self.entries.entry(address).and_modify(|entry| entry.is_first = is_first);
         self.teller.changed(address);
         self.keep(now, address, watch)
     }
@@ -468,18 +489,5 @@ impl Owner {
         self.set_claim(now, address, Some(Claim { epoch: claim.epoch.saturating_add(1), firm: true, ..claim }));
         self.teller.changed(address);
         None
-    }
-
-    /// Its owner's speaker is down: the first live speaker answers for it, candidates first. [Rule 6]
-    fn stand_in(&self, address: IpAddr, entry: &Entry, claim: &Claim, watch: &Watch) -> Role {
-        let candidates = entry.candidates.iter().flat_map(|nodes| nodes.iter().copied());
-        let first = candidates.filter(|node| *node != claim.owner).find(|node| watch.is_up(*node));
-        let anybody = || watch.up().chain([self.own]).min_by_key(|node| mix(number(address), node.0));
-        let may = self.phase != Phase::Learning;
-        if may && first.or_else(anybody) == Some(self.own) {
-            Role::StandIn { owner: claim.owner, mac: claim.mac }
-        } else {
-            Role::Silent
-        }
     }
 }

@@ -77,9 +77,8 @@ impl Segment {
                 if let Phase::Learning(lesson) = &mut self.phase
                     && lesson.nonce == claims.nonce
                     && claims.owner == node
-                    && let Some(awaited) = &mut lesson.awaited
                 {
-                    awaited.remove(&node);
+                    lesson.answered(now, node);
                 }
             }
             Body::Handover(stakes) => self.owner.offered(now, node, stakes, &self.watch),
@@ -103,7 +102,7 @@ impl Segment {
         let gone_lately = self.gone_at.get(&node).is_some_and(|at| now.saturating_duration_since(*at) < CUT_INTERVAL);
         let cut = gone_lately || matches!(standing, Standing::Gone { .. });
         if !cut && matches!(self.phase, Phase::Serving) {
-            self.relearn(now);
+            self.relearn(now, None);
         }
     }
 }

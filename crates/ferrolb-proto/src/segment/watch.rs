@@ -366,6 +366,8 @@ impl Watch {
         let heard_by = Paths { lan: lately(peer.lan_at, LAN_BEATS), udp: lately(peer.udp_at, UDP_BEATS) };
         let paths = match peer.hears_us {
             _ if self.beats.is_multiple_of(BOTH_PATHS_EVERY) || !lately(peer.heard_at, UDP_BEATS) => Paths::BOTH,
+            // It heard us there, and is not heard there itself any more: what it says of us may be old as well.
+            Some(Paths { lan: true, .. }) if peer.counts_on_us && !lately(peer.lan_at, LAN_BEATS) => Paths::BOTH,
             Some(Paths { lan: true, .. }) => Paths { lan: true, udp: false },
             Some(Paths { udp: true, .. }) => Paths { lan: false, udp: true },
             _ => Paths::BOTH,
@@ -443,8 +445,13 @@ impl Watch {
     /// Those that a message to everybody on the LAN does not reach, as far as we know.
     pub(super) fn beyond_lan(&self, now: Instant) -> impl Iterator<Item = NodeId> {
         let window = self.timing.digest_interval(self.member_count()) * 5 / 2;
+        // Who counts on us sends so often that a path that is blocked shows soon.
+        let silent = move |peer: &Peer| {
+            let silent_for = peer.lan_at.map(|at| now.saturating_duration_since(at));
+            peer.counts_on_us && silent_for.is_none_or(|span| span >= self.timing.interval * LAN_BEATS)
+        };
         let hears = move |peer: &Peer| match peer.hears_us {
-            Some(paths) if paths != Paths::default() => paths.lan,
+            Some(paths) if paths != Paths::default() => paths.lan && !silent(peer),
             _ => peer.lan_at.is_some_and(|at| now.saturating_duration_since(at) < window),
         };
         self.peers.iter().filter(move |(_, peer)| !hears(peer)).map(|(node, _)| *node)

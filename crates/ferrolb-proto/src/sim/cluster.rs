@@ -57,6 +57,8 @@ struct Node {
     /// How far its clock is behind.
     lag: Duration,
     saved: BTreeMap<IpAddr, Claim>,
+    /// What it saved is gone when it starts.
+    replaced: bool,
     plan: Plan,
     socket: VecDeque<(Path, Rc<[u8]>)>,
     /// The wake-up that counts; older ones in the queue are stale.
@@ -417,6 +419,7 @@ impl Node {
             segment: None,
             lag: Duration::ZERO,
             saved: BTreeMap::new(),
+            replaced: false,
             plan: Plan::new(),
             socket: VecDeque::new(),
             wake_at: None,

@@ -2,7 +2,7 @@
 //! is switched off or there is no secret to claim by, elected by everybody alike. The speaker's and standalone mode's
 //! common view of [`super::segment`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -202,7 +202,7 @@ impl Owners {
     pub fn follow(
         &mut self,
         candidates: Option<&BTreeMap<IpAddr, Candidates>>,
-        nodes: BTreeMap<NodeName, IpAddr>,
+        (nodes, alive): (BTreeMap<NodeName, IpAddr>, BTreeSet<NodeName>),
         wire: &Wire,
     ) -> bool {
         let Some(claiming) = &mut self.claiming else { return false };
@@ -216,7 +216,7 @@ impl Owners {
             .map(|one| Link { name: one.name.clone(), mac: one.mac, carrier: one.carrier })
             .collect();
         let serves = *claiming.serves.borrow_and_update();
-        let wish = Wish { candidates, nodes, links, serves };
+        let wish = Wish { candidates, nodes, alive, links, serves };
         if wish != claiming.wish {
             claiming.segments.set(wish.clone());
             claiming.wish = wish;

@@ -90,6 +90,8 @@ pub struct Wish {
     pub candidates: Option<BTreeMap<IpAddr, Candidacy>>,
     /// The nodes, this one included, and their addresses.
     pub nodes: BTreeMap<NodeName, IpAddr>,
+    /// Those of them whose speakers run, by what membership says: who starts and knows nothing waits for their answers.
+    pub alive: BTreeSet<NodeName>,
     /// This node's interfaces.
     pub links: Vec<Link>,
     /// Addresses can be handed to this node.

@@ -37,6 +37,7 @@ fn wish(number: u8, size: u8, candidates: Arc<[NodeName]>, serves: bool) -> Wish
     Wish {
         candidates: Some(BTreeMap::from([(IpAddr::V4(ADDRESS), candidacy)])),
         nodes: (1..=size).map(|n| (name(n), IpAddr::from([192, 168, 1, n]))).collect(),
+        alive: (1..=size).map(name).collect(),
         links: vec![Link { name: "eth0".to_owned(), mac: mac(number), carrier: true }],
         serves,
     }
@@ -181,6 +182,33 @@ fn a_speaker_that_dies_alone_is_stood_in_for_with_its_own_mac_address() {
     let macs: BTreeSet<MacAddr> = answers.iter().map(|(_, mac)| *mac).collect();
     assert_eq!(macs, BTreeSet::from([mac(1)]), "its node lives and forwards");
     assert!(answers.len() > 500, "{} answers", answers.len());
+}
+
+#[test]
+fn a_new_pod_that_has_nothing_saved_answers_again_and_nobody_waits() {
+    let lan = Lan::new(3);
+    let mut speakers: Vec<Speaker> = (1..=3).map(|number| lan.speak(number, Claims::new())).collect();
+    settle(&speakers);
+    eventually("it answers", || lan.watch(Duration::from_millis(50)).len() > 5);
+    let watch = lan.client.start(|| watch(Duration::from_secs(4)));
+    for _ in 0..2 {
+        std::thread::sleep(Duration::from_millis(300));
+        let Speaker { l2, segments } = speakers.remove(0);
+        lan.nodes[0].run(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            runtime.block_on(segments.restart());
+            drop(l2);
+        });
+        std::thread::sleep(Duration::from_millis(300));
+        // An address that is asked for before it is announced would be unanswered for as long.
+        speakers.insert(0, lan.speak(1, Claims::new()));
+        settle(&speakers);
+    }
+    let answers = watch.recv().unwrap();
+    assert_eq!(answers.iter().map(|(_, mac)| *mac).collect::<BTreeSet<_>>(), BTreeSet::from([mac(1)]));
+    println!("longest without an answer: {:?}", longest_gap(&answers));
+    assert!(longest_gap(&answers) < Duration::from_millis(120), "{:?}", longest_gap(&answers));
+    assert!(answers.last().unwrap().0 > answers[0].0 + Duration::from_secs(3));
 }
 
 #[test]

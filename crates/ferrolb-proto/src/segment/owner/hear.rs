@@ -43,7 +43,9 @@ impl Owner {
     /// Somebody tells claims: its own, or another's.
     pub(in crate::segment) fn heard(&mut self, now: Instant, from: NodeId, claims: &Claims, watch: &Watch) {
         let direct = from == claims.owner;
-        if let Some(doubt) = self.doubts.get_mut(&from).filter(|_| direct && claims.nonce != 0) {
+        // Who is starting does not know yet what is its own, and may say so.
+        let lists = direct && claims.nonce != 0 && watch.is_up(from);
+        if let Some(doubt) = self.doubts.get_mut(&from).filter(|_| lists) {
             doubt.list_at = Some(now);
         }
         for stake in &claims.stakes {
@@ -121,6 +123,7 @@ impl Owner {
         self.teller.forget_reminder(address);
         let mac = if claim.owner == self.own { self.mac } else { claim.mac };
         self.set_claim(now, address, Some(Claim { mac, ..claim }));
+        self.entries.entry(address).and_modify(|entry| entry.is_first = false);
         self.settle(now, address, watch);
     }
 

@@ -106,6 +106,7 @@ impl Owner {
                 _ => {
                     let epoch = stake.epoch.max(known.map_or(0, |claim| claim.epoch)).saturating_add(1);
                     self.set_claim(now, address, Some(Claim { owner: self.own, mac: self.mac, epoch, firm: true }));
+                    self.entries.entry(address).and_modify(|entry| entry.is_first = false);
                     self.teller.changed(address);
                     self.outputs.push_back(Output::HandedOver(address, self.own, None));
                     self.settle(now, address, watch);

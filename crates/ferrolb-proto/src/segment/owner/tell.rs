@@ -72,8 +72,12 @@ impl Owner {
         everything: bool,
         delay: Duration,
     ) {
-        // Who knows nothing itself has no answer.
         if self.phase == super::Phase::Learning {
+            // Who is asking itself has no answer. That there is nothing to tell is one: who starts waits for it.
+            if everything && self.digests.is_empty() {
+                let claims = Claims { owner: self.own, mac: self.mac.0, nonce, stakes: Vec::new() };
+                self.outputs.push_back(Output::Send(from, Body::Claims(claims)));
+            }
             return;
         }
         if !everything && self.teller.list_at.is_some_and(|at| now.saturating_duration_since(at) < LIST_INTERVAL) {

@@ -35,6 +35,111 @@ fn a_rollout_over_all_nodes_moves_nothing() {
     }
 }
 
+/// Rolls all nodes out twice, each with an empty directory; `meanwhile` is told which one starts now.
+fn roll(cluster: &mut Cluster, mut meanwhile: impl FnMut(&mut Cluster, Number)) -> Findings {
+    after(cluster, ms(3000), |cluster| {
+        for number in [0, 1, 2, 0, 1, 2] {
+            cluster.replace(number, ms(1000));
+            cluster.run(ms(1100));
+            meanwhile(cluster, number);
+            cluster.run(ms(2500));
+        }
+    })
+}
+
+fn pause(cluster: &mut Cluster, nodes: &[Number], span: Duration) {
+    nodes.iter().for_each(|number| cluster.stop(*number));
+    cluster.run(span);
+    nodes.iter().for_each(|number| cluster.resume(*number));
+}
+
+#[test]
+fn a_rollout_of_pods_that_know_nothing_moves_nothing_and_leaves_nobody_unanswered() {
+    for seed in 0..40 {
+        let mut cluster = settled(seed, 3, Timing::DEFAULT);
+        let findings = roll(&mut cluster, |_, _| {});
+        assert_eq!((findings.total_moves(), findings.longest_gap()), (0, ms(0)), "seed {seed}");
+        assert_owned(&cluster);
+    }
+}
+
+#[test]
+fn a_rollout_moves_nothing_though_the_others_get_no_processor_while_the_new_pod_asks() {
+    for seed in 0..40 {
+        let mut cluster = settled(seed, 3, Timing::DEFAULT);
+        let span = ms([150, 300, 600, 1500][seed as usize % 4]);
+        let findings = roll(&mut cluster, |cluster, number| {
+            let others: Vec<Number> = (0..3).filter(|other| *other != number).collect();
+            pause(cluster, &others, span);
+        });
+        assert_eq!(findings.total_moves(), 0, "seed {seed}");
+        assert_owned(&cluster);
+    }
+}
+
+#[test]
+fn a_rollout_moves_nothing_though_the_new_pod_gets_no_processor_while_it_learns() {
+    for seed in 0..40 {
+        let mut cluster = settled(seed, 3, Timing::DEFAULT);
+        let findings = roll(&mut cluster, |cluster, number| {
+            for _ in 0..3 {
+                cluster.run(ms(seed * 3 % 100));
+                pause(cluster, &[number], ms([150, 300, 600][seed as usize % 3]));
+            }
+        });
+        assert_eq!(findings.total_moves(), 0, "seed {seed}");
+        // A pause may also fall into the time when it serves again.
+        assert!(findings.longest_gap() <= ms(350), "seed {seed}: {findings:?}");
+        assert_owned(&cluster);
+    }
+}
+
+#[test]
+fn a_rollout_on_a_busy_machine_moves_nothing() {
+    for seed in 0..40 {
+        let mut cluster = settled(seed, 3, Timing::DEFAULT);
+        cluster.delay = ms(200);
+        (0..3).for_each(|number| cluster.starve(number, ms(60)));
+        let findings = roll(&mut cluster, |_, _| {});
+        assert_eq!(findings.total_moves(), 0, "seed {seed}");
+        assert_owned(&cluster);
+    }
+}
+
+#[test]
+fn a_new_pod_whose_cable_comes_late_takes_nothing() {
+    for seed in 0..20 {
+        let mut cluster = settled(seed, 3, Timing::DEFAULT);
+        let findings = after(&mut cluster, ms(4000), |cluster| {
+            cluster.replace(0, ms(100));
+            cluster.run(ms(150));
+            cluster.cable(0, false);
+            cluster.run(ms(60));
+            cluster.cable(0, false);
+            cluster.run(ms(2500));
+            cluster.cable(0, true);
+        });
+        assert!(findings.longest_dual() <= ms(145), "seed {seed}: {findings:?}");
+        let others = [1, 2].map(|number| cluster.id(number).unwrap());
+        for (address, nodes) in cluster.ranked(ADDRESSES).iter().filter(|(_, nodes)| others.contains(&nodes[0])) {
+            assert_eq!(cluster.id(owner_of(&cluster, *address)), Some(nodes[0]), "seed {seed}");
+        }
+        assert_owned(&cluster);
+    }
+}
+
+#[test]
+fn who_starts_and_hears_nobody_waits_for_two_seconds_and_no_longer() {
+    for seed in 0..10 {
+        let mut cluster = Cluster::new(seed, 3, ADDRESSES, Timing::DEFAULT, Instant::now());
+        cluster.block(true, true);
+        cluster.run(ms(1950));
+        assert!((0..3).all(|number| cluster.segment(number).unwrap().claims().is_empty()), "seed {seed}");
+        cluster.run(ms(500));
+        assert!((0..3).all(|number| cluster.segment(number).unwrap().claims().len() == 10), "seed {seed}");
+    }
+}
+
 #[test]
 fn a_restart_of_all_at_once_moves_nothing() {
     for seed in 0..40 {

@@ -1,6 +1,6 @@
 //! What happens to nodes and to the network.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rand::RngExt as _;
@@ -28,14 +28,26 @@ impl Cluster {
             timing,
             saved: std::mem::take(&mut node.saved),
         };
+        let replaced = std::mem::take(&mut node.replaced);
+        let config = if replaced { Config { saved: BTreeMap::new(), ..config } } else { config };
         node.state = State::Up;
         node.restart_at = None;
         node.segment = Segment::new(config, now - node.lag).ok();
         let plan = node.plan.clone();
         self.record(Record::Runs { node: number, runs: true });
         self.call(number, Some(Input::Members(&members)));
+        self.tell_alive();
         self.call(number, Some(Input::Plan(&plan)));
         self.call(number, Some(Input::Ready(true)));
+    }
+
+    /// What membership, which has its own ways, says of the speakers that run.
+    fn tell_alive(&mut self) {
+        let alive: BTreeSet<NodeId> =
+            self.nodes.iter().filter(|node| node.segment.is_some()).map(|node| node.id).collect();
+        for number in 0..self.nodes.len() {
+            self.call(number, Some(Input::Alive(&alive)));
+        }
     }
 
     pub(super) fn speaker_ends(&mut self, number: Number, state: State) {
@@ -78,6 +90,14 @@ impl Cluster {
         self.call(number, Some(Input::Restart));
         let at = self.now + Duration::from_millis(100) + after;
         self.boot_at(number, at);
+    }
+
+    /// The same, but what it had saved is lost: a rollout makes a new pod, with an empty directory.
+    pub fn replace(&mut self, number: Number, after: Duration) {
+        if let Some(node) = self.nodes.get_mut(number) {
+            node.replaced = true;
+        }
+        self.restart(number, after);
     }
 
     /// The speaker of a node starts after so long.

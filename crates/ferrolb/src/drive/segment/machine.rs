@@ -43,7 +43,7 @@ pub(super) struct Machine {
     ours: BTreeSet<MacAddr>,
     /// Nodes' addresses that were asked for.
     asked: BTreeSet<IpAddr>,
-    /// Addresses that one of us has had before: by what was saved, or because another node claimed them.
+    /// Addresses that one of us has had before: by what was saved, or by what another node claimed or told us.
     known: BTreeSet<IpAddr>,
     /// What is done about addresses; none for nothing.
     pub(super) roles: BTreeMap<IpAddr, Role>,
@@ -120,15 +120,19 @@ impl Machine {
         &mut self,
         now: Instant,
         candidates: Option<&BTreeMap<IpAddr, Candidacy>>,
-        nodes: &BTreeMap<NodeName, NodeId>,
+        (nodes, alive): (&BTreeMap<NodeName, NodeId>, &BTreeSet<NodeId>),
         alone: bool,
     ) {
         // Where there are several segments, not every node is on this one: those count that have been heard here.
         let here = |node: &NodeId| alone || self.has_udp || self.macs.contains_key(node);
         let members: BTreeSet<NodeId> = nodes.values().filter(|node| here(node)).copied().collect();
+        let alive: BTreeSet<NodeId> = members.intersection(alive).copied().collect();
         if members != self.members {
             self.segment.handle(now, Input::Members(&members));
             self.members = members;
+        }
+        if !self.learned {
+            self.segment.handle(now, Input::Alive(&alive));
         }
         let Some(candidates) = candidates else { return };
         let on_this = |one: &&Candidacy| one.interfaces.as_ref().is_none_or(|names| names.contains(&self.link.name));
@@ -175,10 +179,11 @@ impl Machine {
         let _ = self.lan.send(&frame);
     }
 
-    /// Takes note of what others claim: that they have had it.
+    /// Takes note of what one of us has had: others claim it, or said that it was ours before we were started.
     pub(super) fn note_claims(&mut self, own: NodeId) {
-        let others = self.segment.claims().into_iter().filter(|(_, claim)| claim.owner != own);
-        self.known.extend(others.map(|(address, _)| address));
+        let claims = self.segment.claims().into_iter();
+        let had = claims.filter(|(address, claim)| claim.owner != own || !self.segment.is_first(*address));
+        self.known.extend(had.map(|(address, _)| address));
     }
 
     /// What to answer for.

@@ -262,13 +262,14 @@ impl Run {
         let alone = self.machines.len() == 1;
         let node = self.wish.nodes.get(&self.own).copied();
         let nodes: BTreeMap<NodeName, NodeId> = self.names.iter().map(|(id, name)| (name.clone(), *id)).collect();
+        let alive: BTreeSet<NodeId> = self.wish.alive.iter().map(|name| NodeId::of(name.as_str())).collect();
         let others = self.wish.nodes.iter().filter(|(name, _)| **name != self.own).map(|(_, address)| *address);
         let others: BTreeSet<IpAddr> = others.collect();
         for machine in self.machines.values_mut() {
             self.changed |= !machine.learned;
             machine.look(node);
             machine.segment.handle(now, Input::Ready(self.wish.serves));
-            machine.know(now, self.wish.candidates.as_ref(), &nodes, alone);
+            machine.know(now, self.wish.candidates.as_ref(), (&nodes, &alive), alone);
             if self.nodes_by_address {
                 machine.ask_new(&others);
             }
