@@ -34,7 +34,7 @@ use crate::drive::owners::{self, Failover};
 use crate::k8s;
 use crate::k8s::events::{Event, Events};
 use crate::k8s::stores::Watches;
-use crate::metrics::{Layer2Frames, Metrics};
+use crate::metrics::Metrics;
 
 mod bgp;
 mod decide;
@@ -492,11 +492,7 @@ async fn next(frames: &mut Option<mpsc::UnboundedReceiver<Frames>>) -> Option<Fr
 /// Adds frames to those so far, and tells.
 fn count(metrics: &Metrics, so_far: &mut Frames, new: Frames) {
     for (address, frames) in new {
-        let sum: &mut Layer2Frames = so_far.entry(address).or_default();
-        sum.requests += frames.requests;
-        sum.responses += frames.responses;
-        sum.gratuitous += frames.gratuitous;
-        sum.pings += frames.pings;
+        *so_far.entry(address).or_default() += frames;
     }
     metrics.set_layer2(so_far);
 }

@@ -12,7 +12,7 @@
 //! load leaves the last good one in force, a disk that refuses leaves the last saved table in force.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -62,9 +62,6 @@ use timeline::Timeline;
 
 /// How long to wait before trying again what the machine refused: saving, binding a port.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Addresses that a stranger was seen to have are handed out last for so long.
-const SQUATTED_INTERVAL: Duration = Duration::from_secs(600);
 
 /// What the command line says.
 #[derive(Clone, Debug)]
@@ -164,7 +161,7 @@ struct Host {
     published: Option<HostDocument>,
     start_findings: Vec<Finding>,
     /// Addresses that a stranger had, and when it was seen last.
-    squatted: BTreeMap<IpAddr, Instant>,
+    squatted: strangers::Squatted,
     retry_at: Option<Instant>,
 }
 
@@ -225,7 +222,7 @@ impl Host {
             health,
             bound,
             start_findings,
-            squatted: BTreeMap::new(),
+            squatted: strangers::Squatted::default(),
         })
     }
 
@@ -266,13 +263,14 @@ impl Host {
             Allocates::Other(host) => self.peers.hindrance(host),
             _ => None,
         };
+        let strangers = self.strangers(&wire);
         let inputs = Inputs {
             objects: &loaded.objects,
             live: live.clone(),
             allocates: allocates.clone(),
             hindrance,
-            blocked: strangers::squatted(&self.strangers(&wire)),
-            squatted: self.squatted(&wire),
+            blocked: strangers::squatted(&strangers),
+            squatted: self.squatted.note(&strangers, Instant::now()),
             unhealthy: self.sick(&unhealthy),
             interfaces: self.able(&wire),
             elsewhere,
@@ -378,15 +376,6 @@ impl Host {
     fn strangers(&self, wire: &Wire) -> strangers::Seen {
         let documents = self.peers.documents().filter(|(host, _)| self.peers.document(host).is_some());
         strangers::seen(&self.own, wire, documents)
-    }
-
-    /// Addresses that a stranger had before us, now or not long ago: one that was given up for it is not looked at any more.
-    fn squatted(&mut self, wire: &Wire) -> BTreeSet<IpAddr> {
-        let now = Instant::now();
-        let seen = strangers::squatted(&self.strangers(wire));
-        self.squatted.extend(seen.into_iter().map(|address| (address, now)));
-        self.squatted.retain(|_, at| now.saturating_duration_since(*at) < SQUATTED_INTERVAL);
-        self.squatted.keys().copied().collect()
     }
 
     /// Does what was decided.

@@ -2,12 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::reason::{Code, Finding, Severity};
 
 use super::peers::HostDocument;
 use crate::drive::l2::{Stranger, Wire};
+
+/// Addresses that a stranger was seen to have are handed out last for so long.
+const SQUATTED_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Strangers that hosts have seen, by address.
 pub(super) type Seen = BTreeMap<IpAddr, BTreeMap<NodeName, Vec<Stranger>>>;
@@ -31,6 +35,19 @@ pub(super) fn seen<'a>(
 /// The addresses that strangers had before us.
 pub(super) fn squatted(seen: &Seen) -> BTreeSet<IpAddr> {
     seen.keys().filter(|address| strangers(seen, address).any(|(_, one)| one.blocks)).copied().collect()
+}
+
+/// When strangers had addresses before us, those that were given up for it too: these are not looked at any more.
+#[derive(Debug, Default)]
+pub(super) struct Squatted(BTreeMap<IpAddr, Instant>);
+
+impl Squatted {
+    /// Adds what is seen now, and says which addresses a stranger had not long ago.
+    pub(super) fn note(&mut self, seen: &Seen, now: Instant) -> BTreeSet<IpAddr> {
+        self.0.extend(squatted(seen).into_iter().map(|address| (address, now)));
+        self.0.retain(|_, at| now.saturating_duration_since(*at) < SQUATTED_INTERVAL);
+        self.0.keys().copied().collect()
+    }
 }
 
 /// Why an address of a Service is not announced, if it is because a stranger has it.

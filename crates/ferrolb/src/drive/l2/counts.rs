@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -13,6 +14,15 @@ use crate::metrics::Layer2Frames;
 
 /// Between two tellings.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
+
+impl AddAssign for Layer2Frames {
+    fn add_assign(&mut self, more: Self) {
+        self.requests += more.requests;
+        self.responses += more.responses;
+        self.gratuitous += more.gratuitous;
+        self.pings += more.pings;
+    }
+}
 
 /// What is counted and not told yet.
 #[derive(Debug)]
