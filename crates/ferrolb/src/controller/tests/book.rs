@@ -171,11 +171,7 @@ fn an_annotation_that_another_program_holds_is_left_to_it_and_said_once() {
 
 #[test]
 fn a_served_service_that_asks_for_what_it_cannot_have_gives_up_its_address_once() {
-    for asks in [
-        "metallb.io/address-pool: typo",
-        "metallb.io/loadBalancerIPs: 192.0.2.7",
-        "metallb.io/loadBalancerIPs: 'fc00::1'",
-    ] {
+    for asks in ["metallb.io/loadBalancerIPs: 192.0.2.7", "metallb.io/loadBalancerIPs: 'fc00::1'"] {
         let mut world = World::new(&[("p", "10.0.0.1-10.0.0.1")]);
         world.apply(&recorded("a", 1, "10.0.0.1"));
         world.settle();
@@ -192,6 +188,25 @@ fn a_served_service_that_asks_for_what_it_cannot_have_gives_up_its_address_once(
         let told = world.book.take_said().into_iter().filter(|said| said.service == key("a")).count();
         assert!((1..4).contains(&told), "{asks}: {told} events");
     }
+}
+
+#[test]
+fn a_served_service_that_asks_for_a_pool_that_does_not_exist_keeps_its_address_and_is_told_once() {
+    let mut world = World::new(&[("p", "10.0.0.1-10.0.0.1")]);
+    world.apply(&recorded("a", 1, "10.0.0.1"));
+    world.settle();
+    let mut changed = recorded("a", 2, "10.0.0.1");
+    let annotations = changed.metadata.annotations.get_or_insert_default();
+    annotations.insert("metallb.io/address-pool".to_owned(), "typo".to_owned());
+    world.book.take_said();
+    for _ in 0..3 {
+        world.apply(&changed);
+        world.settle();
+        assert_eq!(world.address("a"), "10.0.0.1");
+    }
+    let said = world.book.take_said();
+    let told: Vec<_> = said.iter().map(|said| said.event.reason).collect();
+    assert_eq!(told, ["UnknownPool"]);
 }
 
 #[test]

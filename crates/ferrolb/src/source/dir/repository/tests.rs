@@ -211,8 +211,8 @@ fn a_repository_that_announces_by_bgp_is_sound_and_what_is_not_done_yet_is_named
     let profile =
         "apiVersion: metallb.io/v1beta1\nkind: BFDProfile\nmetadata: {name: fast, namespace: metallb-system}\n";
     assert_eq!(found(&[("peer.yaml", &watched), ("bfd.yaml", profile)]), Vec::<String>::new());
-    let elsewhere = format!("{peer}  vrf: red\n");
-    assert_eq!(found(&[("peer.yaml", &elsewhere)]), ["peer.yaml:9:3 LB0010"]);
+    let elsewhere = format!("{watched}  vrf: red\n");
+    assert_eq!(found(&[("peer.yaml", &elsewhere), ("bfd.yaml", profile)]), ["peer.yaml:9:3 LB0010"]);
     let without = [("pool.yaml", POOL), ("bgp.yaml", advertisement.as_str()), ("svc.yaml", SERVICE)];
     assert_eq!(found(&without), Vec::<String>::new(), "where the peers are is not known");
 }
