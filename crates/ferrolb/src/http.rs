@@ -160,7 +160,7 @@ async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, routes: Router,
 
 /// The answer to plain HTTP where TLS is spoken. In MetalLB's manifests up to 0.14 the kubelet asks the port of the metrics, in
 /// plain text, whether the process lives: who changes nothing in them but the image would have it killed again and again
-/// by a refusal (decision 85). Nobody else gets anything, and sees why.
+/// by a refusal (decision 72). Nobody else gets anything, and sees why.
 async fn plain_text(headers: HeaderMap) -> (StatusCode, &'static str) {
     let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
     if agent.is_some_and(|agent| agent.starts_with("kube-probe/")) {

@@ -70,7 +70,7 @@ impl Unclear {
 pub(super) fn addresses(service: &dyn View) -> Result<Option<Vec<IpAddr>>, Unclear> {
     match (annotations::load_balancer_ips(service), service.load_balancer_ip()) {
         (None, None) => Ok(None),
-        // Said twice is no contradiction (decision 80); upstream refuses it.
+        // Said twice is no contradiction (decision 68); upstream refuses it.
         (Some(text), Some(field)) => match (listed(text), single(field)) {
             (Ok(listed), Ok(single)) if listed == [single] => Ok(Some(listed)),
             _ => Err(Unclear::Both),

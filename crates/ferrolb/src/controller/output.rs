@@ -17,7 +17,7 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use tokio::task::JoinSet;
 
-use super::pools;
+use super::pools::{self, Kept};
 use crate::k8s::configuration_state::{self, Component};
 use crate::k8s::service_status::FIELD_MANAGER;
 use crate::metrics::Metrics;
@@ -35,6 +35,8 @@ type Subject = Option<String>;
 pub(super) struct Task {
     subject: Subject,
     result: Result<String, Option<String>>,
+    /// What was stored of a pool's status.
+    kept: Option<Kept>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -57,6 +59,7 @@ pub(super) struct Output {
     tasks: JoinSet<Task>,
     progress: BTreeMap<Subject, Progress>,
     counters: BTreeMap<String, Counters>,
+    kept: Kept,
     failing: bool,
     waiting: Option<Instant>,
 }
@@ -71,6 +74,7 @@ impl Output {
             tasks: JoinSet::new(),
             progress: BTreeMap::new(),
             counters: BTreeMap::new(),
+            kept: Kept::default(),
             failing: false,
             waiting: None,
         }
@@ -98,6 +102,7 @@ impl Output {
     pub(super) fn note(&mut self, task: Task, now: Instant) -> bool {
         let progress = self.progress.entry(task.subject.clone()).or_default();
         progress.under_way = false;
+        self.kept = task.kept.unwrap_or(self.kept);
         match task.result {
             Ok(version) => {
                 progress.next_at = Some(now + INTERVAL);
@@ -167,7 +172,7 @@ impl Output {
             let Some(counters) = counters.get(name) else { continue };
             let Some(status) = pools::status(pool, counters, config, Timestamp::now()) else { continue };
             let subject = Some(name.clone());
-            if pool.status.as_ref() == Some(&status)
+            if pool.status.as_ref() == Some(&self.kept.of_it(status.clone()))
                 || !self.may_write(&subject, pool.metadata.resource_version.as_deref(), now)
             {
                 continue;
@@ -180,7 +185,9 @@ impl Output {
             self.tasks.spawn(async move {
                 let write = async { api.replace_status(&name, &parameters, &object).await };
                 let result = tokio::time::timeout(limit, write).await;
-                Task { subject: Some(name.clone()), result: version_of(result) }
+                let stored = result.as_ref().ok().and_then(|result| result.as_ref().ok()?.status.as_ref());
+                let kept = stored.map(Kept::of);
+                Task { subject: Some(name.clone()), kept, result: version_of(result) }
             });
         }
     }
@@ -205,7 +212,7 @@ impl Output {
         self.tasks.spawn(async move {
             let write = configuration_state::apply(&client, &namespace, &component, owner.as_ref(), &status);
             let result = tokio::time::timeout(limit, write).await;
-            Task { subject: None, result: version_of(result) }
+            Task { subject: None, kept: None, result: version_of(result) }
         });
     }
 }

@@ -130,6 +130,39 @@ pub(super) fn status(
     })
 }
 
+/// What the API server keeps of such a status: MetalLB's own definition of the kind has neither conditions nor the
+/// fields that our columns show, and takes them away without a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Kept {
+    columns: bool,
+    conditions: bool,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self { columns: true, conditions: true }
+    }
+}
+
+impl Kept {
+    /// By what it stored of a whole one.
+    pub(super) fn of(stored: &IPAddressPoolStatus) -> Self {
+        Self { columns: stored.used.is_some(), conditions: !stored.conditions.is_empty() }
+    }
+
+    /// What is left of a status there.
+    pub(super) fn of_it(self, mut status: IPAddressPoolStatus) -> IPAddressPoolStatus {
+        if !self.columns {
+            (status.used, status.free) = (None, None);
+            status.announced.clear();
+        }
+        if !self.conditions {
+            status.conditions.clear();
+        }
+        status
+    }
+}
+
 /// What an event says about a finding.
 pub(super) fn words(finding: &Finding) -> String {
     format!("{}; {} ({})", finding.message, finding.fix, finding.code)

@@ -1,6 +1,6 @@
 //! What is told on pools.
 
-use super::super::pools::told;
+use super::super::pools::{Kept, status, told};
 use super::*;
 
 #[test]
@@ -32,4 +32,24 @@ fn a_crowd_is_not_told_one_by_one() {
     let said = world.book.take_said();
     assert!(said.iter().filter(|said| said.event.reason == "IPAllocated").count() == 30);
     assert_eq!(told(&said, &world.book), []);
+}
+
+#[test]
+fn what_the_api_server_takes_away_is_not_written_again_and_again() {
+    let mut world = World::new(&[("p", "10.0.0.0/24")]);
+    world.decide();
+    let pool: api::IPAddressPool =
+        object("metadata: {name: p, namespace: metallb-system}\nspec: {addresses: [10.0.0.0/24]}");
+    let (counters, config) = (world.book.counters_of("p").unwrap(), world.book.config().unwrap().clone());
+    let at = |pool: &api::IPAddressPool, seconds| {
+        status(pool, &counters, &config, Timestamp::from_second(seconds).unwrap()).unwrap()
+    };
+    let whole = at(&pool, 1);
+    assert_eq!(Kept::of(&whole), Kept::default());
+    // As MetalLB's own definition has it.
+    let left = api::IPAddressPoolStatus { used: None, free: None, announced: String::new(), conditions: vec![], ..whole };
+    let kept = Kept::of(&left);
+    let stored = api::IPAddressPool { status: Some(left.clone()), ..pool };
+    assert_ne!(at(&stored, 2), left);
+    assert_eq!(kept.of_it(at(&stored, 2)), left);
 }
