@@ -218,11 +218,11 @@ fn a_bgp_advertisement_is_refused_for_what_is_wrong_with_it_and_not_for_what_may
 fn a_peer_is_warned_of_what_is_missing_or_not_done_yet_and_of_nothing_else() {
     let plain = "myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, passwordSecret: {name: comes-later}";
     assert_eq!(create(Kind::BgpPeer, &peer(plain), &Known::default()), Verdict::default());
-    for (field, code) in [("bfdProfile: comes-later", "LB4310 "), ("vrf: red", "LB0010 ")] {
-        let verdict = create(Kind::BgpPeer, &peer(&format!("{plain}, {field}")), &Known::default());
-        assert!(verdict.refused.is_empty() && verdict.warnings.len() == 1, "{verdict:?}");
-        assert!(verdict.warnings[0].starts_with(code), "{verdict:?}");
-    }
+    let elsewhere = peer(&format!("{plain}, vrf: red"));
+    assert_eq!(create(Kind::BgpPeer, &elsewhere, &Known::default()), Verdict::default());
+    let verdict = create(Kind::BgpPeer, &peer(&format!("{plain}, bfdProfile: comes-later")), &Known::default());
+    assert!(verdict.refused.is_empty() && verdict.warnings.len() == 1, "{verdict:?}");
+    assert!(verdict.warnings[0].starts_with("LB4310 "), "{verdict:?}");
 }
 
 #[test]

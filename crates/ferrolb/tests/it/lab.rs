@@ -65,7 +65,7 @@ fn the_other_story_has_two_routers_and_says_what_clients_behind_them_saw() {
     let output = output(lab(&["--story", "bgp", "--json"]));
     let errors = String::from_utf8_lossy(&output.stderr);
     if !geteuid().is_root() || !may_change_user() {
-        assert_eq!((output.status.code(), errors.contains("root")), (Some(2), true), "{errors}");
+        assert_eq!((output.status.code(), errors.contains("needs root")), (Some(2), true), "{errors}");
         return;
     }
     let object: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {errors}"));
