@@ -77,7 +77,7 @@ func scraped(t *testing.T, s *system) {
 		{"speaker", "https://" + s.Node("node-a").IPv4.String() + ":9120/metrics", speakerSeries},
 	} {
 		for _, caller := range []struct{ name, status string }{{"", "401"}, {"nobody", "401"}, {"stranger", "403"}, {"prometheus", "200"}} {
-			status, text := s.scrape(t, program.url, caller.name)
+			status, text := s.askAs(t, program.url, caller.name)
 			if status != caller.status {
 				t.Errorf("%s: %q is answered with %s: %s", program.name, caller.name, status, text)
 			}
@@ -88,7 +88,7 @@ func scraped(t *testing.T, s *system) {
 		for _, series := range program.series {
 			text := ""
 			cluster.Eventually(t, 10*time.Second, program.name+" has "+series, func() bool {
-				_, text = s.scrape(t, program.url, "prometheus")
+				_, text = s.askAs(t, program.url, "prometheus")
 				return has(text, series)
 			})
 			if t.Failed() {
@@ -120,8 +120,8 @@ func has(text, series string) bool {
 	return false
 }
 
-// scrape asks as an account of the namespace default, with a token that nobody gave, or without one.
-func (s *system) scrape(t testing.TB, url, account string) (status, text string) {
+// askAs asks as an account of the namespace default, with a token that nobody gave, or without one.
+func (s *system) askAs(t testing.TB, url, account string) (status, text string) {
 	t.Helper()
 	args := []string{"curl", "-sSk", "--max-time", "5", "-w", "\n%{http_code}", url}
 	switch account {
