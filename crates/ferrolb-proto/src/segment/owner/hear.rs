@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::{Claim, Claims, NodeId, Output, Owner, Phase, Standing, Watch};
+use super::{Claim, Claims, NodeId, Output, Owner, Phase, Role, Standing, Watch};
 use crate::ethernet::MacAddr;
 
 /// Who knows better than a claim waits up to so long for its owner to say it.
@@ -119,6 +119,10 @@ impl Owner {
                 }
                 None => Output::Beaten(address, claim.owner),
             });
+            if offer.is_none() {
+                // Whoever is beaten stops at once: the winner may still be asking the LAN whether a stranger has it.
+                self.set_role(address, Role::Silent);
+            }
         }
         self.teller.forget_reminder(address);
         let mac = if claim.owner == self.own { self.mac } else { claim.mac };

@@ -140,6 +140,27 @@ fn who_starts_and_hears_nobody_waits_for_two_seconds_and_no_longer() {
     }
 }
 
+/// The winner may still be asking the LAN whether a stranger has the address: nobody may answer in its name.
+#[test]
+fn who_is_beaten_stops_at_once_and_answers_for_nobody() {
+    for seed in 0..20 {
+        let mut cluster = Cluster::new(seed, 3, ADDRESSES, Timing::DEFAULT, Instant::now());
+        cluster.block(true, true);
+        cluster.run(ms(2500));
+        cluster.block(false, false);
+        for _ in 0..1500 {
+            cluster.run(ms(1));
+            for (number, address) in
+                (0..3).flat_map(|number| cluster.ranked(ADDRESSES).into_keys().map(move |one| (number, one)))
+            {
+                let role = cluster.segment(number).unwrap().role(address);
+                assert!(!matches!(role, Role::StandIn { .. }), "seed {seed}: {number} answers for another: {role:?}");
+            }
+        }
+        assert_owned(&cluster);
+    }
+}
+
 #[test]
 fn a_restart_of_all_at_once_moves_nothing() {
     for seed in 0..40 {

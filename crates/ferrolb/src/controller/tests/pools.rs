@@ -47,7 +47,8 @@ fn what_the_api_server_takes_away_is_not_written_again_and_again() {
     let whole = at(&pool, 1);
     assert_eq!(Kept::of(&whole), Kept::default());
     // As MetalLB's own definition has it.
-    let left = api::IPAddressPoolStatus { used: None, free: None, announced: String::new(), conditions: vec![], ..whole };
+    let left =
+        api::IPAddressPoolStatus { used: None, free: None, announced: String::new(), conditions: vec![], ..whole };
     let kept = Kept::of(&left);
     let stored = api::IPAddressPool { status: Some(left.clone()), ..pool };
     assert_ne!(at(&stored, 2), left);
