@@ -336,6 +336,8 @@ fn the_address_goes_where_the_health_check_succeeds() {
         eventually(&format!("host {} announces it", name_of(host)), || {
             processes.iter().all(|process| process.service("web")["node"] == name_of(host))
         });
+        // Who had it answers in its name for 0.1 s, and arping tells the MAC address that a frame came from.
+        std::thread::sleep(std::time::Duration::from_millis(200));
         assert_eq!(site.client.arping("192.168.1.200"), [site.hosts[host].mac("eth0")]);
         drop(listener);
     }

@@ -23,7 +23,8 @@ impl Owner {
         }
     }
 
-    /// It is another's, whose speaker runs. `before`: what was said of [`Entry::lingers_until`] so far.
+    /// It is another's, whose speaker runs. `before`: what was said of [`Entry::lingers_until`] so far. What was claimed a
+    /// moment ago for the first time is left alone: the claimer may still be asking the LAN whether a stranger has it.
     pub(super) fn linger(
         &mut self,
         now: Instant,
@@ -33,7 +34,7 @@ impl Owner {
     ) -> (Role, Option<Instant>) {
         let until = before.unwrap_or(now + LINGER_INTERVAL);
         let entry = self.entries.get_mut(&address).filter(|entry| entry.role != Role::Silent && until > now);
-        match entry.filter(|_| self.phase != Phase::Learning) {
+        match entry.filter(|_| claim.firm && self.phase != Phase::Learning) {
             Some(entry) => {
                 entry.lingers_until = Some(until);
                 (Role::StandIn { owner: claim.owner, mac: claim.mac }, Some(until))

@@ -140,7 +140,21 @@ fn who_starts_and_hears_nobody_waits_for_two_seconds_and_no_longer() {
     }
 }
 
-/// The winner may still be asking the LAN whether a stranger has the address: nobody may answer in its name.
+/// Whoever claims an address for the first time may still be asking the LAN whether a stranger has it: nobody may answer
+/// in the name of an owner that is up and can speak for itself.
+fn nobody_answers_for_a_newcomer(cluster: &mut Cluster, seed: u64) {
+    for _ in 0..1500 {
+        cluster.run(ms(1));
+        for segment in (0..3).filter_map(|number| cluster.segment(number)) {
+            for (address, claim) in segment.claims() {
+                let early = !claim.firm && segment.standing(claim.owner) == Standing::Up;
+                let role = segment.role(address);
+                assert!(!(early && matches!(role, Role::StandIn { .. })), "seed {seed}: {address}");
+            }
+        }
+    }
+}
+
 #[test]
 fn who_is_beaten_stops_at_once_and_answers_for_nobody() {
     for seed in 0..20 {
@@ -148,15 +162,17 @@ fn who_is_beaten_stops_at_once_and_answers_for_nobody() {
         cluster.block(true, true);
         cluster.run(ms(2500));
         cluster.block(false, false);
-        for _ in 0..1500 {
-            cluster.run(ms(1));
-            for (number, address) in
-                (0..3).flat_map(|number| cluster.ranked(ADDRESSES).into_keys().map(move |one| (number, one)))
-            {
-                let role = cluster.segment(number).unwrap().role(address);
-                assert!(!matches!(role, Role::StandIn { .. }), "seed {seed}: {number} answers for another: {role:?}");
-            }
-        }
+        nobody_answers_for_a_newcomer(&mut cluster, seed);
+        assert_owned(&cluster);
+    }
+}
+
+#[test]
+fn at_the_first_start_of_all_nobody_answers_for_another() {
+    for seed in 0..40 {
+        let mut cluster = Cluster::new(seed, 3, ADDRESSES, Timing::DEFAULT, Instant::now());
+        cluster.delay = ms(seed % 20);
+        nobody_answers_for_a_newcomer(&mut cluster, seed);
         assert_owned(&cluster);
     }
 }
