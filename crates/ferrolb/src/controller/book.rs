@@ -22,6 +22,8 @@ use super::queue::Queue;
 use super::wanted::{Announced, Verdict, Wanted};
 use crate::k8s::stores::Change;
 
+mod held_up;
+
 /// Something to say about a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Said {
@@ -167,7 +169,7 @@ impl Book {
 
     /// Decides what is to be decided. Returns the Services to compare with what they shall be.
     pub(super) fn decide(&mut self, queue: &Queue) -> Vec<ServiceKey> {
-        let Some(config) = self.config.clone() else { return Vec::new() };
+        let Some(config) = self.config.clone() else { return self.refuse_for_want_of_configuration() };
         if self.all_dirty {
             self.all_dirty = false;
             self.freed = false;
@@ -313,7 +315,9 @@ impl Book {
     /// What a Service's status shall be; none where it is not ours to say.
     pub(super) fn wanted(&self, key: &ServiceKey, announced: Announced) -> Option<Wanted> {
         let service = self.services.get(key)?;
-        self.config.as_ref()?;
+        if self.config.is_none() {
+            return self.wanted_without_configuration(key, &**service);
+        }
         if !is_load_balancer(service) {
             // The API server has taken the addresses already; our traces go too.
             return Some(Wanted::default());

@@ -2,6 +2,7 @@
 //! what is told on the pool itself: who got an address of it, and that it had none left for somebody.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ferrolb_rules::alloc::Counters;
 use ferrolb_rules::api::{IPAddressPool, IPAddressPoolStatus};
@@ -18,11 +19,15 @@ use super::wanted::Verdict;
 const CONFLICT: &str = "Conflict";
 /// The pool has addresses of nodes; there is no such condition where it has not.
 const NODE_ADDRESS: &str = "NodeAddress";
+/// The pool is not in force; there is no such condition where it is.
+const IN_FORCE: &str = "InForce";
 /// Somebody announces the pool's addresses.
 const ADVERTISED: &str = "Advertised";
 
 /// More addresses than this in one go (a start, a new pool) are not told one by one on the pool.
 const FEW: usize = 10;
+
+const NOT_IN_FORCE: &str = "it is not in force";
 
 /// Something to tell on a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +83,38 @@ fn sums(counters: &Counters) -> (i64, i64) {
     (used, counters.available_v4.saturating_add(counters.available_v6))
 }
 
+/// The pools that are there and not in force because the newest configuration does not load, apart from those at fault:
+/// these are told what is wrong with them anyhow.
+pub(super) fn waiting(pools: &[Arc<IPAddressPool>], book: &Book) -> Vec<Finding> {
+    let Some(held_up) = book.held_up() else { return Vec::new() };
+    let waits = pools.iter().filter(|pool| !is_in_force(pool, book)).map(|pool| object(pool));
+    waits.filter(|object| !held_up.is_cause(object)).map(|object| held_up.finding(object, NOT_IN_FORCE)).collect()
+}
+
+fn is_in_force(pool: &IPAddressPool, book: &Book) -> bool {
+    let name = pool.metadata.name.as_deref().unwrap_or_default();
+    book.config().is_some_and(|config| config.pools.contains_key(name))
+}
+
+fn object(pool: &IPAddressPool) -> String {
+    let of = |part: &Option<String>| part.clone().unwrap_or_default();
+    format!("IPAddressPool/{}/{}", of(&pool.metadata.namespace), of(&pool.metadata.name))
+}
+
+/// The status that a pool shall have, in force or not; none where there is nothing to say.
+pub(super) fn status_of(pool: &IPAddressPool, book: &Book, now: Timestamp) -> Option<IPAddressPoolStatus> {
+    if is_in_force(pool, book) {
+        let counters = book.counters_of(pool.metadata.name.as_deref()?)?;
+        return status(pool, &counters, book.config()?, now);
+    }
+    let finding = book.held_up()?.finding(object(pool), NOT_IN_FORCE);
+    let mut status = pool.status.clone().unwrap_or_default();
+    // As a whole one has it, so that what the API server keeps of this one can be told ([`Kept`]).
+    (status.used, status.free) = (status.used.or(Some(0)), status.free.or(Some(0)));
+    Verdict::no(&finding).put(IN_FORCE, &mut status.conditions, pool.metadata.generation, now);
+    Some(status)
+}
+
 /// The status that a pool shall have; none where the configuration in force does not have the pool.
 pub(super) fn status(
     pool: &IPAddressPool,
@@ -88,9 +125,10 @@ pub(super) fn status(
     let name = pool.metadata.name.as_deref()?;
     let parsed = config.pools.get(name)?;
     let before = pool.status.clone().unwrap_or_default();
-    let object = format!("IPAddressPool/{}/{name}", pool.metadata.namespace.as_deref().unwrap_or_default());
+    let object = object(pool);
     let finding = |code: Code| config.findings.iter().find(|finding| finding.object == object && finding.code == code);
     let mut conditions = before.conditions;
+    conditions.retain(|condition| condition.type_ != IN_FORCE);
     let generation = pool.metadata.generation;
     let conflict = match finding(Code::PoolsOverlap) {
         Some(overlap) => Verdict { holds: true, ..Verdict::no(overlap) },

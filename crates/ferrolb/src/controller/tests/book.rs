@@ -230,3 +230,61 @@ fn a_configuration_without_a_pool_for_an_address_that_is_held_would_evict_somebo
     assert!(would(&[("p", "10.0.0.2-10.0.0.9")]));
     assert!(!would(&[("p", "10.0.0.2-10.0.0.9"), ("q", "10.0.0.1-10.0.0.1")]), "it has moved");
 }
+
+pub(super) fn held_up(pools: &[&str]) -> Option<HeldUp> {
+    let bad = "metadata: {name: bad, namespace: metallb-system}\n\
+               spec: {addresses: [10.0.0.1/32], serviceAllocation: {serviceSelectors: [{matchExpressions: [{key: a, operator: Foo}]}]}}";
+    let resources = Resources { pools: vec![Arc::new(object(bad))], ..Resources::default() };
+    HeldUp::new(&config::parse(&resources).unwrap_err(), pools.iter().map(|&pool| pool.to_owned()).collect())
+}
+
+const BAD: &str = "LB4006 on IPAddressPool/metallb-system/bad spec.serviceAllocation.serviceSelectors[0]";
+
+/// Decision 1: all or nothing; but who gets nothing is told why.
+#[test]
+fn without_any_configuration_who_waits_is_told_what_holds_it_up_and_who_has_something_is_not_touched() {
+    let mut world = World::new(&[]);
+    world.book = Book::new(Options::default());
+    world.book.hold_up(held_up(&["bad"]));
+    world.apply(&recorded("old", 1, "10.9.9.9"));
+    world.apply(&service("new", 2, "", ""));
+    world.settle();
+    world.settle();
+    assert_eq!((world.address("old").as_str(), world.address("new").as_str(), world.writes), ("10.9.9.9", "", 1));
+    let conditions = world.book.services[&key("new")].object().into_owned().status.unwrap().conditions.unwrap();
+    let [condition] = conditions.as_slice() else { panic!("{conditions:?}") };
+    assert_eq!((condition.type_.as_str(), condition.status.as_str()), (ALLOCATED, "False"));
+    assert_eq!(condition.reason, "SelectorInvalid");
+    let because = format!("LB4006: no configuration is in force because of {BAD}");
+    assert!(condition.message.starts_with(&because), "{}", condition.message);
+    let said = world.book.take_said();
+    assert_eq!((said.len(), said[0].service.clone(), said[0].event.reason), (1, key("new"), "AllocationFailed"));
+    assert!(said[0].event.message.contains(BAD), "{said:?}");
+    // As soon as it is mended it is served.
+    world.book.hold_up(None);
+    world.book.configure(configuration(&[("p", "10.9.9.0-10.9.9.9")], true));
+    world.settle();
+    assert_eq!([world.address("old"), world.address("new")], ["10.9.9.9", "10.9.9.0"]);
+    assert!(world.book.refusal(&key("new")).is_none());
+}
+
+#[test]
+fn who_asks_for_a_pool_that_waits_for_a_bad_one_is_told_so_then_and_when_that_changes() {
+    let mut world = World::new(&[("p", "10.0.0.1-10.0.0.9")]);
+    world.apply(&service("a", 1, "annotations: {metallb.io/address-pool: good}", ""));
+    world.settle();
+    let allocated =
+        |world: &World| world.book.wanted(&key("a"), Announced::Unknown).unwrap().allocated.unwrap().message;
+    assert!(allocated(&world).starts_with("LB1004: unknown pool \"good\""), "{}", allocated(&world));
+    world.book.hold_up(held_up(&["bad", "good", "p"]));
+    world.settle();
+    let waits = format!("LB1004: pool \"good\" exists and is not in force because of {BAD}");
+    assert!(allocated(&world).starts_with(&waits), "{}", allocated(&world));
+    let told: Vec<String> = world.book.take_said().into_iter().map(|said| said.event.message).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[1].contains(BAD), "{told:?}");
+    world.book.hold_up(None);
+    world.book.configure(configuration(&[("p", "10.0.0.1-10.0.0.9"), ("good", "10.0.1.0/24")], true));
+    world.settle();
+    assert_eq!(world.address("a"), "10.0.1.0");
+}

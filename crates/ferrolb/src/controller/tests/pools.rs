@@ -1,6 +1,6 @@
 //! What is told on pools.
 
-use super::super::pools::{Kept, status, told};
+use super::super::pools::{Kept, status, status_of, told, waiting};
 use super::*;
 
 #[test]
@@ -47,9 +47,40 @@ fn what_the_api_server_takes_away_is_not_written_again_and_again() {
     let whole = at(&pool, 1);
     assert_eq!(Kept::of(&whole), Kept::default());
     // As MetalLB's own definition has it.
-    let left = api::IPAddressPoolStatus { used: None, free: None, announced: String::new(), conditions: vec![], ..whole };
+    let left =
+        api::IPAddressPoolStatus { used: None, free: None, announced: String::new(), conditions: vec![], ..whole };
     let kept = Kept::of(&left);
     let stored = api::IPAddressPool { status: Some(left.clone()), ..pool };
     assert_ne!(at(&stored, 2), left);
     assert_eq!(kept.of_it(at(&stored, 2)), left);
+}
+
+#[test]
+fn a_pool_that_waits_for_a_bad_one_is_told_so_until_it_is_in_force() {
+    let mut world = World::new(&[("p", "10.0.0.0/24")]);
+    let named = |name: &str| {
+        let yaml = format!("metadata: {{name: {name}, namespace: metallb-system}}\nspec: {{addresses: [10.1.0.0/24]}}");
+        Arc::new(object::<api::IPAddressPool>(&yaml))
+    };
+    let pools = ["p", "good", "bad"].map(named);
+    assert_eq!(waiting(&pools, &world.book), []);
+    world.book.hold_up(super::book::held_up(&["p", "good", "bad"]));
+    let told = waiting(&pools, &world.book);
+    let objects: Vec<&str> = told.iter().map(|finding| finding.object.as_str()).collect();
+    assert_eq!(objects, ["IPAddressPool/metallb-system/good"]);
+    assert!(told[0].message.starts_with("it is not in force because of LB4006 on IPAddressPool/metallb-system/bad"));
+    let mut waits = api::IPAddressPool::clone(&pools[1]);
+    waits.status = status_of(&waits, &world.book, Timestamp::UNIX_EPOCH);
+    let conditions = &waits.status.as_ref().unwrap().conditions;
+    assert_eq!(
+        (conditions.len(), conditions[0].type_.as_str(), conditions[0].status.as_str()),
+        (1, "InForce", "False")
+    );
+    assert!(conditions[0].message.starts_with("LB4006: it is not in force because of"), "{conditions:?}");
+    assert_eq!(status_of(&waits, &world.book, Timestamp::now()), waits.status, "it is written once");
+    assert_eq!(Kept::of(waits.status.as_ref().unwrap()), Kept::default());
+    world.book.hold_up(None);
+    world.book.configure(configuration(&[("p", "10.0.0.0/24"), ("good", "10.1.0.0/24")], true));
+    let status = status_of(&waits, &world.book, Timestamp::now()).unwrap();
+    assert!(status.conditions.iter().all(|condition| condition.type_ != "InForce"), "{status:?}");
 }
