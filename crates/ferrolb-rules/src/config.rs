@@ -98,6 +98,16 @@ pub struct Pool {
     pub bgp_advertisements: Vec<Arc<BgpAdvertisement>>,
 }
 
+impl Pool {
+    /// Whether it is for the Services of a namespace with these labels (spec §4.4, quirk Q-15 fixed).
+    pub fn serves(&self, namespace: &str, labels: &BTreeMap<String, String>) -> bool {
+        let Some(allocation) = &self.service_allocation else { return true };
+        let namespaces = allocation.namespaces.as_ref();
+        namespaces.is_none_or(|set| set.contains(namespace))
+            && Selector::any_matches(&allocation.service_selectors, labels)
+    }
+}
+
 impl Config {
     /// Hands these addresses out last, in every pool that has them.
     pub fn hand_out_last(&mut self, addresses: &BTreeSet<IpAddr>) {

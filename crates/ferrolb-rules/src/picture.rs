@@ -137,6 +137,7 @@ pub fn draw(known: &Known, options: &Options) -> Picture {
     let service_options = service::Options {
         load_balancer_class: options.load_balancer_class.clone(),
         assume_cluster_ips: options.files,
+        ..service::Options::default()
     };
     let all = known.services.iter().map(|service| &**service as &dyn View);
     let outcomes: BTreeMap<ServiceKey, Outcome> =

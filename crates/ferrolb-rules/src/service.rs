@@ -18,6 +18,7 @@ use crate::reason::{Code, Finding, Severity};
 
 mod compact;
 mod families;
+mod held_up;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ mod view;
 
 pub use compact::{Compact, compact};
 use families::ServiceFamilies;
+pub use held_up::HeldUp;
 pub use view::{View, asks_the_same, theirs};
 
 /// How Services are looked at.
@@ -34,6 +36,8 @@ pub struct Options {
     pub load_balancer_class: Option<String>,
     /// Nobody gives Services cluster IPs here: their families are taken from `spec.ipFamilies` (decision D22).
     pub assume_cluster_ips: bool,
+    /// What keeps the newest configuration from being the one that Services converge to.
+    pub held_up: Option<HeldUp>,
 }
 
 impl Options {
@@ -254,8 +258,11 @@ impl Run<'_> {
     fn steps(&mut self) -> Result<(), Stop> {
         if !self.allocator.has_pools() {
             self.clear();
-            let fix = Code::NoPool.explanation().fix.to_owned();
-            return Err(self.fail(Code::NoPool, "there is no IPAddressPool".to_owned(), fix));
+            let (cause, fix) = match self.options.held_up.as_ref().filter(|held_up| held_up.has_pool(None)) {
+                Some(held_up) => (format!("no IPAddressPool is in force {}", held_up.because()), held_up.fix()),
+                None => ("there is no IPAddressPool".to_owned(), Code::NoPool.explanation().fix.to_owned()),
+            };
+            return Err(self.fail(Code::NoPool, cause, fix));
         }
         let families = self.families()?;
         let mut held = self.keep_recorded(families)?;
@@ -323,9 +330,9 @@ impl Run<'_> {
     /// A pool that does not exist (yet, or any more: a rename in Git reaches pools and Services one after the other) takes no
     /// address away (decision 62).
     fn keep_for_want_of(&mut self, pool: &str, held: &Assigned) {
-        let refusal = Refusal::UnknownPool(pool.to_owned());
-        let message = format!("it keeps {} of {:?}: {refusal}", quoted(&held.addresses), held.pool);
-        let note = Finding::new(refusal.code(), Severity::Warning, self.object(), message).with_fix(refusal.fix());
+        let (code, cause, fix) = explain(self.options, &Refusal::UnknownPool(pool.to_owned()));
+        let message = format!("it keeps {} of {:?}: {cause}", quoted(&held.addresses), held.pool);
+        let note = Finding::new(code, Severity::Warning, self.object(), message).with_fix(fix);
         let message = format!("{}; {} ({})", note.message, note.fix, note.code);
         self.event(true, note.code.name(), message);
         self.outcome.notes.push(note);
@@ -416,7 +423,8 @@ impl Run<'_> {
 
     /// Spec §4.4: what is asked for, the pool asked for, any pool.
     fn choose(&mut self, families: ServiceFamilies) -> Result<Assigned, (Code, String, String)> {
-        let explain = |refusal: Refusal| (refusal.code(), refusal.to_string(), refusal.fix());
+        let options = self.options;
+        let explain = |refusal: Refusal| explain(options, &refusal);
         let wanted =
             request::addresses(self.service).map_err(|cause| (Code::RequestInvalid, cause.to_string(), cause.fix()))?;
         let pool = annotations::address_pool(self.service);
@@ -446,5 +454,16 @@ impl Run<'_> {
             None => self.allocator.allocate(&self.request, needed),
         }
         .map_err(explain)
+    }
+}
+
+/// Code, cause and fix of a refusal. A pool that is there and not in force is not unknown to whoever made it.
+fn explain(options: &Options, refusal: &Refusal) -> (Code, String, String) {
+    match (refusal, &options.held_up) {
+        (Refusal::UnknownPool(pool), Some(held_up)) if held_up.has_pool(Some(pool)) => {
+            let cause = format!("pool {pool:?} exists and is not in force {}", held_up.because());
+            (refusal.code(), cause, held_up.fix())
+        }
+        _ => (refusal.code(), refusal.to_string(), refusal.fix()),
     }
 }

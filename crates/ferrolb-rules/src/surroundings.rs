@@ -55,6 +55,8 @@ pub struct Surroundings {
     pub objects: usize,
     /// Nothing is installed yet.
     pub before: bool,
+    /// Objects of ours that lie where nobody reads them.
+    pub elsewhere: Vec<Finding>,
     /// What could not be read, in words.
     pub unreadable: Vec<String>,
 }
@@ -172,6 +174,12 @@ pub fn check(seen: &Surroundings) -> Vec<Check> {
     } else {
         checks.extend(components(seen));
     }
+    checks.extend(seen.elsewhere.iter().map(|finding| Check {
+        group: "configuration",
+        mark: Mark::Note,
+        text: format!("{} {}", finding.object, finding.message),
+        finding: Some(finding.clone()),
+    }));
     let unreadable = seen.unreadable.iter();
     checks.extend(unreadable.map(|what| Check {
         group: "not seen",

@@ -122,7 +122,13 @@ impl Keys {
 
 impl Visit for Keys {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, format!("{value:?}"));
+        let text = format!("{value:?}");
+        // A list of texts is one in JSON too, as upstream has `ips` (spec §8.5).
+        let list = (field.name() != "message" && text.starts_with('[')).then(|| serde_json::from_str(&text));
+        match list {
+            Some(Ok(Value::Array(list))) => self.put(field, list),
+            _ => self.put(field, text),
+        }
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
@@ -204,6 +210,13 @@ mod tests {
 \"msg\":\"failed to parse the configuration\",\"signed\":-1,\"ts\":\"2023-11-14T22:13:20Z\"}
 ";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_list_of_texts_is_a_list_and_a_message_is_a_text() {
+        let text = logged("info", || tracing::info!(ips = ?["192.0.2.1", "fc00::1"], "[\"no list\"]"));
+        assert!(text.contains("\"ips\":[\"192.0.2.1\",\"fc00::1\"]"), "{text}");
+        assert!(text.contains("\"msg\":\"[\\\"no list\\\"]\""), "{text}");
     }
 
     #[test]

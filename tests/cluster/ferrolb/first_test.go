@@ -104,7 +104,7 @@ func TestANamespaceThatRefusesSpeakersIsNamedWithTheLabelThatItNeeds(t *testing.
 	s.service(t, "web", "")
 	s.awaitAddress(t, "default", "web", firstAddress)
 	s.createBare(t, "waits")
-	s.awaitText(t, []string{"PoolExhausted", "all 1 addresses are in use; default/waits waits", "LB1002"}, "describe", "ipaddresspool", "-n", namespace, "one")
+	s.awaitText(t, []string{"PoolExhausted", "all 1 IPv4 addresses are in use; default/waits waits", "LB1002"}, "describe", "ipaddresspool", "-n", namespace, "one")
 	s.awaitText(t, []string{"NotAnnounced", "LB1130", "baseline", "kubectl label namespace metallb-system pod-security.kubernetes.io/enforce=privileged"}, "describe", "svc", "web")
 	if status, reason, message := condition(s.object(t, "svc", "web"), "metallb.io/Announced"); status != "False" || reason != "NoSpeaker" || !strings.Contains(message, "LB1130") {
 		t.Errorf("%s %s %s", status, reason, message)

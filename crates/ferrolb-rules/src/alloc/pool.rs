@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::space::Space;
 use super::{Counters, Request};
-use crate::config::{Pool, Selector};
+use crate::config::Pool;
 use crate::range::Family;
 
 /// Upstream's "too many to count": 2^63−1 (spec §4.9).
@@ -121,11 +121,9 @@ impl PoolState {
         *self.assigned.entry(Family::of(address)).or_default() += change;
     }
 
-    /// Whether the pool may serve this Service (spec §4.4, quirk Q-15 fixed).
+    /// Whether the pool may serve this Service.
     pub(super) fn is_compatible(&self, request: &Request) -> bool {
-        let Some(allocation) = &self.config.service_allocation else { return true };
-        let namespace = allocation.namespaces.as_ref().is_none_or(|set| set.contains(&*request.key.namespace));
-        namespace && Selector::any_matches(&allocation.service_selectors, &request.labels)
+        self.config.serves(&request.key.namespace, &request.labels)
     }
 
     pub(super) fn counters(&self) -> Counters {

@@ -118,7 +118,7 @@ struct Concern<'a> {
 impl<'a> Concern<'a> {
     fn of(key: &ServiceKey, service: &dyn View, snapshot: &'a Snapshot) -> Option<Self> {
         let class = snapshot.options.load_balancer_class.clone();
-        let options = service::Options { load_balancer_class: class, assume_cluster_ips: false };
+        let options = service::Options { load_balancer_class: class, ..service::Options::default() };
         if !is_load_balancer(service) || !options.handles(service) {
             return None;
         }

@@ -54,8 +54,10 @@ impl Judgement {
 
 /// Judges a Service.
 pub(super) fn judge(key: &ServiceKey, service: &dyn View, slices: &[Arc<EndpointSlice>], ground: &Ground) -> Judgement {
-    let options =
-        service::Options { load_balancer_class: ground.options.load_balancer_class.clone(), assume_cluster_ips: false };
+    let options = service::Options {
+        load_balancer_class: ground.options.load_balancer_class.clone(),
+        ..service::Options::default()
+    };
     if !is_load_balancer(service) {
         return Judgement::refused(Code::NotLoadBalancer);
     }

@@ -101,7 +101,9 @@ impl ServicePlan {
                 (Code::NotElected, Some(owner)) => format!("{node} is a candidate; {owner} is the elected one"),
                 _ => format!("{node}: {}", code.explanation().summary),
             };
-            (node, Finding::new(code, Severity::Note, self.object(), message))
+            let mut finding = Finding::new(code, Severity::Note, self.object(), message);
+            finding.fix = finding.fix.replace("node NODE", &format!("node {node}"));
+            (node, finding)
         })
     }
 

@@ -37,7 +37,7 @@ Right:
     Explanation {
         code: Code::NoReadyEndpoints,
         summary: "No endpoint of the Service is ready, so announcing its address would help nobody",
-        fix: "get a pod ready for spec.selector: `kubectl get endpointslices -n NS -l kubernetes.io/service-name=NAME`",
+        fix: "get an endpoint ready: `kubectl get endpointslices -n NS -l kubernetes.io/service-name=NAME` lists them",
         long: "\
 An address is announced while at least one endpoint can serve: it is ready, or it is terminating and
 still serving. No pod matches the selector, or none passes its readiness probe. As soon as one does,

@@ -59,15 +59,9 @@ pub struct Finding {
 impl Finding {
     /// A finding with the code's own fix. `message` says what happened to this object.
     pub fn new(code: Code, severity: Severity, object: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            severity,
-            object: object.into(),
-            field: String::new(),
-            message: message.into(),
-            fix: code.explanation().fix.to_owned(),
-            location: None,
-        }
+        let object = object.into();
+        let fix = named(code.explanation().fix, &object);
+        Self { code, severity, object, field: String::new(), message: message.into(), fix, location: None }
     }
 
     /// Names the field it is about.
@@ -89,6 +83,28 @@ impl Finding {
     pub fn at(mut self, location: Location) -> Self {
         self.location = Some(location);
         self
+    }
+}
+
+/// A fix with the names of the Service that it is about, so that its command can be pasted.
+fn named(fix: &str, object: &str) -> String {
+    let mut parts = object.splitn(3, '/');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some("Service"), Some(namespace), Some(name)) => {
+            fix.replace("-n NS", &format!("-n {namespace}")).replace("NAME", name)
+        }
+        _ => fix.to_owned(),
+    }
+}
+
+impl Code {
+    /// Whether this is the code's general advice, with or without the names of what it is about.
+    pub fn gives(self, fix: &str) -> bool {
+        let general = self.explanation().fix;
+        let until_name = ["NAME", "-n NS", "node NODE"]
+            .iter()
+            .fold(general, |text, placeholder| text.split(placeholder).next().unwrap_or_default());
+        fix == general || (until_name != general && fix.starts_with(until_name))
     }
 }
 

@@ -38,7 +38,7 @@ Right:
     Explanation {
         code: Code::AnnouncerSilent,
         summary: "A node should announce the address and does not report that it does",
-        fix: "read the log of FerroLB on that node: `kubectl logs -n metallb-system POD` for a speaker",
+        fix: "read the log of the speaker on that node: `kubectl get pods -n metallb-system -o wide` names its pod",
         long: "\
 By what the controller knows, the named node is the one to announce the address. Its speaker has not
 written a ServiceL2Status that says so. For a moment after a change that is normal. Without

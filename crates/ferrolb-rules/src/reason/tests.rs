@@ -278,6 +278,21 @@ fn a_finding_has_the_fix_of_its_code_unless_it_is_told_another() {
     assert_eq!(finding.with_fix("other").fix, "other");
 }
 
+/// A command with names in it can be pasted; and it is the code's own advice all the same.
+#[test]
+fn the_fix_of_a_finding_on_a_service_has_its_names() {
+    let finding = Finding::new(Code::NoReadyEndpoints, Severity::Error, "Service/shop/web", "no");
+    let command = "`kubectl get endpointslices -n shop -l kubernetes.io/service-name=web`";
+    assert!(finding.fix.contains(command), "{}", finding.fix);
+    for (code, fix) in TABLES.iter().flat_map(|table| table.iter()).map(|entry| (entry.code, entry.fix)) {
+        let finding = Finding::new(code, Severity::Error, "Service/shop/web", "no");
+        assert!(!finding.fix.contains("-n NS") && !finding.fix.contains("NAME"), "{}", finding.fix);
+        assert!(code.gives(&finding.fix) && code.gives(fix), "{fix}");
+        assert!(!code.gives("look at another thing"));
+    }
+    assert!(Code::NodeExcluded.gives(&Code::NodeExcluded.explanation().fix.replace("NODE", "n1")));
+}
+
 /// Codes that only a cluster can say: their fix may be a command of kubectl's.
 const CLUSTER_ONLY: [Code; 16] = [
     Code::ForeignOutputAnnotation,

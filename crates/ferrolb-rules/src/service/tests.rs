@@ -117,6 +117,35 @@ fn the_pool_annotation_moves_a_service_and_an_unknown_pool_is_named() {
     assert_eq!((code, text.as_str()), (Code::UnknownPool, "unknown pool \"production-pool\""));
 }
 
+/// Decision 1: a pool in good order waits for the one that is not, and is not unknown meanwhile.
+#[test]
+fn a_pool_that_waits_for_a_bad_one_is_said_to_wait_and_for_what() {
+    let selector = "{matchExpressions: [{key: a, operator: Foo}]}";
+    let spec = format!("addresses: [10.0.2.0/24], serviceAllocation: {{serviceSelectors: [{selector}]}}");
+    let bad = pool("bad", &spec);
+    let invalid = parse(vec![bad], vec![], vec![]).unwrap_err();
+    let mut bench = bench(&[("p", "addresses: [10.0.0.0/24]")]);
+    bench.options.held_up = HeldUp::new(&invalid, ["p", "bad", "good"].map(str::to_owned).into());
+    let outcome = bench.run(&service("a", V4, "metallb.io/address-pool: good"));
+    let refusal = outcome.refusal.unwrap();
+    assert_eq!(refusal.code, Code::UnknownPool);
+    let because = "pool \"good\" exists and is not in force because of LB4006 on IPAddressPool/metallb-system/bad spec.serviceAllocation.serviceSelectors[0]";
+    assert!(refusal.message.starts_with(because), "{refusal}");
+    assert_eq!(refusal.fix, invalid.0[0].fix);
+    assert!(outcome.events[0].message.contains(because), "{:?}", outcome.events);
+    let unknown = bench.run(&service("b", V4, "metallb.io/address-pool: typo")).refusal.unwrap();
+    assert_eq!(unknown.message, "unknown pool \"typo\"");
+    let kept = bench.run(&with_status(service("c", V4, "metallb.io/address-pool: good"), &["10.0.0.9"]));
+    assert!(kept.notes[0].message.contains(because), "{:?}", kept.notes);
+    // The first configuration was empty, and the first pool is the bad one.
+    bench.pools(&[]);
+    let none = bench.run(&service("d", V4, "")).refusal.unwrap();
+    assert!(
+        none.code == Code::NoPool && none.message.starts_with("no IPAddressPool is in force because of LB4006"),
+        "{none}"
+    );
+}
+
 /// G7: a rename reaches the pool first and the Services that name it later, or the other way round.
 #[test]
 fn a_pool_asked_for_that_does_not_exist_takes_no_address_away() {

@@ -192,3 +192,13 @@ fn a_flag_is_read_from_the_words_that_a_container_is_started_with() {
     assert_eq!([flag("a"), flag("b"), flag("c"), flag("long")], [Some("1"), Some(""), Some(""), Some("x=y")]);
     assert_eq!([flag("d"), flag("lon")], [None, None]);
 }
+
+#[test]
+fn a_pool_that_lies_where_nobody_reads_it_is_named() {
+    let message = "lies in namespace `default`; only `metallb-system` is read, so the object is ignored";
+    let finding = Finding::new(Code::WrongNamespace, Severity::Warning, "IPAddressPool/default/p", message);
+    let seen = Surroundings { elsewhere: vec![finding.clone()], ..sound() };
+    let named: Vec<Check> = check(&seen).into_iter().filter(|check| check.finding.as_ref() == Some(&finding)).collect();
+    let [only] = named.as_slice() else { panic!("{named:?}") };
+    assert!(only.mark == Mark::Note && only.text == format!("IPAddressPool/default/p {message}"), "{only}");
+}

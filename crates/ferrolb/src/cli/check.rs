@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ferrolb_rules::api::{IPAddressPool, IPAddressPoolSpec};
-use ferrolb_rules::reason::Severity;
+use ferrolb_rules::reason::{Code, Severity};
 use ferrolb_rules::surroundings::{
     self, Asked, Behind, Check, Mark, Port, Surroundings, Vantage, is_component, is_ready, verdict,
 };
@@ -110,9 +110,10 @@ pub(super) async fn look(client: Client, namespace: &str, before: bool) -> anyho
     let proxies = Api::<ConfigMap>::namespaced(client.clone(), "kube-system");
     let proxy = proxies.get_opt("kube-proxy").await.ok().flatten();
     let namespace_object = Api::<Namespace>::all(client).get_opt(namespace).await.ok().flatten();
-    let missing =
-        |finding: &&ferrolb_rules::reason::Finding| !before || finding.code != ferrolb_rules::reason::Code::KindMissing;
-    let unreadable = seen.findings.iter().chain(&said).filter(missing);
+    let missing = |finding: &&ferrolb_rules::reason::Finding| !before || finding.code != Code::KindMissing;
+    let (elsewhere, unread): (Vec<_>, Vec<_>) =
+        seen.findings.iter().chain(&said).partition(|finding| finding.code == Code::WrongNamespace);
+    let unreadable = unread.into_iter().filter(missing);
     Ok(Surroundings {
         version,
         namespace: namespace.to_owned(),
@@ -130,6 +131,7 @@ pub(super) async fn look(client: Client, namespace: &str, before: bool) -> anyho
         objects: seen.known.resources.pools.len()
             + seen.known.resources.l2_advertisements.len()
             + seen.known.resources.bgp_advertisements.len(),
+        elsewhere: elsewhere.into_iter().cloned().collect(),
         unreadable: unreadable
             .map(|finding| format!("{}: {} ({})", finding.object, finding.message, finding.code))
             .collect(),
@@ -326,7 +328,7 @@ fn configured(state: &State, service: Option<&str>) -> Result<Vec<String>, Strin
 
 #[cfg(test)]
 mod tests {
-    use ferrolb_rules::reason::{Code, Finding};
+    use ferrolb_rules::reason::Finding;
 
     use super::*;
     use crate::state::{ReasonState, ServiceState};

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use anyhow::bail;
 use ferrolb_rules::names::ServiceKey;
-use ferrolb_rules::reason::{Finding, Severity};
+use ferrolb_rules::reason::{Code, Finding, Severity};
 use ferrolb_rules::why::{Seen, Walk, walk};
 use serde::Serialize;
 
@@ -136,9 +136,14 @@ pub(super) fn seen(answer: &Answer, service: &ServiceState) -> Seen {
     };
     let mut reasons: Vec<Finding> =
         service.reasons.iter().filter(|reason| reason.node.is_none()).map(finding).collect();
-    if served {
-        reasons.extend(answer.state.findings.iter().filter(|finding| finding.object == object).cloned());
-    }
+    // What it lacks may be there, and lie where nobody reads it.
+    let lacks = |code: Code| matches!(code, Code::NoPool | Code::UnknownPool | Code::NoAdvertisement);
+    let lacks = reasons.iter().any(|reason| lacks(reason.code));
+    let concerns = |finding: &&Finding| match served {
+        true => finding.object == object,
+        false => lacks && finding.code == Code::WrongNamespace,
+    };
+    reasons.extend(answer.state.findings.iter().filter(concerns).cloned());
     let nodes = service.reasons.iter();
     Seen {
         addresses: service.addresses.clone(),
@@ -212,6 +217,19 @@ mod tests {
         assert!(screen(&document, false).ends_with(lately), "{}", screen(&document, false));
         let value = serde_json::to_value(&document).unwrap();
         assert_eq!((value["service"].as_str(), value["timeline"].as_array().map(Vec::len)), (Some("a/web"), Some(1)));
+    }
+
+    #[test]
+    fn a_service_that_lacks_a_pool_is_shown_the_one_that_lies_elsewhere() {
+        let reason = |code: Code| ReasonState { code, node: None, message: "x".to_owned(), fix: "y".to_owned() };
+        let with = |code| ServiceState { reasons: vec![reason(code)], ..service("a", "web", Progress::Pending) };
+        for (code, shown) in [(Code::UnknownPool, true), (Code::NoPool, true), (Code::NoFreeAddress, false)] {
+            let mut answer = answer(vec![with(code)]);
+            let object = "IPAddressPool/default/production-pool";
+            answer.state.findings = vec![Finding::new(Code::WrongNamespace, Severity::Warning, object, "elsewhere")];
+            let reasons = seen(&answer, &answer.state.services[0]).reasons;
+            assert_eq!(reasons.iter().any(|reason| reason.object == object), shown, "{code}");
+        }
     }
 
     #[test]

@@ -22,6 +22,9 @@ use super::queue::Queue;
 use super::wanted::{Announced, Verdict, Wanted};
 use crate::k8s::stores::Change;
 
+mod edits;
+mod held_up;
+
 /// Something to say about a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Said {
@@ -49,6 +52,10 @@ pub(super) struct Book {
     freed: bool,
     /// Services whose status still shows addresses that were taken from them. They do not take those back.
     given_up: BTreeSet<ServiceKey>,
+    /// Services into whose status somebody else wrote addresses, to be looked at.
+    edited: BTreeSet<ServiceKey>,
+    /// What was written there last and could not be had: it is said once.
+    put_back: BTreeMap<ServiceKey, Vec<IpAddr>>,
     /// Services that are gone, or there anew under the same name, since the last call of [`Self::take_gone`].
     gone: Vec<ServiceKey>,
     said: Vec<Said>,
@@ -67,6 +74,8 @@ impl Book {
             all_dirty: false,
             freed: false,
             given_up: BTreeSet::new(),
+            edited: BTreeSet::new(),
+            put_back: BTreeMap::new(),
             gone: Vec::new(),
             said: Vec::new(),
         }
@@ -116,6 +125,7 @@ impl Book {
             // Deleted and made anew, and the watch brought only the end of it.
             self.deleted(&key, queue);
         }
+        let under_way = queue.is_under_way(&key);
         queue.seen(&key, service.version().unwrap_or_default());
         if status_ips(&*service).next().is_none() {
             self.given_up.remove(&key);
@@ -125,12 +135,16 @@ impl Book {
             return None;
         }
         let echo = old.is_some_and(|old| self.is_echo(&key, &**old, &*service));
+        let edited = !echo && !under_way && old.is_some_and(|old| self.is_edit(&key, &**old, &*service));
         if annotations_changed(old.map(|old| &**old), &*service) {
             self.speak_of_annotations(&key, &*service);
         }
         self.services.insert(key.clone(), service);
         if !echo {
             self.dirty.insert(key.clone());
+        }
+        if edited {
+            self.edited.insert(key.clone());
         }
         Some(key)
     }
@@ -161,13 +175,16 @@ impl Book {
         self.notes.remove(key);
         self.dirty.remove(key);
         self.given_up.remove(key);
+        self.edited.remove(key);
+        self.put_back.remove(key);
         self.gone.push(key.clone());
         queue.forget(key);
     }
 
     /// Decides what is to be decided. Returns the Services to compare with what they shall be.
     pub(super) fn decide(&mut self, queue: &Queue) -> Vec<ServiceKey> {
-        let Some(config) = self.config.clone() else { return Vec::new() };
+        let Some(config) = self.config.clone() else { return self.refuse_for_want_of_configuration() };
+        let mut changed = self.look_at_edits(&config);
         if self.all_dirty {
             self.all_dirty = false;
             self.freed = false;
@@ -181,7 +198,6 @@ impl Book {
             self.services = services;
             return self.note_all(outcomes);
         }
-        let mut changed = Vec::new();
         for key in std::mem::take(&mut self.dirty) {
             self.freed |= self.converge(&key, &config, queue);
             changed.push(key);
@@ -313,7 +329,9 @@ impl Book {
     /// What a Service's status shall be; none where it is not ours to say.
     pub(super) fn wanted(&self, key: &ServiceKey, announced: Announced) -> Option<Wanted> {
         let service = self.services.get(key)?;
-        self.config.as_ref()?;
+        if self.config.is_none() {
+            return self.wanted_without_configuration(key, &**service);
+        }
         if !is_load_balancer(service) {
             // The API server has taken the addresses already; our traces go too.
             return Some(Wanted::default());

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use ferrolb_rules::api::ConfigurationState;
 use ferrolb_rules::config::Invalid;
 use ferrolb_rules::names::ServiceKey;
-use ferrolb_rules::reason::{Code, Severity};
+use ferrolb_rules::reason::{Code, Finding, Severity};
 use ferrolb_rules::service::{self, Compact, Options, View};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -108,6 +108,8 @@ pub(super) struct Leader {
     findings: Findings,
     output: Output,
     outcome: Option<Result<(), Invalid>>,
+    /// Pools that are there and not in force, and why.
+    waiting: Vec<Finding>,
     services_listed: bool,
     configure_at: Option<Instant>,
     /// When a configuration that would take addresses away is taken over all the same.
@@ -155,6 +157,7 @@ impl Leader {
                 around.owner.clone(),
             ),
             outcome: None,
+            waiting: Vec::new(),
             services_listed: false,
             configure_at: None,
             evict_at: None,
@@ -417,7 +420,7 @@ impl Leader {
             _ => &[],
         };
         let notes = self.book.config().map(|config| config.findings.as_slice()).unwrap_or_default();
-        for finding in self.findings.hold(errors.iter().chain(notes), now) {
+        for finding in self.findings.hold(errors.iter().chain(&self.waiting).chain(notes), now) {
             if let Some(about) = self.around.configuration.reference(&finding.object) {
                 let event = Event {
                     about: about.into(),
@@ -436,13 +439,11 @@ impl Leader {
         self.output.set_pools(&counters, &self.around.metrics);
         let Some(lead) = *self.leads.borrow() else { return };
         let Some(limit) = lead.time_left(now) else { return };
-        if let Some(config) = self.book.config() {
-            let pools: BTreeMap<_, _> = by_name(&self.around.configuration.pools)
-                .into_iter()
-                .filter_map(|pool| Some((pool.metadata.name.clone()?, pool)))
-                .collect();
-            self.output.write_pools(&pools, &counters, config, limit, now);
-        }
+        let pools: BTreeMap<_, _> = by_name(&self.around.configuration.pools)
+            .into_iter()
+            .filter_map(|pool| Some((pool.metadata.name.clone()?, pool)))
+            .collect();
+        self.output.write_pools(&pools, |pool, now| pools::status_of(pool, &self.book, now), limit, now);
         if let Some(outcome) = &self.outcome {
             let key = ObjectRef::new(&self.output.component.name).within(&self.around.settings.namespace);
             let stored = self.states.get(&key);

@@ -9,15 +9,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ferrolb_rules::alloc::Counters;
-use ferrolb_rules::api::{ConfigurationState, IPAddressPool};
-use ferrolb_rules::config::{Config, Invalid};
+use ferrolb_rules::api::{ConfigurationState, IPAddressPool, IPAddressPoolStatus};
+use ferrolb_rules::config::Invalid;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
 use kube::{Api, Client};
 use tokio::task::JoinSet;
 
-use super::pools::{self, Kept};
+use super::pools::Kept;
 use crate::k8s::configuration_state::{self, Component};
 use crate::k8s::service_status::FIELD_MANAGER;
 use crate::metrics::Metrics;
@@ -160,8 +160,7 @@ impl Output {
     pub(super) fn write_pools(
         &mut self,
         stored: &BTreeMap<String, Arc<IPAddressPool>>,
-        counters: &BTreeMap<String, Counters>,
-        config: &Config,
+        shall_be: impl Fn(&IPAddressPool, Timestamp) -> Option<IPAddressPoolStatus>,
         limit: Duration,
         now: Instant,
     ) {
@@ -169,8 +168,7 @@ impl Output {
             progress.under_way || subject.as_ref().is_none_or(|pool| stored.contains_key(pool))
         });
         for (name, pool) in stored {
-            let Some(counters) = counters.get(name) else { continue };
-            let Some(status) = pools::status(pool, counters, config, Timestamp::now()) else { continue };
+            let Some(status) = shall_be(pool, Timestamp::now()) else { continue };
             let subject = Some(name.clone());
             if pool.status.as_ref() == Some(&self.kept.of_it(status.clone()))
                 || !self.may_write(&subject, pool.metadata.resource_version.as_deref(), now)

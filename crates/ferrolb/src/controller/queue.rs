@@ -189,6 +189,12 @@ impl Queue {
         self.entries.get(key).is_some_and(|entry| entry.addresses)
     }
 
+    /// Whether what the watch brings of a Service's addresses may be our own write.
+    pub(super) fn is_under_way(&self, key: &ServiceKey) -> bool {
+        let entry = self.entries.get(key);
+        entry.is_some_and(|entry| matches!(entry.state, State::Sent(_) | State::Stored(_)) && entry.addresses)
+    }
+
     /// Writes under way.
     pub(super) fn under_way(&self) -> usize {
         self.sent

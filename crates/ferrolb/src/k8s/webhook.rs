@@ -46,6 +46,8 @@ mod trust;
 
 /// So often certificates are looked at without a cause.
 const CHECK_INTERVAL: Duration = Duration::from_secs(12 * 3600);
+/// So long the watch may take to bring what was written, before it is written again.
+const ECHO_INTERVAL: Duration = Duration::from_secs(10);
 /// The first wait after a failure; it doubles up to the last.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(60);
@@ -145,6 +147,7 @@ impl Webhooks {
         let secret = secrets.follow(api, only, |_| ());
         let mut targets = Targets::follow(&mut watched, &self.client);
         let mut shown = Data::new();
+        let mut wrote_on = None;
         let mut retry = FIRST_RETRY;
         loop {
             let mut next = Instant::now() + CHECK_INTERVAL;
@@ -155,13 +158,17 @@ impl Webhooks {
                     shown.clone_from(&data);
                 }
                 let leads = *leads.borrow_and_update();
-                if leads && let Err((code, error)) = self.tend(&secret, &data, &mut targets, watched.are_synced()).await
-                {
+                let tended = match leads {
+                    true => self.tend(&secret, &data, &mut targets, watched.are_synced(), &mut wrote_on).await,
+                    false => Ok(()),
+                };
+                if let Err((code, error)) = tended {
                     tracing::warn!(op = "webhook", %code, error = format!("{error:#}"), "tried again");
                     next = Instant::now() + retry;
                     retry = (retry * 2).min(LAST_RETRY);
                 } else {
                     retry = FIRST_RETRY;
+                    next = wrote_on.as_ref().map_or(next, |_| Instant::now() + ECHO_INTERVAL);
                 }
             }
             tokio::select! {
@@ -185,6 +192,7 @@ impl Webhooks {
         data: &Data,
         targets: &mut Targets,
         targets_known: bool,
+        wrote_on: &mut Option<(String, Instant)>,
     ) -> Result<(), (Code, anyhow::Error)> {
         let bundle = data.get("ca.crt").cloned().unwrap_or_default();
         let trusted = targets_known && targets.know(&bundle);
@@ -192,15 +200,22 @@ impl Webhooks {
         let now = OffsetDateTime::now_utc();
         let due = certificates::due(data, &name, now, trusted);
         if due != Due::Nothing {
-            tracing::info!(op = "webhook", ?due, secret = %self.settings.secret, "writing certificates");
+            let version = version_of(secret);
+            if wrote_on.as_ref().is_some_and(|(on, at)| *on == version && at.elapsed() < ECHO_INTERVAL) {
+                // The watch is still to bring what was written.
+                return Ok(());
+            }
+            tracing::info!(op = "webhook", %due, secret = %self.settings.secret, "writing certificates");
             let made = certificates::make(&due, data, &name, now).map_err(anyhow::Error::from);
             let written = match made {
                 Ok(made) => self.write(secret, &made).await,
                 Err(error) => Err(error),
             };
+            *wrote_on = written.is_ok().then(|| (version, Instant::now()));
             // The watch brings back what was written, and only then it is served and told.
             return written.map_err(|error| (Code::WebhookCertificateMissing, error));
         }
+        *wrote_on = None;
         if targets_known && let Some(other) = targets.belongs_to(&self.namespace) {
             let fix = Code::RivalLoadBalancer.explanation().fix;
             let why = format!("the webhooks are those of another installation, in the namespace {other}: {fix}");
@@ -289,6 +304,11 @@ fn data_of(secret: &Store<Secret>) -> Data {
     let found = secret.state();
     let data = found.first().and_then(|secret| secret.data.as_ref());
     data.into_iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())).collect()
+}
+
+/// The version of the Secret that the watch has brought; empty where it is not there.
+fn version_of(secret: &Store<Secret>) -> String {
+    secret.state().first().and_then(|secret| secret.metadata.resource_version.clone()).unwrap_or_default()
 }
 
 /// Listens on all addresses of both families, or of IPv4 alone where the kernel has no other.

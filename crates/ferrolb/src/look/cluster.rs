@@ -3,7 +3,7 @@
 //! What may not be read, or is not there (a kind whose CRD is missing), leaves a finding and an empty list: a half
 //! answer with a code is better at night than none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::path::Path;
 use std::sync::Arc;
@@ -23,6 +23,7 @@ use ferrolb_rules::reason::{Code, Finding, Severity};
 use ferrolb_rules::surroundings::{flag, is_component, is_ready};
 use k8s_openapi::api::core::v1::{Event, Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::DeserializeGuard;
@@ -113,6 +114,7 @@ pub async fn read(client: Client, namespace: &str) -> anyhow::Result<Cluster> {
         nodes: list::<Node>(Api::all(client.clone()), said).await?,
         malformed: Vec::new(),
     };
+    elsewhere(&client, own, said).await?;
     let reports = list::<ServiceL2Status>(Api::namespaced(client.clone(), own), said).await?;
     let told = list::<ServiceBGPStatus>(Api::namespaced(client.clone(), own), said).await?;
     seen.states = list::<ConfigurationState>(Api::namespaced(client.clone(), own), said).await?;
@@ -167,6 +169,36 @@ where
             }
         },
     }
+}
+
+/// Says which pools and advertisements lie where nobody reads them: without a namespace in the manifest that is `default`,
+/// and the webhook that refuses them may be away. The controller may not look there; whoever asks here perhaps may. A
+/// namespace in which somebody writes a ConfigurationState is another installation's.
+async fn elsewhere(client: &Client, own: &str, said: &mut Vec<Finding>) -> anyhow::Result<()> {
+    // Who may not look everywhere is told nothing: he knows no other namespace either.
+    let unsaid = &mut Vec::new();
+    let states = list::<ConfigurationState>(Api::all(client.clone()), unsaid).await?;
+    let read: BTreeSet<String> = states.iter().filter_map(|state| state.metadata.namespace.clone()).collect();
+    let mut homeless = Vec::new();
+    let mut look = |kind: &'static str, metadata: &ObjectMeta| {
+        let namespace = metadata.namespace.as_deref().unwrap_or_default();
+        if namespace != own && !read.contains(namespace) {
+            homeless.push((kind, namespace.to_owned(), metadata.name.clone().unwrap_or_default()));
+        }
+    };
+    let pools = list::<IPAddressPool>(Api::all(client.clone()), unsaid).await?;
+    pools.iter().for_each(|pool| look("IPAddressPool", &pool.metadata));
+    let layer2 = list::<L2Advertisement>(Api::all(client.clone()), unsaid).await?;
+    layer2.iter().for_each(|one| look("L2Advertisement", &one.metadata));
+    let bgp = list::<BGPAdvertisement>(Api::all(client.clone()), unsaid).await?;
+    bgp.iter().for_each(|one| look("BGPAdvertisement", &one.metadata));
+    said.extend(homeless.into_iter().map(|(kind, namespace, name)| {
+        let message = format!("lies in namespace `{namespace}`; only `{own}` is read, so the object is ignored");
+        Finding::new(Code::WrongNamespace, Severity::Warning, format!("{kind}/{namespace}/{name}"), message)
+            .at_field("metadata.namespace")
+            .with_fix(format!("create it with `namespace: {own}`, and delete it in {namespace}"))
+    }));
+    Ok(())
 }
 
 /// What the speaker that is to announce a Service last said against it: only it knows its interfaces and its LAN.

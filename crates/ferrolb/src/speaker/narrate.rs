@@ -99,6 +99,7 @@ impl Narrator {
             if before.get(service) == Some(ips) {
                 continue;
             }
+            let ips = texts(ips);
             tracing::info!(event = "serviceAnnounced", %service, ?ips, node = %own, protocol, "service has IP, announcing");
             if !before.contains_key(service) {
                 let message = format!("announcing from node \"{own}\" with protocol \"{protocol}\"");
@@ -107,6 +108,7 @@ impl Narrator {
         }
         for (service, ips) in before.iter().filter(|(service, _)| !announced.contains_key(*service)) {
             let reason = why(service);
+            let ips = texts(ips);
             tracing::info!(event = "serviceWithdrawn", %service, ?ips, reason, protocol, "withdrawing service announcement");
         }
         self.announced.insert(protocol, announced);
@@ -237,6 +239,11 @@ pub(super) fn publish<'a>(
         let about = About::service(&key, service(&key).and_then(View::uid));
         events.publish(Event { about, warning, reason, message: message.into() });
     }
+}
+
+/// Addresses as texts, for the log.
+fn texts(ips: &BTreeSet<IpAddr>) -> Vec<String> {
+    ips.iter().map(ToString::to_string).collect()
 }
 
 #[cfg(test)]

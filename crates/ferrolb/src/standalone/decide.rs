@@ -258,6 +258,7 @@ impl Decider {
         let options = service::Options {
             load_balancer_class: self.options.load_balancer_class.clone(),
             assume_cluster_ips: true,
+            ..service::Options::default()
         };
         let services = recorded.values().map(|service| &**service as &dyn service::View);
         service::converge_all(services, &mut self.allocator, Some(config), &options)

@@ -103,7 +103,7 @@ fn gone(peer: &PeerState) -> Finding {
 
 /// Says what to do without a cluster, where nobody has said anything better than the code's general advice.
 fn on_hosts(code: Code, fix: &mut String) {
-    if fix == code.explanation().fix {
+    if code.gives(fix) {
         code.fix_on_hosts().clone_into(fix);
     }
 }

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ferrolb_rules::config::{self, Config};
+use ferrolb_rules::service::HeldUp;
 
 use super::Leader;
 use crate::controller::due::not_later;
+use crate::controller::pools;
 
 /// How long a configuration waits that takes the pool away from an address: what comes next may have it. One
 /// `kubectl apply` that moves a range from one pool to another is two changes, a moment apart.
@@ -30,8 +32,10 @@ impl Leader {
 
     pub(super) fn configure(&mut self, now: Instant) {
         self.around.metrics.updated();
-        let outcome = match config::parse(&self.around.configuration.resources()) {
+        let resources = self.around.configuration.resources();
+        let outcome = match config::parse(&resources) {
             Ok(config) => {
+                self.book.hold_up(None);
                 if self.book.config().is_none_or(|old| **old != config) && !self.waits(&config, now) {
                     tracing::info!(
                         op = "configure",
@@ -43,8 +47,13 @@ impl Leader {
                 }
                 Ok(())
             }
-            Err(invalid) => Err(invalid),
+            Err(invalid) => {
+                let pools = resources.pools.iter().filter_map(|pool| pool.metadata.name.clone());
+                self.book.hold_up(HeldUp::new(&invalid, pools.collect()));
+                Err(invalid)
+            }
         };
+        self.waiting = pools::waiting(&resources.pools, &self.book);
         self.around.metrics.set_config(self.book.config().is_some(), outcome.is_err());
         if let Err(invalid) = &outcome
             && self.outcome.as_ref() != Some(&outcome)

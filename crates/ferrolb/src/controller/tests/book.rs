@@ -1,5 +1,7 @@
 //! Who gets which address, in which order, and with how many writes.
 
+use std::net::IpAddr;
+
 use super::*;
 
 fn recorded(name: &str, version: u32, address: &str) -> Service {
@@ -229,4 +231,136 @@ fn a_configuration_without_a_pool_for_an_address_that_is_held_would_evict_somebo
     let would = |pools: &[(&str, &str)]| world.book.would_evict(&configuration(pools, true));
     assert!(would(&[("p", "10.0.0.2-10.0.0.9")]));
     assert!(!would(&[("p", "10.0.0.2-10.0.0.9"), ("q", "10.0.0.1-10.0.0.1")]), "it has moved");
+}
+
+pub(super) fn held_up(pools: &[&str]) -> Option<HeldUp> {
+    let bad = "metadata: {name: bad, namespace: metallb-system}\n\
+               spec: {addresses: [10.0.0.1/32], serviceAllocation: {serviceSelectors: [{matchExpressions: [{key: a, operator: Foo}]}]}}";
+    let resources = Resources { pools: vec![Arc::new(object(bad))], ..Resources::default() };
+    HeldUp::new(&config::parse(&resources).unwrap_err(), pools.iter().map(|&pool| pool.to_owned()).collect())
+}
+
+const BAD: &str = "LB4006 on IPAddressPool/metallb-system/bad spec.serviceAllocation.serviceSelectors[0]";
+
+/// Decision 1: all or nothing; but who gets nothing is told why.
+#[test]
+fn without_any_configuration_who_waits_is_told_what_holds_it_up_and_who_has_something_is_not_touched() {
+    let mut world = World::new(&[]);
+    world.book = Book::new(Options::default());
+    world.book.hold_up(held_up(&["bad"]));
+    world.apply(&recorded("old", 1, "10.9.9.9"));
+    world.apply(&service("new", 2, "", ""));
+    world.settle();
+    world.settle();
+    assert_eq!((world.address("old").as_str(), world.address("new").as_str(), world.writes), ("10.9.9.9", "", 1));
+    let conditions = world.book.services[&key("new")].object().into_owned().status.unwrap().conditions.unwrap();
+    let [condition] = conditions.as_slice() else { panic!("{conditions:?}") };
+    assert_eq!((condition.type_.as_str(), condition.status.as_str()), (ALLOCATED, "False"));
+    assert_eq!(condition.reason, "SelectorInvalid");
+    let because = format!("LB4006: no configuration is in force because of {BAD}");
+    assert!(condition.message.starts_with(&because), "{}", condition.message);
+    let said = world.book.take_said();
+    assert_eq!((said.len(), said[0].service.clone(), said[0].event.reason), (1, key("new"), "AllocationFailed"));
+    assert!(said[0].event.message.contains(BAD), "{said:?}");
+    // As soon as it is mended it is served.
+    world.book.hold_up(None);
+    world.book.configure(configuration(&[("p", "10.9.9.0-10.9.9.9")], true));
+    world.settle();
+    assert_eq!([world.address("old"), world.address("new")], ["10.9.9.9", "10.9.9.0"]);
+    assert!(world.book.refusal(&key("new")).is_none());
+}
+
+#[test]
+fn who_asks_for_a_pool_that_waits_for_a_bad_one_is_told_so_then_and_when_that_changes() {
+    let mut world = World::new(&[("p", "10.0.0.1-10.0.0.9")]);
+    world.apply(&service("a", 1, "annotations: {metallb.io/address-pool: good}", ""));
+    world.settle();
+    let allocated =
+        |world: &World| world.book.wanted(&key("a"), Announced::Unknown).unwrap().allocated.unwrap().message;
+    assert!(allocated(&world).starts_with("LB1004: unknown pool \"good\""), "{}", allocated(&world));
+    world.book.hold_up(held_up(&["bad", "good", "p"]));
+    world.settle();
+    let waits = format!("LB1004: pool \"good\" exists and is not in force because of {BAD}");
+    assert!(allocated(&world).starts_with(&waits), "{}", allocated(&world));
+    let told: Vec<String> = world.book.take_said().into_iter().map(|said| said.event.message).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[1].contains(BAD), "{told:?}");
+    world.book.hold_up(None);
+    world.book.configure(configuration(&[("p", "10.0.0.1-10.0.0.9"), ("good", "10.0.1.0/24")], true));
+    world.settle();
+    assert_eq!(world.address("a"), "10.0.1.0");
+}
+
+/// A Service as its watch brings it after somebody wrote other addresses into its status.
+fn edit(world: &mut World, name: &str, address: &str) -> String {
+    let mut edited = world.book.services[&key(name)].object().into_owned();
+    let ingress = object(&format!("loadBalancer: {{ingress: [{{ip: {address}}}]}}"));
+    edited.status = Some(k8s_openapi::api::core::v1::ServiceStatus {
+        conditions: edited.status.take().and_then(|status| status.conditions),
+        ..ingress
+    });
+    world.version += 1;
+    edited.metadata.resource_version = Some(world.version.to_string());
+    world.book.take_said();
+    world.apply(&edited);
+    world.settle();
+    world.address(name)
+}
+
+/// Spec §4.8: editing the status to another valid address of a pool makes the controller adopt it.
+#[test]
+fn another_address_that_somebody_writes_into_the_status_is_adopted_and_said() {
+    let mut world = World::new(&[("p", "10.0.0.1-10.0.0.2"), ("q", "10.0.1.0/24")]);
+    for name in ["a", "b"] {
+        world.apply(&service(name, 1, "annotations: {metallb.io/address-pool: p}", ""));
+        world.settle();
+    }
+    world.apply(&service("waits", 2, "annotations: {metallb.io/address-pool: p}", ""));
+    world.settle();
+    world.apply(&service("c", 3, "", ""));
+    world.settle();
+    assert_eq!([world.address("a"), world.address("waits"), world.address("c")], ["10.0.0.1", "", "10.0.1.0"]);
+    assert_eq!(edit(&mut world, "c", "10.0.1.7"), "10.0.1.7");
+    assert_eq!(world.book.allocation(&key("c")).unwrap().addresses, ["10.0.1.7".parse::<IpAddr>().unwrap()]);
+    let said = world.book.take_said();
+    let told: Vec<_> = said.iter().map(|said| (said.event.reason, said.event.message.as_str())).collect();
+    assert_eq!(told, [("IPAllocated", "Assigned IP [\"10.0.1.7\"]: somebody wrote it into the status")]);
+    let writes = world.writes;
+    world.settle();
+    assert_eq!(world.writes, writes, "and it stays");
+    // What somebody else has, or no pool has, or the Service does not ask for, is put back, and said once.
+    for (address, why) in [("10.0.0.2", "can't change sharing key"), ("172.16.0.1", "is not allowed in config")] {
+        assert_eq!(edit(&mut world, "a", address), "10.0.0.1");
+        let said = world.book.take_said();
+        let [said] = said.as_slice() else { panic!("{said:?}") };
+        assert!(said.event.warning && said.event.message.contains(why), "{said:?}");
+        assert!(said.event.message.contains("it keeps [\"10.0.0.1\"]"), "{said:?}");
+        assert_eq!(edit(&mut world, "a", address), "10.0.0.1");
+        assert_eq!(world.book.take_said(), []);
+    }
+    assert_eq!((edit(&mut world, "a", "10.0.1.9"), world.address("waits")), ("10.0.0.1".to_owned(), String::new()));
+}
+
+#[test]
+fn a_stale_echo_of_our_own_is_no_edit() {
+    for ended_first in [true, false] {
+        let mut world = World::new(&[("p", "10.0.0.1-10.0.0.9")]);
+        world.apply(&service("a", 1, "", ""));
+        world.decide();
+        let (a, written) = world.send().unwrap();
+        // Before its echo comes the Service is to have another address.
+        world.book.configure(configuration(&[("q", "10.0.1.0/24")], true));
+        world.decide();
+        assert_eq!(world.book.allocation(&a).unwrap().pool, "q");
+        if ended_first {
+            world.ended(&a, Ending::Stored);
+            world.apply(&written);
+        } else {
+            world.apply(&written);
+            world.ended(&a, Ending::Stored);
+        }
+        world.settle();
+        assert_eq!(world.address("a"), "10.0.1.0");
+        assert!(world.book.take_said().iter().all(|said| !said.event.message.contains("somebody")));
+    }
 }

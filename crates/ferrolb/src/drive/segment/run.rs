@@ -343,7 +343,7 @@ impl Run {
                 Output::Done => machine.done = true,
                 Output::Event(event) => {
                     self.figures.note(&event);
-                    narrate(&self.names, &machine.link.name, event);
+                    narrate(&self.names, machine, event);
                 }
             }
         }
@@ -387,13 +387,16 @@ fn failed_owner(before: &Ownership, machine: &Machine, address: IpAddr, now: Ins
 }
 
 /// Writes into the log what an operator would want to have read afterwards.
-fn narrate(names: &BTreeMap<NodeId, NodeName>, interface: &str, event: Event) {
+fn narrate(names: &BTreeMap<NodeId, NodeName>, machine: &Machine, event: Event) {
+    let interface = machine.link.name.as_str();
     let name = |node: NodeId| names.get(&node).map_or_else(|| format!("{:016x}", node.0), ToString::to_string);
     match event {
         Event::Standing(node, standing) => {
             let now = match standing {
                 Standing::Unknown => "never heard",
                 Standing::Up => "up",
+                // At a start all others are waited for, and nobody's speaker ended.
+                Standing::Down { .. } if machine.segment.heard_at(node).is_none() => "not heard yet",
                 Standing::Down { .. } => "speaker down",
                 Standing::Gone { .. } => "gone",
             };

@@ -10,6 +10,7 @@
 //! own authorities only; when a foreign certificate runs out, an authority of ours takes over in the same way.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -48,6 +49,18 @@ pub(super) enum Due {
     Server,
     /// Drop authorities that nobody needs.
     Tidy,
+}
+
+impl fmt::Display for Due {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("nothing"),
+            Self::Everything(why) => write!(f, "an authority and a certificate: {why}"),
+            Self::Authority => f.write_str("a new authority beside the old one"),
+            Self::Server => f.write_str("a new certificate"),
+            Self::Tidy => f.write_str("without authorities that nobody needs any more"),
+        }
+    }
 }
 
 /// Why certificates cannot be used or made.
