@@ -2,6 +2,7 @@ package chart_test
 
 import (
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 )
@@ -21,33 +22,70 @@ func notes(t testing.TB, program string, values ...string) string {
 // T18: a value that is misspelt renders, and is named.
 func TestValuesThatDoNothingAreNamedWithTheNearestRightOne(t *testing.T) {
 	for value, wanted := range map[string]string{
-		"ignore-exclude-lb=true":                           "ignore-exclude-lb: not a value of this chart. Did you mean speaker.ignoreExcludeLB?",
-		"speaker.ignoreExcludelb=true":                     "speaker.ignoreExcludelb: not a value of this chart. Did you mean speaker.ignoreExcludeLB?",
-		"speakr.logLevel=debug":                            "speakr: not a value of this chart. Did you mean speaker?",
-		"controller.tolerationz=x":                         "controller.tolerationz: not a value of this chart. Did you mean controller.tolerations?",
-		"speaker.memberlist.enabeld=true":                  "speaker.memberlist.enabeld: not a value of this chart. Did you mean speaker.memberlist.enabled?",
-		"loadbalancer_class=x":                             "loadbalancer_class: not a value of this chart. Did you mean loadBalancerClass?",
-		"fullNameOverride=x":                               "fullNameOverride: not a value of this chart. Did you mean fullnameOverride?",
-		"banana=1":                                         "banana: not a value of this chart. Remove it.",
-		"speaker.hostNetwork=true":                         "speaker.hostNetwork: not a value of this chart or of MetalLB's. The speakers always use the node's network. Remove it.",
-		"podSecurityPolicy.enabled=false":                  "podSecurityPolicy: not a value of this chart. Kubernetes has had no PodSecurityPolicy since 1.25",
-		"prometheus.rbacProxy.tag=v1":                      "prometheus.rbacProxy: the metrics endpoint checks for itself",
-		"prometheus.speakerMetricsTLSSecret=x":             "prometheus.speakerMetricsTLSSecret: not a value of this chart. Did you mean tls.speakerMetricsTLSSecret?",
 		"speaker.frr.enabled=true":                         "speaker.frr.enabled: no FRR and no frr-k8s is installed or needed",
 		"frrk8s.enabled=true":                              "frrk8s.enabled: no FRR",
 		"frrk8s.external=true":                             "frrk8s.external: no FRR",
-		"banana=":                                          "banana: not a value of this chart. Remove it.",
+		"banana=":                                          "banana: not a value of this chart. Remove it; `helm show values` lists the values that exist. (LB3001)",
 		"speaker.tolerationz=":                             "speaker.tolerationz: not a value of this chart. Did you mean speaker.tolerations?",
 		"speaker.wanConfig=true":                           "speaker.wanConfig: chooses timers of MetalLB's memberlist",
 		"speaker.bgpDebounceTimeout=10":                    "speaker.bgpDebounceTimeout: delayed reloads of FRR",
 		"speaker.image.tag=v0.14.8":                        "speaker.image.tag: v0.14.8 looks like a version of MetalLB",
 		"controller.readinessProbe.port=1":                 "controller.readinessProbe.port: both probes use controller.livenessProbe.port (17472)",
-		"speaker.image.repository=quay.io/metallb/speaker": "speaker.image: quay.io/metallb/speaker is MetalLB's own program",
+		"speaker.image.repository=quay.io/metallb/speaker": "speaker.image.repository: quay.io/metallb/speaker is MetalLB's image, which this chart cannot run; FerroLB's is used, ghcr.io/ferrolb/ferrolb:v0.1.0. Remove speaker.image. (LB3002)",
+		"speaker.image.repository=harbor.local/quay.io/metallb/speaker":                    "speaker.image.repository: harbor.local/quay.io/metallb/speaker is MetalLB's image",
+		"speaker.image.repository=docker.io/rancher/mirrored-metallb-speaker:v0.14.8":      "speaker.image.repository: docker.io/rancher/mirrored-metallb-speaker:v0.14.8 is MetalLB's image",
+		"controller.image.repository=bitnami/metallb-controller,controller.image.tag=v1.0": "controller.image.repository: bitnami/metallb-controller is MetalLB's image",
+		"speaker.securityContext.runAsUser=1000":                                           "speaker.securityContext.runAsUser: with runAsUser 1000 the capability NET_RAW does nothing, and the speaker cannot announce. Remove",
+		"speaker.securityContext.runAsNonRoot=true":                                        "speaker.securityContext.runAsNonRoot: with runAsNonRoot true the capability NET_RAW does nothing",
 	} {
 		deployment := find(t, objects(t, render(t, "--set="+value)), "Deployment/metallb-controller")
 		said, _ := at(deployment, "metadata", "annotations", "ferrolb.io/values-without-effect").(string)
 		if !strings.HasPrefix(said, wanted) || strings.Contains(said, "\n") {
 			t.Errorf("%s: %q", value, said)
+		}
+	}
+}
+
+// `ferrolb lint` answers the same names with the same words: crates/ferrolb-rules/src/values/tests.rs reads the same list.
+func TestAWrongNameIsAnsweredAsLintAnswersIt(t *testing.T) {
+	text, err := os.ReadFile("testdata/hints/hints.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var set []string
+	wanted := map[string]string{}
+	for _, line := range strings.Split(strings.TrimSpace(string(text)), "\n") {
+		name, hint, _ := strings.Cut(line, " = ")
+		set = append(set, "--set="+name+"=x")
+		name = strings.ReplaceAll(name, `\.`, ".")
+		wanted[name] = name + ": not a value of this chart. " + strings.ToUpper(hint[:1]) + hint[1:] + ". (LB3001)"
+	}
+	deployment := find(t, objects(t, render(t, set...)), "Deployment/metallb-controller")
+	said, _ := at(deployment, "metadata", "annotations", "ferrolb.io/values-without-effect").(string)
+	for _, line := range strings.Split(said, "\n") {
+		name, _, _ := strings.Cut(line, ": ")
+		if wanted[name] != line {
+			t.Errorf("%q instead of %q", line, wanted[name])
+		}
+		delete(wanted, name)
+	}
+	if len(wanted) > 0 {
+		t.Errorf("nothing is said of %v", wanted)
+	}
+}
+
+// Whose image it is decides what runs: a registry says nothing.
+func TestImagesOfMetalLBAreReplacedAndOthersAreNot(t *testing.T) {
+	for repository, wanted := range map[string]string{
+		"harbor.local/quay.io/metallb/speaker":               "ghcr.io/ferrolb/ferrolb:v0.1.0",
+		"docker.io/rancher/mirrored-metallb-speaker:v0.14.8": "ghcr.io/ferrolb/ferrolb:v0.1.0",
+		"harbor.local/metallb/ferrolb":                       "harbor.local/metallb/ferrolb:v0.1.0",
+		"metallb.example.org/speaker":                        "metallb.example.org/speaker:v0.1.0",
+		"registry.example.org:5000/lb":                       "registry.example.org:5000/lb:v0.1.0",
+	} {
+		all := objects(t, render(t, "--set=speaker.image.repository="+repository))
+		if got := at(container(t, all, "DaemonSet/metallb-speaker"), "image"); got != wanted {
+			t.Errorf("%s: %v", repository, got)
 		}
 	}
 }
@@ -114,10 +152,18 @@ func TestAWrongTypeIsNamed(t *testing.T) {
 func TestContradictionsAreRefusedWithWhatToDo(t *testing.T) {
 	for values, wanted := range map[string]string{
 		"configInline.peers=x": "Write IPAddressPool and L2Advertisement objects instead",
-		"prometheus.podMonitor.enabled=true,prometheus.serviceMonitor.enabled=true": "set one of them to false",
-		"prometheus.podMonitor.enabled=true":                                        "prometheus.serviceAccount is empty: name the scraper's service account",
-		"prometheus.podMonitor.enabled=true,prometheus.serviceAccount=x":            "prometheus.namespace is empty: name the scraper's namespace",
-		"speaker.memberlist.enabled=false,speaker.nodeSelector.a=b":                 "remove one of the two",
+		"prometheus.podMonitor.enabled=true,prometheus.serviceMonitor.enabled=true":      "set one of them to false",
+		"prometheus.podMonitor.enabled=true":                                             "prometheus.serviceAccount is empty: name the scraper's service account",
+		"prometheus.podMonitor.enabled=true,prometheus.serviceAccount=x":                 "prometheus.namespace is empty: name the scraper's namespace",
+		"speaker.memberlist.enabled=false,speaker.nodeSelector.a=b":                      "remove one of the two",
+		"speaker.image.repository=":                                                      "speaker.image.repository is empty",
+		"controller.resources.limits.memory=128 MB":                                      `controller.resources.limits.memory is "128 MB", which is no quantity`,
+		"speaker.resources.requests.cpu=-1":                                              `speaker.resources.requests.cpu is "-1"`,
+		"controller.strategy.type=Recreate,controller.strategy.rollingUpdate.maxSurge=1": "controller.strategy has rollingUpdate, which the type Recreate does not allow",
+		"speaker.updateStrategy.type=Recreate":                                           `speaker.updateStrategy.type is "Recreate"; it may be RollingUpdate or OnDelete`,
+		"prometheus.metricsPort=7946":                                                    "prometheus.metricsPort and speaker.memberlist.mlBindPort are both 7946",
+		"controller.enabled=false,prometheus.metricsPort=17472":                          "prometheus.metricsPort and speaker.livenessProbe.port are both 17472",
+		"controller.webPage.enabled=true,controller.webPage.port=17472":                  "controller.livenessProbe.port and controller.webPage.port are both 17472",
 	} {
 		if complaint := refused(t, "--set="+values); !strings.Contains(complaint, wanted) || !strings.Contains(complaint, "LB3003") {
 			t.Errorf("%s: %s", values, complaint)
@@ -154,6 +200,7 @@ func TestWhatMetalLBsChartTakesIsTaken(t *testing.T) {
 		{"speaker.updateStrategy=null", "DaemonSet/metallb-speaker", `null`, []any{"spec", "updateStrategy"}},
 		{"speaker.nodeSelector=null", "DaemonSet/metallb-speaker", `{"kubernetes.io/os":"linux"}`, append(pod, "nodeSelector")},
 		{"networkpolicies={\"enabled\":\"true\",\"apiPort\":\"443\"}", "NetworkPolicy/controller", `443`, []any{"spec", "egress", 0, "ports", 0, "port"}},
+		{"controller.resources={\"limits\":{\"memory\":134217728,\"cpu\":1.5,\"a/b\":\"2Ei\"}}", "Deployment/metallb-controller", `{"a/b":"2Ei","cpu":1.5,"memory":134217728}`, append(pod, "containers", 0, "resources", "limits")},
 		{"tls.curvePreferences=29", "Deployment/metallb-controller", `"--tls-curve-preferences=29"`, append(pod, "containers", 0, "args", 5)},
 	} {
 		all := objects(t, render(t, "--set-json="+one.set))

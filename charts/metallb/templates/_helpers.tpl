@@ -81,9 +81,14 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- default (printf "%s-memberlist" (include "metallb.fullname" .)) .Values.speaker.secretName }}
 {{- end }}
 
-{{/* Whether this repository is MetalLB's own: people copy that chart's default values. */}}
+{{/* Whether this repository is MetalLB's own (quay.io/metallb/speaker), a copy of it, or another build (bitnami/metallb-speaker): people copy that
+chart's default values, or have them rewritten for a mirror. A registry says nothing, it has a dot or a port and is not all there is. */}}
 {{- define "metallb.foreignImage" -}}
-{{- if has . (list "quay.io/metallb/controller" "quay.io/metallb/speaker") }}yes{{ end }}
+{{- $parts := . | splitList "@" | first | splitList "/" }}
+{{- $first := first $parts }}
+{{- if and (gt (len $parts) 1) (or (contains "." $first) (contains ":" $first) (eq $first "localhost")) }}{{ $parts = rest $parts }}{{ end }}
+{{- $last := last $parts | splitList ":" | first }}
+{{- if and (or (hasSuffix "controller" $last) (hasSuffix "speaker" $last)) (contains "metallb" (printf "%s/%s" (initial $parts | join "/") $last)) (not (contains "ferrolb" $last)) }}yes{{ end }}
 {{- end }}
 
 {{/* The image of a component. MetalLB's own cannot be run with this chart: ours stands in for it, and the notes say so. */}}

@@ -18,6 +18,7 @@ mod rivals;
 mod tests;
 
 pub use rivals::Workload;
+pub(crate) use rivals::is_metallb;
 
 /// The label that says which pods a namespace allows.
 const ENFORCE: &str = "pod-security.kubernetes.io/enforce";

@@ -6,17 +6,18 @@
 
 use crate::reason::{Code, Finding, Severity};
 
+mod contents;
+mod impossible;
 mod known;
+mod meant;
 mod refused;
 #[cfg(test)]
 mod tests;
 
+pub use contents::{Remark, remarks};
 pub use refused::{Refused, refused};
 
-use known::{ANYTHING_BELOW, KNOWN, MEANT, WITHOUT_EFFECT};
-
-/// Further than this a name is no typing mistake but another name.
-const TYPO_DISTANCE: usize = 3;
+use known::{ANYTHING_BELOW, KNOWN, WITHOUT_EFFECT};
 
 /// What a name is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,20 +51,13 @@ pub fn standing(path: &[&str]) -> Standing {
     Standing::Unknown
 }
 
-/// Whether the name is one of the user's own below a value, if it were taken apart at its dots.
-fn free(name: &str) -> bool {
-    ANYTHING_BELOW
-        .iter()
-        .any(|free| name.strip_prefix(free).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
-}
-
 /// What is to be said about one value. `is_set`: it is neither null, nor false, nor empty.
 pub fn finding(path: &[&str], is_set: bool, object: &str) -> Option<Finding> {
     let name = path.join(".");
     if standing(path) == Standing::Unknown {
         let message = format!("the chart has no value {name}, so it does nothing");
         let finding = Finding::new(Code::UnknownValue, Severity::Warning, object, message).at_field(name.as_str());
-        return Some(finding.with_fix(meant(path, &name)));
+        return Some(finding.with_fix(meant::meant(path)));
     }
     let (_, why) = WITHOUT_EFFECT.iter().find(|(value, _)| *value == name)?;
     is_set.then(|| {
@@ -72,46 +66,17 @@ pub fn finding(path: &[&str], is_set: bool, object: &str) -> Option<Finding> {
     })
 }
 
+/// What is to be said of what a value holds.
+pub fn remark(remark: &Remark, object: &str) -> Finding {
+    Finding::new(Code::ValueWithoutEffect, remark.severity, object, remark.message.clone())
+        .at_field(remark.path.join("."))
+        .with_fix(remark.fix.clone())
+}
+
 /// What is to be said of a value that the chart refuses.
 pub fn refusal(refused: &Refused, object: &str) -> Finding {
     let severity = if refused.is_certain { Severity::Error } else { Severity::Warning };
     let finding =
         Finding::new(Code::ValueRefused, severity, object, refused.message.clone()).at_field(refused.path.join("."));
     if refused.fix.is_empty() { finding } else { finding.with_fix(refused.fix) }
-}
-
-/// What was meant: a name that people are known to write, the same name in another group, or one that is near.
-fn meant(path: &[&str], name: &str) -> String {
-    if let Some((_, instead)) = MEANT.iter().find(|(wrong, _)| *wrong == name) {
-        return (*instead).to_owned();
-    }
-    if let Some((group, value)) = name.rsplit_once('.').filter(|_| KNOWN.contains(&name) || free(name)) {
-        return format!("write `{value}` below `{group}`: in a file a dot is part of the name");
-    }
-    let letters = |text: &str| -> String {
-        text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase()
-    };
-    let last = path.last().copied().unwrap_or_default();
-    let all = || KNOWN.iter().chain(ANYTHING_BELOW).copied();
-    let leaf = |known: &'static str| known.rsplit('.').next().unwrap_or(known);
-    let elsewhere: Vec<&str> = all().filter(|known| letters(leaf(known)) == letters(last)).collect();
-    if let [only] = elsewhere.as_slice() {
-        return format!("did you mean {only}? Otherwise remove it");
-    }
-    let group = path.split_last().map(|(_, group)| group.join(".")).unwrap_or_default();
-    let depth = path.len();
-    let beside = all().filter_map(|known| {
-        let parts: Vec<&str> = known.split('.').collect();
-        let (parent, own) = (parts.get(..depth.saturating_sub(1))?.join("."), parts.get(depth.saturating_sub(1))?);
-        (parent == group).then(|| parts.get(..depth).map(|parts| (*own, parts.join(".")))).flatten()
-    });
-    let near = beside
-        .map(|(own, whole)| (strsim::damerau_levenshtein(&letters(own), &letters(last)), whole))
-        .filter(|(distance, _)| *distance <= TYPO_DISTANCE.min(last.chars().count() / 2))
-        .min();
-    match near {
-        Some((_, near)) => format!("did you mean {near}? Otherwise remove it"),
-        None if elsewhere.is_empty() => "remove it; `helm show values` lists the values that exist".to_owned(),
-        None => format!("did you mean {}? Otherwise remove it", elsewhere.join(" or ")),
-    }
 }

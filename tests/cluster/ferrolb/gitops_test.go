@@ -256,7 +256,21 @@ func (s *system) staysSynced(t *testing.T) {
 	}
 }
 
-// overlapIsSeen pushes the user's overlapping pools, which nobody announces: they are synced, in whatever order, and Argo CD shows that they are not well.
+// twoWaves are a pool that nobody announces, and two seconds later or more who does.
+const twoWaves = `
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: waves, namespace: metallb-system, annotations: {argocd.argoproj.io/sync-wave: "1"}}
+spec: {addresses: [192.0.2.8/30]}
+---
+apiVersion: metallb.io/v1beta1
+kind: L2Advertisement
+metadata: {name: waves, namespace: metallb-system, annotations: {argocd.argoproj.io/sync-wave: "2"}}
+spec: {ipAddressPools: [waves]}
+`
+
+// overlapIsSeen pushes the user's overlapping pools, which nobody announces: they are synced, in whatever order, and say so themselves. To Argo CD they are
+// healthy, because it goes on to nothing else while a pool is not: then it pushes an advertisement of one in a later wave.
 func (s *system) overlapIsSeen(t *testing.T, repository string) {
 	const file = "manifests/metallb-config/multiple-pools.yaml"
 	push := func(message string, args ...string) {
@@ -264,22 +278,30 @@ func (s *system) overlapIsSeen(t *testing.T, repository string) {
 		host(t, repository, "git", "commit", "--quiet", "--message="+message)
 		s.Kubectl(t, "annotate", "-n", "argocd", "--overwrite", "application", "metallb-config", "argocd.argoproj.io/refresh=normal")
 	}
-	await := func(health string) {
+	await := func(pushed string) {
 		t.Helper()
-		cluster.Eventually(t, 60*time.Second, "metallb-config is Synced and "+health, func() bool {
+		commit := strings.TrimSpace(host(t, repository, "git", "rev-parse", "HEAD"))
+		cluster.Eventually(t, 60*time.Second, pushed+": metallb-config is Synced and Healthy", func() bool {
 			one := s.object(t, "-n", "argocd", "application", "metallb-config")
-			return at(one, "status", "sync", "status") == "Synced" && at(one, "status", "health", "status") == health
+			return at(one, "status", "sync", "revision") == commit && at(one, "status", "sync", "status") == "Synced" &&
+				at(one, "status", "health", "status") == "Healthy" && at(one, "status", "operationState", "phase") == "Succeeded"
 		})
 	}
 	host(t, repository, "cp", "manifests/multiple-pools.yaml", file)
 	push("more pools", "git", "add", file)
-	await("Degraded")
+	await("more pools")
 	_, _, message := condition(s.object(t, "ipaddresspool", "-n", namespace, "production-pool"), "Conflict")
 	if !strings.Contains(message, "default-pool") {
 		t.Errorf("the pool does not say what it overlaps with: %q", message)
 	}
-	push("no more pools", "git", "rm", "--quiet", file)
-	await("Healthy")
+	const waves = "manifests/metallb-config/waves.yaml"
+	if err := os.WriteFile(filepath.Join(repository, waves), []byte(twoWaves), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	push("two waves", "git", "add", waves)
+	await("two waves")
+	push("no more pools", "git", "rm", "--quiet", file, waves)
+	await("no more pools")
 }
 
 // removeApplications deletes both Applications with all that they brought, and looks whether anything is left.

@@ -149,7 +149,8 @@ metallb.io. Everything else in the directory, a Deployment say, is skipped, beca
 Kubernetes has nothing to do with it.
 
 It matters when the object was meant for us: then kind or apiVersion has a typing mistake, and the
-pool or advertisement does not exist.
+pool or advertisement does not exist. `ferrolb lint FILE` also says it of a whole file that was named
+and is neither an object nor values of the chart, such as a template or a helmfile.
 
 See it: the finding in `ferrolb status` names the kind and the file.
 

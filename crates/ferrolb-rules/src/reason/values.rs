@@ -42,6 +42,10 @@ back as well, and they are named, so that nobody waits for their effect.
 It comes about after moving from MetalLB, when its values were kept. Values that are off (false,
 empty) are not mentioned, because they ask for nothing.
 
+Images of MetalLB, or copies of them in a mirror, are among these values: the chart cannot run them
+and takes FerroLB's. So is a securityContext that makes the speaker another user than root: the
+capability NET_RAW, which it gets to answer ARP and NDP, counts for root alone.
+
 See it: `ferrolb lint values.yaml`.
 
 What to do: nothing has to be done. To be rid of the note, leave the value out.
@@ -61,8 +65,9 @@ Right:
         summary: "The chart refuses these values, so nothing is installed or changed",
         fix: "write what the message says; `helm show values` has every value with what it may be",
         long: "\
-A value has a type that cannot be meant (a word for a port), or two values contradict one another.
-Helm then renders nothing at all, and what runs goes on as it was: half an installation would be
+A value has a type that cannot be meant (a word for a port), two values contradict one another, or
+what comes of it could never run (an empty repository, a quantity that is none, one port twice in a
+pod). Helm then renders nothing at all, and what runs goes on as it was: half an installation would be
 worse. Helm names the value with its path (`at '/speaker/logLevel'`), Argo CD shows the same as an
 error of the manifest's generation. Every value that MetalLB's chart takes is taken.
 

@@ -72,7 +72,7 @@ pub(super) fn is_ours(image: &str) -> bool {
 
 /// Whether an image is MetalLB's controller or speaker, its own (`quay.io/metallb/speaker`), a copy of it, or another build
 /// (`bitnami/metallb-speaker`).
-pub(super) fn is_metallb(image: &str) -> bool {
+pub(crate) fn is_metallb(image: &str) -> bool {
     let parts = parts(image);
     let program = parts.last().is_some_and(|last| last.ends_with("controller") || last.ends_with("speaker"));
     program && parts.iter().any(|part| part.contains("metallb")) && !is_ours(image)

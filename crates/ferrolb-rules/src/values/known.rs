@@ -1,4 +1,4 @@
-//! The names themselves (spec §9.2), and what people write instead.
+//! The names themselves (spec §9.2).
 
 /// Values, by their whole name.
 pub(super) const KNOWN: &[&str] = &[
@@ -151,21 +151,4 @@ pub(super) const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("speaker.frr.secureMetricsPort", "there is no FRR, and so no metrics of it"),
     ("speaker.wanConfig", "it chooses timers of MetalLB's memberlist; membership here has its own, which adapt"),
     ("speaker.bgpDebounceTimeout", "it delays reloads of FRR, and there is no FRR"),
-];
-
-/// Names that people are known to write, and what to do instead.
-pub(super) const MEANT: &[(&str, &str)] = &[
-    ("speaker.hostNetwork", "remove it; the speaker is always on the host's network"),
-    (
-        "podSecurityPolicy",
-        "remove it; PodSecurityPolicy is gone since Kubernetes 1.25: label the namespace pod-security.kubernetes.io/enforce=privileged",
-    ),
-    (
-        "psp",
-        "remove it; PodSecurityPolicy is gone since Kubernetes 1.25: label the namespace pod-security.kubernetes.io/enforce=privileged",
-    ),
-    ("validationFailurePolicy", "did you mean crds.validationFailurePolicy?"),
-    ("fullNameOverride", "did you mean fullnameOverride?"),
-    ("ipAddressPools", "remove it; pools are objects: write IPAddressPools and L2Advertisements"),
-    ("addressPools", "remove it; pools are objects: write IPAddressPools and L2Advertisements"),
 ];

@@ -7,6 +7,8 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
+use super::impossible::impossible;
+
 /// The chart's schema.
 const SCHEMA: &str = include_str!("../../../../charts/metallb/values.schema.json");
 static PARSED: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(SCHEMA).unwrap_or_default());
@@ -31,6 +33,7 @@ pub fn refused(values: &Value) -> Vec<Refused> {
     // With wrong types what is said of contradictions would be nonsense.
     if found.is_empty() {
         found = contradictions(values);
+        found.extend(impossible(values));
     }
     found
 }

@@ -38,25 +38,68 @@ fn the_first_users_two_unknown_values_are_explained() {
     assert!(fix.contains("pod-security.kubernetes.io/enforce=privileged"), "{fix}");
 }
 
+/// The chart's own tests read the same list.
 #[test]
-fn typing_mistakes_and_values_in_the_wrong_group_are_recognised() {
-    for (wrong, right) in [
-        ("ignore-exclude-lb", "speaker.ignoreExcludeLB"),
-        ("speaker.ignoreExludeLB", "speaker.ignoreExcludeLB"),
-        ("speaker.memberlist.mlbindport", "speaker.memberlist.mlBindPort"),
-        ("speakers", "speaker"),
-        ("loadbalancerclass", "loadBalancerClass"),
-        ("nodeSelector", "controller.nodeSelector or speaker.nodeSelector"),
-    ] {
-        let (code, fix) = fix_of(wrong).unwrap();
-        assert_eq!(code, Code::UnknownValue, "{wrong}");
-        assert!(fix.contains(right), "{wrong}: {fix}");
+fn a_wrong_name_is_answered_as_the_chart_answers_it() {
+    let examples = include_str!("../../../../tests/chart/testdata/hints/hints.txt");
+    for (name, wanted) in examples.lines().filter_map(|line| line.split_once(" = ")) {
+        let hidden = name.replace("\\.", "\0");
+        let parts: Vec<String> = hidden.split('.').map(|part| part.replace('\0', ".")).collect();
+        let path: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let found = finding(&path, true, "values").unwrap_or_else(|| panic!("{name} is known"));
+        assert_eq!((found.code, found.fix.as_str()), (Code::UnknownValue, wanted), "{name}");
     }
+    assert!(examples.lines().count() > 30);
+}
+
+fn remarks_of(values: &serde_json::Value) -> Vec<String> {
+    remarks(values).iter().map(|one| format!("{}: {}; {}", one.path.join("."), one.message, one.fix)).collect()
 }
 
 #[test]
-fn what_is_far_from_everything_is_told_to_go() {
-    assert_eq!(fix_of("blueberries").unwrap().1, "remove it; `helm show values` lists the values that exist");
+fn images_of_metallb_are_known_wherever_they_were_copied_to() {
+    for repository in [
+        "quay.io/metallb/speaker",
+        "harbor.local/quay.io/metallb/speaker",
+        "docker.io/rancher/mirrored-metallb-speaker:v0.14.8",
+        "bitnami/metallb-speaker",
+        "localhost:5000/metallb/speaker@sha256:0",
+    ] {
+        let ours = concat!("ghcr.io/ferrolb/ferrolb:v", env!("CARGO_PKG_VERSION"));
+        assert_eq!(
+            remarks_of(&json!({"speaker": {"image": {"repository": repository, "tag": "v0.14.8"}}})),
+            [format!(
+                "speaker.image.repository: {repository} is MetalLB's image, which this chart cannot run; \
+                 FerroLB's is used, {ours}; remove speaker.image"
+            )]
+        );
+    }
+    for repository in ["harbor.local/metallb/ferrolb", "registry.example.org:5000/lb", "metallb.example.org/lb"] {
+        assert_eq!(remarks_of(&json!({"controller": {"image": {"repository": repository}}})), [""; 0]);
+    }
+    let tag = remarks_of(&json!({"controller": {"image": {"tag": "v0.14.8"}}}));
+    assert!(tag.len() == 1 && tag[0].contains("v0.14.8 looks like a version of MetalLB"), "{tag:?}");
+    assert_eq!(remarks_of(&json!({"controller": {"image": {"tag": "v0.1.0"}}})), [""; 0]);
+}
+
+#[test]
+fn a_speaker_that_is_not_root_and_a_probe_of_its_own_port_are_named() {
+    for (context, name) in [(json!({"runAsUser": 1000}), "runAsUser"), (json!({"runAsNonRoot": true}), "runAsNonRoot")]
+    {
+        let said = remarks(&json!({"speaker": {"securityContext": context}}));
+        assert_eq!((said.len(), said[0].severity), (1, Severity::Warning));
+        assert_eq!(said[0].path.last().unwrap(), name);
+    }
+    let fine =
+        json!({"speaker": {"securityContext": {"runAsUser": 0}}, "controller": {"securityContext": {"runAsUser": 9}}});
+    assert_eq!(remarks_of(&fine), [""; 0]);
+    assert_eq!(
+        remarks_of(&json!({"controller": {"readinessProbe": {"port": "1"}}})),
+        [
+            "controller.readinessProbe.port: both probes use controller.livenessProbe.port (17472); remove controller.readinessProbe.port"
+        ]
+    );
+    assert_eq!(remarks_of(&json!({"controller": {"readinessProbe": {"port": 17472}}})), [""; 0]);
 }
 
 #[test]
@@ -69,7 +112,8 @@ fn values_for_frr_are_notes_and_only_where_they_are_on() {
 
 #[test]
 fn every_hint_is_about_a_value_that_does_not_exist_and_every_idle_value_does() {
-    for (wrong, _) in MEANT {
+    assert!(meant::table().count() > 10);
+    for (wrong, _) in meant::table() {
         let parts: Vec<&str> = wrong.split('.').collect();
         assert_eq!(standing(&parts), Standing::Unknown, "{wrong}");
     }
@@ -141,6 +185,56 @@ fn what_contradicts_itself_is_refused_as_the_chart_does() {
         assert_eq!(found[0].is_certain, is_certain, "{values}");
         assert!(!refusal(&found[0], "values").fix.is_empty());
     }
+}
+
+#[test]
+fn what_the_api_server_would_refuse_or_could_never_run_is_refused() {
+    for (values, message, is_certain) in [
+        (json!({"speaker": {"image": {"repository": ""}}}), "speaker.image.repository is empty", true),
+        (
+            json!({"controller": {"resources": {"limits": {"memory": "128 MB"}}}}),
+            "controller.resources.limits.memory is \"128 MB\", which is no quantity",
+            true,
+        ),
+        (json!({"speaker": {"resources": {"requests": {"cpu": -1}}}}), "requests.cpu is \"-1\"", true),
+        (
+            json!({"controller": {"strategy": {"type": "Recreate", "rollingUpdate": {"maxSurge": 1}}}}),
+            "controller.strategy has rollingUpdate, which the type Recreate does not allow",
+            true,
+        ),
+        (
+            json!({"speaker": {"updateStrategy": {"type": "Recreate"}}}),
+            "speaker.updateStrategy.type is \"Recreate\"; it may be RollingUpdate or OnDelete",
+            true,
+        ),
+        (
+            json!({"prometheus": {"metricsPort": 7946}}),
+            "prometheus.metricsPort and speaker.memberlist.mlBindPort are both 7946",
+            false,
+        ),
+        (
+            json!({"controller": {"enabled": false}, "prometheus": {"metricsPort": 1}, "speaker": {"livenessProbe": {"port": "1"}}}),
+            "prometheus.metricsPort and speaker.livenessProbe.port are both 1",
+            true,
+        ),
+    ] {
+        let found = refused(&values);
+        assert!(found.len() == 1 && found[0].message.contains(message), "{values}: {found:?}");
+        assert_eq!((found[0].is_certain, found[0].fix.is_empty()), (is_certain, false), "{values}");
+    }
+    let everywhere = refused(&json!({"prometheus": {"metricsPort": 17472}}));
+    assert_eq!(everywhere.len(), 2, "{everywhere:?}");
+    for amount in ["100m", "1", "0.5", ".5", "1.", "128Mi", "1e3", "2E", "1E+2", "5Gi", "3k"] {
+        assert_eq!(refused(&json!({"controller": {"resources": {"limits": {"cpu": amount}}}})), [], "{amount}");
+    }
+    for amount in ["", ".", "1.2.3", "m", "1mi", "1e", "1KB", "one", "-1"] {
+        assert_eq!(refused(&json!({"controller": {"resources": {"limits": {"cpu": amount}}}})).len(), 1, "{amount}");
+    }
+    let fine = json!({
+        "prometheus": {"metricsPort": 7946}, "speaker": {"memberlist": {"enabled": false}},
+        "controller": {"resources": {"limits": {"memory": 134_217_728, "cpu": 1.5, "x": null}}, "strategy": {"type": "Recreate", "rollingUpdate": null}},
+    });
+    assert_eq!(refused(&fine), []);
 }
 
 #[test]

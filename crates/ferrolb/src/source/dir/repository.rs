@@ -162,6 +162,7 @@ fn review_here(files: &[Written], namespace: Option<&str>) -> Review {
     let mut review = Review { files: files.len(), namespace, objects, findings: Vec::new() };
     findings.extend(judge(&review).into_iter().map(|finding| index.place(finding)));
     findings.extend(remarks::on_values(files, &texts, &documents, &gitops));
+    findings.extend(remarks::on_unread(files, &documents, &gitops));
     findings.extend(remarks::on_annotations(files, &texts, &documents));
     findings.extend(remarks::on_namespace(&review).into_iter().map(|finding| index.place(finding)));
     findings.sort_by(|a, b| sort_key(a).cmp(&sort_key(b)));

@@ -74,7 +74,7 @@ impl GitOps {
     }
 
     fn release(&mut self, node: &Node) {
-        if values_of_release(node).is_none() {
+        if release_of_chart(node).is_none() {
             return;
         }
         let target = node.get("spec").and_then(|spec| spec.get("targetNamespace"));
@@ -153,6 +153,8 @@ pub(super) enum Inline<'a> {
     Text(&'a Node),
     /// A list of `name` and `value`.
     Parameters(&'a Node),
+    /// A mapping from names with dots to values.
+    Set(&'a Node),
 }
 
 /// The chart's values in an Application, a HelmRelease, a HelmChart or a Kustomization.
@@ -163,8 +165,12 @@ pub(super) fn inline_values<'a>(kind: Option<&str>, node: &'a Node) -> Vec<Inlin
             let helms = sources(spec).into_iter().filter(|source| is_chart(source)).filter_map(|it| it.get("helm"));
             helms.flat_map(of_helm).collect()
         }
-        Some("HelmRelease") => values_of_release(node).into_iter().map(Inline::Mapping).collect(),
-        Some("HelmChart") => values_of_release(node).into_iter().map(Inline::Text).collect(),
+        Some("HelmRelease" | "HelmChart") => {
+            let Some(spec) = release_of_chart(node) else { return Vec::new() };
+            let mapping = spec.get("values").map(Inline::Mapping);
+            let text = spec.get("valuesContent").map(Inline::Text);
+            mapping.into_iter().chain(text).chain(spec.get("set").map(Inline::Set)).collect()
+        }
         _ => {
             let charts = node.get("helmCharts").map(|charts| match &charts.value {
                 Value::List(charts) => charts.iter().collect::<Vec<_>>(),
@@ -187,13 +193,17 @@ fn of_helm(helm: &Node) -> Vec<Inline<'_>> {
     text.into_iter().chain(mapping).chain(parameters).collect()
 }
 
-fn values_of_release(node: &Node) -> Option<&Node> {
+/// The spec of a HelmRelease or a HelmChart, if it is of our chart. A HelmRelease may say where the chart is by another
+/// object (`chartRef`); then the name of either must tell.
+fn release_of_chart(node: &Node) -> Option<&Node> {
     let spec = node.get("spec")?;
+    let name = |node: Option<&Node>| node.and_then(|node| node.get("name")).and_then(Node::text).map(str::to_owned);
+    if let Some(reference) = spec.get("chartRef") {
+        let named = [name(Some(reference)), name(node.get("metadata"))];
+        return named.into_iter().flatten().any(|name| name == CHART).then_some(spec);
+    }
     let chart = spec.get("chart")?;
     let flux = chart.get("spec").and_then(|spec| spec.get("chart")).and_then(Node::text);
-    match (flux, chart.text()) {
-        (Some(CHART), _) => spec.get("values"),
-        (_, Some(chart)) if chart.rsplit('/').next() == Some(CHART) => spec.get("valuesContent"),
-        _ => None,
-    }
+    let chart = flux.or_else(|| chart.text())?;
+    (chart.rsplit('/').next() == Some(CHART)).then_some(spec)
 }

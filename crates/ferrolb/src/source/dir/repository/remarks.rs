@@ -82,6 +82,13 @@ pub(super) fn on_values(files: &[Written], texts: &[&str], documents: &[Document
                     }
                 }
                 Inline::Parameters(node) => parameters(node, within, &mut findings),
+                Inline::Set(node) => {
+                    let Value::Map(entries) = &node.value else { continue };
+                    for (key, value) in entries {
+                        let one = Parameter { name: &key.text, place: key.place, value: Some(value), forced: false };
+                        one.judge(within, &mut findings);
+                    }
+                }
             }
         }
         if document.kind().is_none()
@@ -100,6 +107,10 @@ fn chart_values(node: &Node, within: Within<'_>, findings: &mut Vec<Finding>) {
     for refused in values::refused(&plain(node)) {
         let place = place_of(node, &refused.path);
         findings.push(values::refusal(&refused, within.object).at(within.at(place)));
+    }
+    for remark in values::remarks(&plain(node)) {
+        let place = place_of(node, &remark.path);
+        findings.push(values::remark(&remark, within.object).at(within.at(place)));
     }
 }
 
@@ -142,15 +153,52 @@ fn own_values<'a>(written: &Written, node: &'a Node, gitops: &GitOps) -> Option<
     if let Some(part) = node.get("metallb").filter(|part| speaks_of_us(part)) {
         return Some(part);
     }
-    if node.get("apiVersion").is_some() || !matches!(node.value, Value::Map(_)) {
+    let Value::Map(entries) = &node.value else { return None };
+    if node.get("apiVersion").is_some() {
         return None;
     }
     let name = written.name.rsplit('/').next().unwrap_or_default();
     let referenced =
         gitops.value_files.iter().any(|file| written.name == *file || written.name.ends_with(&format!("/{file}")));
-    let asked_for = written.named && name.contains("values");
     let looks_like = node.get("speaker").is_some_and(|speaker| matches!(speaker.value, Value::Map(_)));
+    // Who names a file wants to hear of it, whatever it is called: a name that no other chart has, or none that is not ours.
+    let known = |key: &str| values::standing(&[key]) != Standing::Unknown;
+    let ours = ["speaker", "configInline", "frrk8s", "frr-k8s", "loadBalancerClass"];
+    let asked_for = written.named
+        && (name.contains("values")
+            || ours.iter().any(|name| node.get(name).is_some())
+            || (!entries.is_empty() && entries.iter().all(|(key, _)| known(&key.text))));
     (referenced || asked_for || (looks_like && name.contains("values"))).then_some(node)
+}
+
+/// Files that were named and hold nothing that is read: no objects, and no values of the chart. That nothing is wrong
+/// with them would be no answer.
+pub(super) fn on_unread(files: &[Written], documents: &[Document], gitops: &GitOps) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (index, written) in files.iter().enumerate().filter(|(_, written)| written.named) {
+        let mut inside = documents.iter().filter(|document| document.file == index).peekable();
+        let template = inside.peek().is_none() && String::from_utf8_lossy(&written.bytes).contains("{{");
+        let unread = |document: &Document| {
+            let customizes = ["resources", "helmCharts", "patches"].iter().any(|key| document.node.get(key).is_some());
+            document.kind().is_none() && !customizes && own_values(written, &document.node, gitops).is_none()
+        };
+        let nothing = inside.peek().is_some() && inside.all(unread);
+        if (template || nothing) && !gitops.patches.contains(&written.name) {
+            let what = if template { "a template" } else { "neither an object nor values of the chart metallb" };
+            let finding = Finding::new(
+                Code::UnknownKind,
+                Severity::Warning,
+                written.name.as_str(),
+                format!("this is {what}, so nothing in it was looked at"),
+            );
+            let finding = finding.with_fix(
+                "write what `helm template`, `helmfile template` or `kustomize build` makes of it into `ferrolb lint -`; \
+                 a file of values is known by a name with `values`",
+            );
+            findings.push(finding.at(Location { file: written.name.clone(), line: 1, column: 1 }));
+        }
+    }
+    findings
 }
 
 fn judge<'a>(node: &'a Node, path: &mut Vec<&'a str>, within: Within<'_>, findings: &mut Vec<Finding>) {
@@ -177,26 +225,44 @@ fn is_set(node: &Node) -> bool {
     }
 }
 
-/// `--set` in an Application: `name: speaker.frr.enabled`.
+/// `--set` in an Application: a list of `name: speaker.frr.enabled` and `value`.
 fn parameters(node: &Node, within: Within<'_>, findings: &mut Vec<Finding>) {
     for parameter in list(node) {
         let Some(name) = parameter.get("name") else { continue };
-        let path: Vec<&str> = name.text().unwrap_or_default().split('.').collect();
+        let one = Parameter {
+            name: name.text().unwrap_or_default(),
+            place: name.place,
+            value: parameter.get("value"),
+            forced: parameter.get("forceString").is_some_and(is_set),
+        };
+        one.judge(within, findings);
+    }
+}
+
+/// What `--set` says of one value.
+struct Parameter<'a> {
+    name: &'a str,
+    place: Place,
+    value: Option<&'a Node>,
+    forced: bool,
+}
+
+impl Parameter<'_> {
+    fn judge(&self, within: Within<'_>, findings: &mut Vec<Finding>) {
         // An index into a list is not a name of the chart.
-        let path: Vec<&str> = path.iter().map(|part| part.split('[').next().unwrap_or(part)).collect();
+        let path: Vec<&str> = self.name.split('.').map(|part| part.split('[').next().unwrap_or(part)).collect();
+        let mut say = |finding: Finding| findings.push(finding.at(within.at(self.place)));
         if values::standing(&path) != Standing::Group {
-            let set = parameter.get("value").is_some_and(is_set);
-            let finding = values::finding(&path, set, within.object);
-            findings.extend(finding.map(|finding| finding.at(within.at(name.place))));
+            values::finding(&path, self.value.is_some_and(is_set), within.object).into_iter().for_each(&mut say);
         }
-        let indexed = name.text().is_some_and(|name| name.contains(['[', '\\']));
-        if let (Some(value), false) = (parameter.get("value"), indexed) {
-            let forced = parameter.get("forceString").is_some_and(is_set);
-            let whole = path.iter().rev().fold(as_set(value, forced), |value, key| json!({*key: value}));
+        let indexed = self.name.contains(['[', '\\']);
+        if let (Some(value), false) = (self.value, indexed) {
+            let whole = path.iter().rev().fold(as_set(value, self.forced), |value, key| json!({*key: value}));
             // One parameter alone contradicts nothing for certain: others may take it back.
             for refused in values::refused(&whole).into_iter().filter(|refused| refused.is_certain) {
-                findings.push(values::refusal(&refused, within.object).at(within.at(name.place)));
+                say(values::refusal(&refused, within.object));
             }
+            values::remarks(&whole).iter().for_each(|remark| say(values::remark(remark, within.object)));
         }
     }
 }
@@ -207,7 +273,8 @@ fn as_set(value: &Node, forced: bool) -> serde_json::Value {
         Some(text) if forced => text.into(),
         Some("true") => true.into(),
         Some("false") => false.into(),
-        Some("null") | None => serde_json::Value::Null,
+        Some("null") => serde_json::Value::Null,
+        None => plain(value),
         Some(text) => text.parse::<i64>().map_or_else(|_| text.into(), Into::into),
     }
 }

@@ -125,6 +125,11 @@ fn values_are_found_in_every_place_that_people_put_them() {
     assert_eq!(found(&[("hr.yaml", flux)]), ["hr.yaml:7:5 LB3001"]);
     let k3s = "apiVersion: helm.cattle.io/v1\nkind: HelmChart\nmetadata: {name: m}\nspec:\n  chart: metallb/metallb\n  valuesContent: |-\n    speakr: {}\n";
     assert_eq!(found(&[("hc.yaml", k3s)]), ["hc.yaml:7:5 LB3001"]);
+    let set = "apiVersion: helm.cattle.io/v1\nkind: HelmChart\nmetadata: {name: m}\nspec:\n  chart: metallb\n  set:\n    speaker.hostNetwork: \"true\"\n    speaker.logLevel: loud\n    controller.replicas: 2\n";
+    assert_eq!(found(&[("hc.yaml", set)]), ["hc.yaml:7:5 LB3001", "hc.yaml:8:5 LB3003"]);
+    let reference = "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata: {name: m}\nspec:\n  chartRef: {kind: OCIRepository, name: metallb}\n  values:\n    speakr: {}\n";
+    assert_eq!(found(&[("hr.yaml", reference)]), ["hr.yaml:7:5 LB3001"]);
+    assert_eq!(found(&[("hr.yaml", &reference.replace("metallb", "other"))]), [""; 0]);
     let inline = "kind: Kustomization\napiVersion: kustomize.config.k8s.io/v1beta1\nhelmCharts:\n- name: metallb\n  valuesInline:\n    speakr: {}\n";
     assert_eq!(found(&[("kustomization.yaml", inline)]), ["kustomization.yaml:6:5 LB3001"]);
     assert_eq!(found(&[("values.yaml", "speaker:\n  hostNetwork: true\n")]), ["values.yaml:2:3 LB3001"]);
@@ -142,6 +147,37 @@ fn values_are_found_in_every_place_that_people_put_them() {
     assert_eq!(found(&[("values.yaml", fine)]), [""; 0]);
     assert_eq!(found(&[("values.yaml", "metallb:\n  speaker:\n    hostNetwork: true\n")]), ["values.yaml:3:5 LB3001"]);
     assert_eq!(found(&[("values.yaml", "replicas: 2\nimage: {tag: x}\n")]), Vec::<String>::new());
+}
+
+#[test]
+fn a_file_that_is_named_is_judged_as_values_or_said_to_be_nothing_that_is_read() {
+    let said = |name: &str, text: &str| {
+        let named = [Written { name: name.to_owned(), bytes: text.as_bytes().to_vec(), named: true }];
+        let place = |finding: &Finding| finding.location.as_ref().map(ToString::to_string).unwrap_or_default();
+        let findings = super::review(&named, None).findings;
+        findings.iter().map(|finding| format!("{} {} {:?}", place(finding), finding.code, finding.severity)).collect()
+    };
+    let nothing: Vec<String> = Vec::new();
+    for (text, wanted) in [
+        ("controller: true\n", "lb.yaml:1:1 LB3003 Error"),
+        ("configInline: {peers: []}\nx: 1\n", "lb.yaml:1:1 LB3003 Error"),
+        ("speaker:\n  hostNetwork: true\n", "lb.yaml:2:3 LB3001 Warning"),
+        ("prometheus: {metricsPort: x}\nrbac: {}\n", "lb.yaml:1:14 LB3003 Error"),
+        ("replicas: 2\nimage: {tag: x}\n", "lb.yaml:1:1 LB0006 Warning"),
+        ("releases:\n- name: metallb\n  values: [a.yaml]\n", "lb.yaml:1:1 LB0006 Warning"),
+        ("- a\n- b\n", "lb.yaml:1:1 LB0006 Warning"),
+        ("a: {{ .Values.a }}\n{{- end }}\n", "lb.yaml:1:1 LB0006 Warning"),
+    ] {
+        let mut found: Vec<String> = said("lb.yaml", text);
+        found.truncate(1);
+        assert_eq!(found, [wanted], "{text}");
+    }
+    assert_eq!(said("lb.yaml", ""), nothing);
+    assert_eq!(said("pool.yaml", POOL), nothing);
+    assert_eq!(said("web.yaml", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n"), nothing);
+    assert_eq!(said("kustomization.yaml", "resources: [pool.yaml]\n"), nothing);
+    assert_eq!(said("lb.yaml", "controller: {replicas: 2}\n"), nothing);
+    assert_eq!(found(&[("lb.yaml", "controller: true\n")]), nothing, "nobody named it");
 }
 
 #[test]
