@@ -326,6 +326,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn hosts_with_different_secrets_know_of_each_other_and_meet_when_one_has_both() {
+        let port = port();
+        let configs = [config(1, port, b"old"), config(2, port, b"new")];
+        let peers: BTreeMap<String, SocketAddr> = configs.iter().map(|one| (one.name.clone(), one.listen)).collect();
+        let [a, b] = configs.map(|config| Liveness::start(config).unwrap());
+        for (host, other) in [(&a, 2), (&b, 1)] {
+            host.set_peers(peers.clone());
+            let other = IpAddr::from([127, 0, 0, other]);
+            until(&mut host.strangers(), |strangers| strangers.contains(&other)).await;
+            assert!(!host.understood().borrow().contains(&other));
+        }
+        a.rotate(b"new".to_vec());
+        for (host, other) in [(&a, 2), (&b, 1)] {
+            until(&mut host.members(), |members| members.len() == 2).await;
+            until(&mut host.understood(), |all| all.contains(&IpAddr::from([127, 0, 0, other]))).await;
+            // It still seals with the older one as well.
+            until(&mut host.strangers(), BTreeSet::is_empty).await;
+        }
+    }
+
+    #[tokio::test]
     async fn an_address_of_another_host_or_an_empty_secret_is_refused() {
         let elsewhere = Config { listen: SocketAddr::from(([192, 0, 2, 1], 0)), ..config(1, 0, b"s") };
         assert!(Liveness::start(elsewhere).is_err());

@@ -236,6 +236,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_changed_secret_is_read_once_and_one_that_is_gone_is_as_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("secretkey");
+        let (path, look_at) = (directory.path().to_owned(), Instant::now());
+        let mut key = KeyFile { path, secret: b"old".to_vec(), look_at };
+        std::fs::write(&file, "new\n").unwrap();
+        assert_eq!(key.changed().await, b"new");
+        for text in [Some("new"), Some(""), None] {
+            match text {
+                Some(text) => std::fs::write(&file, text).unwrap(),
+                None => std::fs::remove_file(&file).unwrap(),
+            }
+            key.look_at = Instant::now();
+            let looked = tokio::time::timeout(Duration::from_millis(50), key.changed()).await;
+            assert!(looked.is_err(), "{text:?}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_node_object_that_disappears_does_not_silence_its_node() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("secretkey"), "a secret").unwrap();
