@@ -75,6 +75,8 @@ pub enum Input<'a> {
     Peers(&'a BTreeMap<String, SocketAddr>),
     /// What this host says from now on.
     Publish(&'a [u8]),
+    /// There is a newer secret; the one before is used beside it for a while ([`Seal::rotate`]).
+    Secret(&'a [u8]),
     /// Goodbye: the others hear of it at once.
     Leave,
 }
@@ -182,6 +184,7 @@ pub struct Liveness {
     conflicts: BTreeMap<String, BTreeSet<SocketAddr>>,
     join_at: Instant,
     left: bool,
+    understood: bool,
     outputs: VecDeque<Output>,
 }
 
@@ -214,6 +217,7 @@ impl Liveness {
             conflicts: BTreeMap::new(),
             join_at: now,
             left: false,
+            understood: false,
             outputs: VecDeque::new(),
         };
         liveness.tell_members();
@@ -233,6 +237,8 @@ impl Liveness {
                 self.documents.publish(document);
                 self.remind();
             }
+            // An empty one changes nothing.
+            Input::Secret(secret) => _ = self.seal.rotate(now, secret),
             Input::Leave => {
                 self.left = true;
                 // Said three times: a goodbye that is lost costs the others a detection.
@@ -255,6 +261,7 @@ impl Liveness {
             self.drain(now);
         }
         if !self.left && self.join_at <= now {
+            self.seal.expire(now);
             self.join();
             self.remind();
             self.forget_conflicts(now);
@@ -277,6 +284,11 @@ impl Liveness {
     /// The next thing to do or to know.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    /// Whether the datagram handed in last opened; once.
+    pub const fn take_understood(&mut self) -> bool {
+        std::mem::replace(&mut self.understood, false)
     }
 
     /// Tries to meet everybody who ought to be there and is not.
@@ -345,9 +357,11 @@ impl Liveness {
 
     fn datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
         let dropped = |why| Output::Dropped { from, why };
-        let message = match self.seal.open(bytes) {
+        let opened = self.seal.open(bytes);
+        self.understood |= matches!(opened, Ok(_) | Err(OpenError::Twin));
+        let message = match opened {
             Ok(message) => message,
-            Err(OpenError::Own) => return,
+            Err(OpenError::Own | OpenError::Twin) => return,
             Err(error) => return self.outputs.push_back(dropped(error.into())),
         };
         match postcard::from_bytes::<Message<'_>>(&message) {
@@ -446,8 +460,8 @@ impl Liveness {
 
     fn send(&mut self, to: SocketAddr, message: &Message<'_>) {
         if let Ok(message) = postcard::to_allocvec(message) {
-            let bytes = self.seal.seal(&message);
-            self.outputs.push_back(Output::Send { to, bytes });
+            let sealed = self.seal.seal_all(&message).into_iter();
+            self.outputs.extend(sealed.map(|bytes| Output::Send { to, bytes }));
         }
     }
 }

@@ -11,8 +11,8 @@
 //! ```
 //!
 //! The clock is the one that runs on while a machine sleeps (`CLOCK_BOOTTIME`). Left out: which nodes there are
-//! ([`crate::liveness`]), duplicate addresses of strangers ([`crate::duplicate`]), what announcements look like, key
-//! rotation, two interfaces of one node on one segment. The contract is that of [`crate`].
+//! ([`crate::liveness`]), duplicate addresses of strangers ([`crate::duplicate`]), what announcements look like,
+//! two interfaces of one node on one segment. The contract is that of [`crate`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -95,6 +95,8 @@ pub enum Input<'a> {
     Ready(bool),
     /// Whether all loops that answer for addresses turn: a node whose responder is stuck must not look alive.
     Responding(bool),
+    /// There is a newer secret; the one before is used beside it for a while ([`Seal::rotate`]).
+    Secret(&'a [u8]),
     /// The interface has a carrier again, or has lost it. Without one nothing is heard, and nothing follows from that.
     Carrier(bool),
     /// The program is about to stop and may come back.
@@ -250,6 +252,8 @@ impl Segment {
             Input::KernelAnswered { node, means } => self.watch.kernel_answered(now, node, means),
             Input::Ready(ready) => self.ready = ready,
             Input::Responding(responding) => self.stuck = !responding,
+            // An empty one changes nothing.
+            Input::Secret(secret) => _ = self.seal.rotate(now, secret),
             Input::Carrier(carrier) => self.carrier(now, carrier),
             Input::Restart => self.phase = Phase::Farewell(now + FAREWELL_INTERVAL),
             Input::Leave => {
@@ -365,6 +369,7 @@ impl Segment {
             self.expected_at = now;
             return;
         }
+        self.seal.expire(now);
         self.phase_due(now);
         self.watch.handle_timeout(now);
         self.follow(now);
@@ -470,20 +475,22 @@ impl Segment {
     fn send(&mut self, to: NodeId, paths: Paths, body: Body) {
         let message = Message { sender: self.own, to: Some(to), body }.emit();
         for path in paths.iter() {
-            let bytes = self.seal.seal(&message);
-            self.outputs.push_back(Output::Send { to: Some(to), path, bytes });
+            self.put(Some(to), path, &message);
         }
     }
 
     /// To everybody: by the LAN, and one by one to those that it does not reach.
     fn tell(&mut self, now: Instant, body: Body) {
         let message = Message { sender: self.own, to: None, body }.emit();
-        let bytes = self.seal.seal(&message);
-        self.outputs.push_back(Output::Send { to: None, path: Path::Lan, bytes });
+        self.put(None, Path::Lan, &message);
         for node in self.watch.beyond_lan(now).collect::<Vec<_>>() {
-            let bytes = self.seal.seal(&message);
-            self.outputs.push_back(Output::Send { to: Some(node), path: Path::Udp, bytes });
+            self.put(Some(node), Path::Udp, &message);
         }
+    }
+
+    fn put(&mut self, to: Option<NodeId>, path: Path, message: &[u8]) {
+        let sealed = self.seal.seal_all(message).into_iter();
+        self.outputs.extend(sealed.map(|bytes| Output::Send { to, path, bytes }));
     }
 }
 

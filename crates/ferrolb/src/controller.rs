@@ -9,6 +9,7 @@
 //! The configuration is read once per process, by every replica, so that each is ready to serve webhooks (decision D20).
 //! Whoever gains the lead reads all Services and reports anew and decides only then (decision D17).
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -53,6 +54,9 @@ const RELEASE_LIMIT: Duration = Duration::from_millis(700);
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 /// Between two tries to see that the memberlist Secret exists.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two looks whether it still does. Nobody who runs needs it, only pods that start: so minutes are soon enough, and
+/// a watch, or the right to one, would be more than it is worth.
+const LOOK_INTERVAL: Duration = Duration::from_secs(300);
 
 /// What the command line says (spec §8.6).
 #[derive(Clone, Debug)]
@@ -148,10 +152,12 @@ pub async fn run(
     let configuration = Configuration::follow(&mut watches, &client, &settings.namespace);
     let read = watches.observer();
     let around = Surroundings { client, settings, metrics, events, owner, configuration, read };
-    let result = if around.settings.webhook_mode == WebhookMode::Disabled {
-        serve(&around, leads, &ready, &mut stop).await;
-        Ok(())
-    } else {
+    let keeping = keep_secret(&around, leads.clone());
+    let working = async {
+        if around.settings.webhook_mode == WebhookMode::Disabled {
+            serve(&around, leads, &ready, &mut stop).await;
+            return Ok(());
+        }
         let (allocating, allocates) = watch::channel(false);
         let hooks = webhooks::run_beside(&around, leads.clone(), allocates, ready, stop.clone());
         let allocation = async {
@@ -159,6 +165,10 @@ pub async fn run(
             anyhow::Ok(())
         };
         tokio::try_join!(allocation, hooks).map(drop)
+    };
+    let result = tokio::select! {
+        result = working => result,
+        never = keeping => match never {},
     };
     release.send_replace(true);
     let _ = tokio::time::timeout(RELEASE_LIMIT, lease).await;
@@ -178,6 +188,26 @@ async fn ensure_secret(client: &Client, settings: &Settings, secret: &str) -> an
             tracing::warn!(op = "startup", %code, error, "{code} the memberlist Secret: it is tried again. Fix: {fix}");
         }
         tokio::time::sleep(RETRY_INTERVAL).await;
+    }
+}
+
+/// Makes the secret anew where somebody has deleted it: without it no pod of a speaker starts. One replica looks.
+async fn keep_secret(around: &Surroundings, leads: watch::Receiver<Option<Lead>>) -> Infallible {
+    let Surroundings { client, settings, .. } = around;
+    let Some(secret) = settings.ml_secret_name.as_deref().filter(|name| !name.is_empty()) else {
+        return std::future::pending().await;
+    };
+    loop {
+        tokio::time::sleep(LOOK_INTERVAL).await;
+        if leads.borrow().is_none() {
+            continue;
+        }
+        if let Err(error) =
+            memberlist_secret::ensure(client, &settings.namespace, secret, settings.deployment.as_deref()).await
+        {
+            let error = format!("{error:#}");
+            tracing::warn!(event = "secret", error, "the memberlist Secret: it is looked for again in five minutes");
+        }
     }
 }
 

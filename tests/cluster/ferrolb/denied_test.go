@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -152,8 +153,40 @@ func TestTheMembershipSecretMayBeMissingLateOrGone(t *testing.T) {
 	s.awaitAddress(t, "default", "later", "192.168.1.201")
 	s.awaitOwner(t, "192.168.1.201")
 	p.more(t, 10)
+	s.theKeyChangesOnOneNodeFirst(t, early)
+	p.more(t, 10)
 	p.end(t, "the secret gone and made anew", 10)
 	l.end(t, 2)
+}
+
+// theKeyChangesOnOneNodeFirst makes a pod of node-b anew, with what the Secret holds now, while the speaker on node-a has the file from before; then
+// the kubelet exchanges that, too. The two do not understand each other until then.
+func (s *system) theKeyChangesOnOneNodeFirst(t *testing.T, early *cluster.Process) {
+	old := filepath.Join(s.secrets, "secretkey")
+	s.speakers["node-b"].Terminate(t)
+	s.secrets = t.TempDir()
+	s.startSpeaker(t, "node-b")
+	s.speakers["node-b"].WaitForLog(t, "LB0014", 20*time.Second)
+	early.WaitForLog(t, "LB0014", 20*time.Second)
+	later := s.probe(t, "192.168.1.201")
+	time.Sleep(5 * time.Second) // twice as long as a speaker listens that hears nobody
+	if log := s.speakers["node-b"].Log(); strings.Contains(log, "memberJoined") {
+		t.Errorf("it has met a node that it does not understand:\n%s", log)
+	}
+	later.more(t, 10)
+	later.end(t, "two speakers with different keys", 10)
+	key, err := os.ReadFile(filepath.Join(s.secrets, "secretkey"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(old, key, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	early.WaitForLog(t, "the shared secret has changed", 20*time.Second)
+	s.speakers["node-b"].WaitForLog(t, "memberJoined", 20*time.Second)
+	for _, address := range []string{firstAddress, "192.168.1.201"} {
+		s.awaitOwner(t, address)
+	}
 }
 
 // Definitions without a schema, as people have written them by hand.

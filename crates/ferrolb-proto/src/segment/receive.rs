@@ -12,7 +12,7 @@ impl Segment {
     pub(super) fn datagram(&mut self, now: Instant, path: Path, bytes: &[u8]) {
         let (boot, message) = match self.seal.open_from(bytes) {
             Ok(opened) => opened,
-            Err(OpenError::Own) => return,
+            Err(OpenError::Own | OpenError::Twin) => return,
             Err(error) => return self.dropped(error.into()),
         };
         let message = match Message::parse(&message) {

@@ -10,6 +10,7 @@ mod figures;
 mod nemesis;
 mod pauses;
 mod planned;
+mod rotation;
 mod strangers;
 
 const ADDRESSES: u16 = 10;

@@ -59,6 +59,8 @@ struct Node {
     saved: BTreeMap<IpAddr, Claim>,
     /// What it saved is gone when it starts.
     replaced: bool,
+    /// What it seals with when it starts.
+    secret: Vec<u8>,
     plan: Plan,
     socket: VecDeque<(Path, Rc<[u8]>)>,
     /// The wake-up that counts; older ones in the queue are stale.
@@ -420,6 +422,7 @@ impl Node {
             lag: Duration::ZERO,
             saved: BTreeMap::new(),
             replaced: false,
+            secret: faults::SECRET.to_vec(),
             plan: Plan::new(),
             socket: VecDeque::new(),
             wake_at: None,

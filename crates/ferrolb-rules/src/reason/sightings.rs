@@ -161,14 +161,16 @@ Right:
     Explanation {
         code: Code::TwoAnnouncers,
         summary: "Two nodes announce the address at once, and both answer",
-        fix: "let UDP and TCP port 7946 pass between the nodes, then look at `ferrolb peers`",
+        fix: "with LB0014: restart the speakers; else let UDP and TCP port 7946 pass between the nodes, then look at `ferrolb peers`",
         long: "\
 Two nodes each hold themselves for the one that announces the address: they do not hear each other.
 Connections break at random, because neighbours believe whoever answered last.
 
 Nodes find out who lives by datagrams to port 7946 and by claims on the LAN. A firewall between them
 that drops the first, or a switch that drops the second, splits them in two groups that each believe
-the other one dead. Nodes with different secrets do not hear each other either (LB0014).
+the other one dead. Nodes that run already and have different secrets do not hear each other either:
+then there is LB0014 as well, the port is not the cause, and speakers that are restarted all have
+the same (`kubectl rollout restart -n metallb-system daemonset/metallb-speaker`).
 
 See it: `ferrolb peers` asked of each node; `kubectl get servicel2statuses -n metallb-system`, or
 `ferrolb status`, has two nodes for the Service. `ferrolb check` tries the port from this machine.

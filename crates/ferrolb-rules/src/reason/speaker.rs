@@ -14,7 +14,8 @@ the directory --ml-secret-key-path. Without it a speaker cannot know who is aliv
 once a second, and goes on by itself when the file is there.
 
 It comes about while everything is installed at once, or when the controller does not run, or when
-the Secret has been deleted.
+the Secret has been deleted: the controller looks every five minutes, and makes it anew. Until then
+a new pod waits in ContainerCreating; pods that run need it no more.
 
 See it: the speaker's log; it is not Ready.
 

@@ -370,7 +370,7 @@ Right:
     Explanation {
         code: Code::SecretMismatch,
         summary: "Another host uses another secret",
-        fix: "give all hosts the same --secret-file and restart them: `sha256sum FILE` must print the same everywhere",
+        fix: "hosts: give all the same --secret-file and restart them; cluster: `kubectl rollout restart daemonset/metallb-speaker`",
         long: "\
 Hosts tell each other what they know in datagrams that are sealed with the shared secret. What does
 not open is dropped. A host with another secret is therefore as good as dead for this one, and this
@@ -379,10 +379,18 @@ one for it: both believe to be alone, and both announce the same addresses.
 It comes about when the secret was changed on some hosts only, or when a file was copied with an
 editor that added a line end in the middle. Spaces and line ends at the very end do not count.
 
-See it: `ferrolb status` names the addresses from which such datagrams came within the last half
-minute; the log says `datagram dropped`.
+In a cluster it is so when the Secret that the speakers share (metallb-memberlist) was deleted and
+made anew, and a pod starts before the others have found the new key. They look every five seconds,
+the kubelet shows it to them within two minutes, and for ten minutes they use both. Until then the
+new pod announces nothing, and the others go on: no address has two owners. If it is still so after
+two minutes, the Secret is mounted by `subPath` somewhere, which the kubelet never renews, or a
+kubelet does not reach the API server. To shut out at once who knows the old key, restart them, too.
 
-What to do: write one secret to the same file on all hosts and restart FerroLB on them.
+See it: `ferrolb status` names the nodes from which such datagrams came within the last ten seconds;
+the log says `datagram dropped`.
+
+What to do: write one secret to the same file on all hosts and restart FerroLB on them. In a cluster
+`kubectl rollout restart -n metallb-system daemonset/metallb-speaker`, if waiting does not mend it.
 
 Wrong:
     openssl rand -base64 32 > /etc/ferrolb/secret    # run once on every host

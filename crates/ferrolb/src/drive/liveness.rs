@@ -24,7 +24,9 @@ const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
 /// How many of them are remembered; sources can be forged.
 const STRANGERS: usize = 1000;
 /// How long a datagram under another secret is remembered: longer than hosts take to try again.
-const STRANGER_MEMORY: Duration = Duration::from_secs(30);
+const STRANGER_MEMORY: Duration = Duration::from_secs(10);
+/// Who was understood so lately is no stranger: while secrets change, every message comes under both.
+const UNDERSTOOD_MEMORY: Duration = Duration::from_secs(5);
 
 /// What a host is.
 #[derive(Clone, Debug)]
@@ -46,11 +48,13 @@ struct Found {
     documents: watch::Sender<BTreeMap<NodeName, Arc<[u8]>>>,
     conflicts: watch::Sender<BTreeMap<NodeName, Vec<IpAddr>>>,
     strangers: watch::Sender<BTreeSet<IpAddr>>,
+    understood: watch::Sender<BTreeSet<IpAddr>>,
 }
 
 enum Command {
     Peers(BTreeMap<String, SocketAddr>),
     Publish(Vec<u8>),
+    Secret(Vec<u8>),
     Leave,
 }
 
@@ -62,6 +66,7 @@ pub struct Liveness {
     documents: watch::Receiver<BTreeMap<NodeName, Arc<[u8]>>>,
     conflicts: watch::Receiver<BTreeMap<NodeName, Vec<IpAddr>>>,
     strangers: watch::Receiver<BTreeSet<IpAddr>>,
+    understood: watch::Receiver<BTreeSet<IpAddr>>,
     task: JoinHandle<()>,
 }
 
@@ -87,13 +92,14 @@ impl Liveness {
             seed: rand::random(),
         };
         let machine = liveness::Liveness::new(config, Instant::now()).map_err(io::Error::other)?;
-        let (members, documents, conflicts, strangers) = Default::default();
-        let found = Found { members, documents, conflicts, strangers };
+        let (members, documents, conflicts, strangers, understood) = Default::default();
+        let found = Found { members, documents, conflicts, strangers, understood };
         let (commands, queue) = mpsc::unbounded_channel();
         let (members, documents) = (found.members.subscribe(), found.documents.subscribe());
         let (conflicts, strangers) = (found.conflicts.subscribe(), found.strangers.subscribe());
+        let understood = found.understood.subscribe();
         let task = tokio::spawn(run(socket, machine, queue, found, segment));
-        Ok(Self { commands, members, documents, conflicts, strangers, task })
+        Ok(Self { commands, members, documents, conflicts, strangers, understood, task })
     }
 
     /// The live hosts, this one included.
@@ -114,6 +120,16 @@ impl Liveness {
     /// Where datagrams came from lately that were sealed with another secret.
     pub fn strangers(&self) -> watch::Receiver<BTreeSet<IpAddr>> {
         self.strangers.clone()
+    }
+
+    /// Where datagrams came from that opened, ever.
+    pub fn understood(&self) -> watch::Receiver<BTreeSet<IpAddr>> {
+        self.understood.clone()
+    }
+
+    /// There is a newer secret; the one before is used beside it for a while.
+    pub fn rotate(&self, secret: Vec<u8>) {
+        let _ = self.commands.send(Command::Secret(secret));
     }
 
     /// The hosts that ought to be there.
@@ -153,14 +169,7 @@ async fn run(
         while let Some(output) = machine.poll_output() {
             put(output, &socket, &found, &mut complaints).await;
         }
-        complaints.strangers.retain(|_, at| at.elapsed() < STRANGER_MEMORY);
-        found.strangers.send_if_modified(|strangers| {
-            let changed = !strangers.iter().eq(complaints.strangers.keys());
-            if changed {
-                *strangers = complaints.strangers.keys().copied().collect();
-            }
-            changed
-        });
+        complaints.publish(&found);
         let deadline = machine.next_deadline();
         let sleep = async {
             match deadline {
@@ -175,13 +184,19 @@ async fn run(
                     let bytes = buffer.get(..length).unwrap_or_default();
                     match &segment {
                         Some(segment) if Port::is_ours(bytes) => segment.deliver(bytes),
-                        _ => machine.handle(Instant::now(), Input::Datagram { from, bytes }),
+                        _ => {
+                            machine.handle(Instant::now(), Input::Datagram { from, bytes });
+                            if machine.take_understood() {
+                                complaints.understood.insert(from.ip(), Instant::now());
+                            }
+                        }
                     }
                 }
             }
             command = commands.recv() => match command {
                 Some(Command::Peers(peers)) => machine.handle(Instant::now(), Input::Peers(&peers)),
                 Some(Command::Publish(document)) => machine.handle(Instant::now(), Input::Publish(&document)),
+                Some(Command::Secret(secret)) => machine.handle(Instant::now(), Input::Secret(&secret)),
                 Some(Command::Leave) => {
                     machine.handle(Instant::now(), Input::Leave);
                     while let Some(output) = machine.poll_output() {
@@ -228,9 +243,32 @@ struct Complaints {
     told_at: Option<Instant>,
     /// Who used another secret, and when last; at most [`STRANGERS`].
     strangers: BTreeMap<IpAddr, Instant>,
+    /// Who was understood, and when last. Only who has the secret is.
+    understood: BTreeMap<IpAddr, Instant>,
 }
 
 impl Complaints {
+    /// Tells who is a stranger now, and who was ever understood.
+    fn publish(&mut self, found: &Found) {
+        self.strangers.retain(|_, at| at.elapsed() < STRANGER_MEMORY);
+        let lately = |from: &IpAddr| self.understood.get(from).is_some_and(|at| at.elapsed() < UNDERSTOOD_MEMORY);
+        let now = || self.strangers.keys().filter(|from| !lately(from));
+        found.strangers.send_if_modified(|strangers| {
+            let changed = !strangers.iter().eq(now());
+            if changed {
+                *strangers = now().copied().collect();
+            }
+            changed
+        });
+        found.understood.send_if_modified(|understood| {
+            let changed = understood.len() != self.understood.len();
+            if changed {
+                *understood = self.understood.keys().copied().collect();
+            }
+            changed
+        });
+    }
+
     fn complain(&mut self, from: SocketAddr, why: Dropped) {
         self.count += 1;
         let now = Instant::now();
@@ -242,7 +280,7 @@ impl Complaints {
             return;
         }
         self.told_at = Some(now);
-        let hint = if other_secret { "give all hosts the same --secret-file" } else { "harmless if it stays at a few" };
+        let hint = if other_secret { "ferrolb explain LB0014" } else { "harmless if it stays at a few" };
         tracing::warn!(event = "membership", %from, %why, dropped = self.count, hint, "datagram dropped");
     }
 }
@@ -284,6 +322,27 @@ mod tests {
         for host in hosts {
             until(&mut host.members(), |members| members.len() == 2).await;
             assert_eq!(host.documents().borrow()[&NodeName::new("node-1")].len(), 5000, "what it said is kept");
+        }
+    }
+
+    #[tokio::test]
+    async fn hosts_with_different_secrets_know_of_each_other_and_meet_when_one_has_both() {
+        let port = port();
+        let configs = [config(1, port, b"old"), config(2, port, b"new")];
+        let peers: BTreeMap<String, SocketAddr> = configs.iter().map(|one| (one.name.clone(), one.listen)).collect();
+        let [a, b] = configs.map(|config| Liveness::start(config).unwrap());
+        for (host, other) in [(&a, 2), (&b, 1)] {
+            host.set_peers(peers.clone());
+            let other = IpAddr::from([127, 0, 0, other]);
+            until(&mut host.strangers(), |strangers| strangers.contains(&other)).await;
+            assert!(!host.understood().borrow().contains(&other));
+        }
+        a.rotate(b"new".to_vec());
+        for (host, other) in [(&a, 2), (&b, 1)] {
+            until(&mut host.members(), |members| members.len() == 2).await;
+            until(&mut host.understood(), |all| all.contains(&IpAddr::from([127, 0, 0, other]))).await;
+            // It still seals with the older one as well.
+            until(&mut host.strangers(), BTreeSet::is_empty).await;
         }
     }
 

@@ -15,6 +15,10 @@ use tokio::sync::watch;
 use super::liveness::{Config, Liveness};
 use super::segment::Port;
 
+/// What to do about a key that differs, in a cluster.
+const CLUSTER_FIX: &str = "wait two minutes: the speakers take a changed key from the mounted Secret; if it is still so then, restart them: \
+                           `kubectl rollout restart -n metallb-system daemonset/metallb-speaker`";
+
 /// Every Node and its InternalIP, where it tells one.
 pub fn addresses_of<'a>(nodes: impl IntoIterator<Item = &'a Arc<Node>>) -> BTreeMap<NodeName, Option<IpAddr>> {
     let entry = |node: &Arc<Node>| Some((NodeName::new(node.metadata.name.clone()?), internal_ip(node)));
@@ -45,7 +49,10 @@ pub fn read_secret(path: &Path) -> io::Result<Vec<u8>> {
 #[derive(Debug)]
 pub struct Membership {
     own: NodeName,
-    secret: Vec<u8>,
+    /// Oldest first: what has become newer while the process runs comes behind.
+    secrets: Vec<Vec<u8>>,
+    /// The secret is the one of a cluster's speakers, not a file that somebody wrote.
+    is_cluster: bool,
     /// Where to listen, if not at the address of the own Node.
     bind: Option<IpAddr>,
     port: u16,
@@ -66,13 +73,41 @@ struct Running {
     documents: watch::Receiver<BTreeMap<NodeName, Arc<[u8]>>>,
     conflicts: watch::Receiver<BTreeMap<NodeName, Vec<IpAddr>>>,
     strangers: watch::Receiver<BTreeSet<IpAddr>>,
+    understood: watch::Receiver<BTreeSet<IpAddr>>,
     peers: BTreeMap<String, SocketAddr>,
 }
 
 impl Membership {
     /// Not running yet. It listens at `bind`, or at the InternalIP of the own Node.
-    pub const fn new(own: NodeName, secret: Vec<u8>, bind: Option<IpAddr>, port: u16) -> Self {
-        Self { own, secret, bind, port, segment: None, running: None, failure: None, document: None }
+    pub fn new(own: NodeName, secret: Vec<u8>, bind: Option<IpAddr>, port: u16) -> Self {
+        let secrets = vec![secret];
+        Self {
+            own,
+            secrets,
+            is_cluster: false,
+            bind,
+            port,
+            segment: None,
+            running: None,
+            failure: None,
+            document: None,
+        }
+    }
+
+    /// Its secret is the Secret that the speakers of a cluster share.
+    #[must_use]
+    pub fn of_a_cluster(self) -> Self {
+        Self { is_cluster: true, ..self }
+    }
+
+    /// There is a newer secret; the one before is used beside it for a while.
+    pub fn rotate(&mut self, secret: Vec<u8>) {
+        if let Some(running) = &self.running {
+            running.liveness.rotate(secret.clone());
+        }
+        self.secrets.push(secret);
+        let too_many = self.secrets.len().saturating_sub(2);
+        self.secrets.drain(..too_many);
     }
 
     /// Shares its socket.
@@ -109,11 +144,12 @@ impl Membership {
         let listen = SocketAddr::new(address, self.port);
         if self.running.as_ref().is_none_or(|running| running.listen != listen) {
             self.running = None;
-            let (secret, segment) = (self.secret.clone(), self.segment.clone());
+            let (secret, segment) = (self.secrets.first().cloned().unwrap_or_default(), self.segment.clone());
             let config = Config { name: self.own.to_string(), listen, secret, segment };
             match Liveness::start(config) {
                 Ok(liveness) => {
                     self.failure = None;
+                    self.secrets.iter().skip(1).for_each(|secret| liveness.rotate(secret.clone()));
                     if let Some(document) = &self.document {
                         liveness.publish(document.clone());
                     }
@@ -138,16 +174,23 @@ impl Membership {
                 let message = format!("two hosts call themselves {name}: {addresses:?}");
                 findings.push(Finding::new(Code::NodeNameTaken, Severity::Error, format!("Node/{name}"), message));
             }
-            let strangers = running.strangers.borrow_and_update();
-            // Anybody can send us noise; what counts is a host that ought to be one of us.
-            for (name, address) in nodes.iter().filter(|(_, at)| at.is_some_and(|at| strangers.contains(&at))) {
-                let address = address.map(|address| address.to_string()).unwrap_or_default();
-                let message =
-                    format!("{name} ({address}) uses another secret: it and this host do not hear each other");
-                findings.push(Finding::new(Code::SecretMismatch, Severity::Error, format!("Node/{name}"), message));
-            }
         }
+        findings.extend(self.foreign(nodes).iter().map(|name| {
+            let address = nodes.get(name).copied().flatten().map(|address| address.to_string()).unwrap_or_default();
+            mismatch(name, &address, self.is_cluster)
+        }));
         findings
+    }
+
+    /// The hosts that speak to us, and with another secret.
+    pub fn foreign(&mut self, nodes: &BTreeMap<NodeName, Option<IpAddr>>) -> BTreeSet<NodeName> {
+        // Anybody can send us noise; what counts is a host that ought to be one of us.
+        self.running.as_mut().map(|one| among(nodes, &one.strangers.borrow_and_update())).unwrap_or_default()
+    }
+
+    /// The hosts that were understood since membership runs: what others say of a host does not count.
+    pub fn understood(&mut self, nodes: &BTreeMap<NodeName, Option<IpAddr>>) -> BTreeSet<NodeName> {
+        self.running.as_mut().map(|one| among(nodes, &one.understood.borrow_and_update())).unwrap_or_default()
     }
 
     /// The live hosts.
@@ -175,6 +218,7 @@ impl Membership {
             Ok(()) = running.documents.changed() => {}
             Ok(()) = running.conflicts.changed() => {}
             Ok(()) = running.strangers.changed() => {}
+            Ok(()) = running.understood.changed() => {}
             else => std::future::pending().await,
         }
     }
@@ -184,6 +228,26 @@ impl Membership {
             running.liveness.leave().await;
         }
     }
+}
+
+/// The hosts that have one of these addresses.
+fn among(nodes: &BTreeMap<NodeName, Option<IpAddr>>, addresses: &BTreeSet<IpAddr>) -> BTreeSet<NodeName> {
+    let those = nodes.iter().filter(|(_, at)| at.is_some_and(|at| addresses.contains(&at)));
+    those.map(|(name, _)| name.clone()).collect()
+}
+
+/// A host seals with another secret.
+fn mismatch(name: &NodeName, address: &str, is_cluster: bool) -> Finding {
+    let object = format!("Node/{name}");
+    if !is_cluster {
+        let message = format!("{name} ({address}) uses another secret: it and this host do not hear each other");
+        return Finding::new(Code::SecretMismatch, Severity::Error, object, message);
+    }
+    let message = format!(
+        "the speaker on {name} ({address}) has another key than this one: the Secret that they share was changed, or deleted and made \
+         anew. Which of them starts announces nothing until it understands the other"
+    );
+    Finding::new(Code::SecretMismatch, Severity::Error, object, message).with_fix(CLUSTER_FIX)
 }
 
 /// Why nobody can be met at this address, and what to do.
@@ -227,6 +291,7 @@ impl Running {
             documents: liveness.documents(),
             conflicts: liveness.conflicts(),
             strangers: liveness.strangers(),
+            understood: liveness.understood(),
             peers: BTreeMap::new(),
             liveness,
             listen,

@@ -141,6 +141,13 @@ impl Owners {
         self.claiming.as_ref().map(|claiming| claiming.segments.port())
     }
 
+    /// There is a newer secret; the one before is used beside it for a while.
+    pub fn rotate(&self, secret: &[u8]) {
+        if let Some(claiming) = &self.claiming {
+            claiming.segments.rotate(secret.to_vec());
+        }
+    }
+
     /// What is counted, where nodes claim.
     pub fn figures(&self) -> Option<Arc<Figures>> {
         self.claiming.as_ref().map(|claiming| claiming.segments.figures())

@@ -127,6 +127,8 @@ pub struct Taken {
 struct Orders {
     wish: Option<Wish>,
     datagrams: Vec<Vec<u8>>,
+    /// Newer secrets, in their order.
+    secrets: Vec<Vec<u8>>,
     /// The socket to send datagrams by, where there is a new one.
     socket: Option<Option<Arc<UdpSocket>>>,
     end: Option<End>,
@@ -217,6 +219,11 @@ impl Segments {
     /// What it is to know from now on.
     pub fn set(&self, wish: Wish) {
         self.shared.order(|orders| orders.wish = Some(wish));
+    }
+
+    /// There is a newer secret; the one before is used beside it for a while.
+    pub fn rotate(&self, secret: Vec<u8>) {
+        self.shared.order(|orders| orders.secrets.push(secret));
     }
 
     /// What has been found out.

@@ -1,4 +1,4 @@
-//! The Secret that speakers seal their membership with (spec §4.11): made once, never changed.
+//! The Secret that speakers seal their membership with (spec §4.11): made where there is none, never changed.
 
 use std::collections::BTreeMap;
 
@@ -48,7 +48,7 @@ pub async fn ensure(client: &Client, namespace: &str, name: &str, deployment: Op
     };
     match secrets.create(&PostParams::default(), &secret).await {
         Ok(_) => {
-            tracing::info!(op = "startup", secret = name, "the memberlist Secret was created");
+            tracing::info!(event = "secret", secret = name, "the memberlist Secret was created");
             Ok(())
         }
         // Another replica was quicker.

@@ -10,12 +10,14 @@ use ferrolb_rules::names::NodeName;
 use ferrolb_rules::reason::{Code, Finding, Severity};
 
 use super::Settings;
-use super::joining::Joining;
+use super::joining::{Heard, Joining};
 use crate::drive::membership::{self, Membership, read_secret};
 use crate::drive::owners::{self, Owners};
 
 /// Between two looks for the secret, and two tries to listen.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two looks whether the secret has changed: the kubelet exchanges the mounted file up to two minutes after the Secret.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Who is alive, as far as is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +41,37 @@ pub(super) struct Config {
     pub(super) port: u16,
 }
 
+/// The file with the secret, and what was in it.
+#[derive(Debug)]
+struct KeyFile {
+    path: PathBuf,
+    secret: Vec<u8>,
+    look_at: Instant,
+}
+
+impl KeyFile {
+    /// The secret, as soon as there is another one. A file that cannot be read is as good as unchanged: who has deleted the
+    /// Secret has not ended what runs.
+    async fn changed(&mut self) -> Vec<u8> {
+        loop {
+            tokio::time::sleep_until(self.look_at.into()).await;
+            self.look_at = Instant::now() + LOOK_INTERVAL;
+            let Ok(secret) = read_secret(&secret_file(&self.path)) else { continue };
+            if secret != self.secret {
+                self.secret.clone_from(&secret);
+                return secret;
+            }
+        }
+    }
+}
+
+async fn key_changed(file: &mut Option<KeyFile>) -> Vec<u8> {
+    match file {
+        Some(file) => file.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Membership, as soon as it can be had.
 pub(super) struct Meeting {
     own: NodeName,
@@ -47,6 +80,7 @@ pub(super) struct Meeting {
     claims: Option<owners::Config>,
     owners: Owners,
     membership: Option<Membership>,
+    key: Option<KeyFile>,
     joining: Joining,
     /// The address of the own Node, even where its Node object is gone for a while.
     own_address: Option<IpAddr>,
@@ -63,6 +97,7 @@ impl Meeting {
             config,
             claims,
             membership: None,
+            key: None,
             own_address: None,
             retry_at: None,
         }
@@ -91,8 +126,13 @@ impl Meeting {
                             Owners::elected(self.own.clone())
                         });
                     }
+                    self.key = Some(KeyFile {
+                        path: config.secret.clone(),
+                        secret: secret.clone(),
+                        look_at: now + LOOK_INTERVAL,
+                    });
                     let membership = Membership::new(self.own.clone(), secret, config.bind, config.port);
-                    self.membership = Some(membership.with_segment(self.owners.port()));
+                    self.membership = Some(membership.of_a_cluster().with_segment(self.owners.port()));
                 }
                 Err(error) => {
                     self.retry_at = Some(now + RETRY_INTERVAL);
@@ -116,8 +156,9 @@ impl Meeting {
             return (Alive::Listening, findings);
         }
         let alive = membership.alive();
+        let heard = Heard { understood: membership.understood(&nodes), foreign: membership.foreign(&nodes) };
         let expected = nodes.into_iter().filter(|(_, address)| address.is_some()).map(|(name, _)| name).collect();
-        let live = self.joining.live(&alive, &expected, now);
+        let live = self.joining.live(&alive, &expected, &heard, now);
         (live.map_or(Alive::Listening, Alive::These), findings)
     }
 
@@ -131,6 +172,13 @@ impl Meeting {
         tokio::select! {
             () = membership::changed(&mut self.membership) => {}
             () = self.owners.changed() => {}
+            secret = key_changed(&mut self.key) => {
+                tracing::info!(event = "secret", "the shared secret has changed; the one before is understood for ten minutes more");
+                self.owners.rotate(&secret);
+                if let Some(membership) = &mut self.membership {
+                    membership.rotate(secret);
+                }
+            }
         }
     }
 
@@ -185,6 +233,25 @@ mod tests {
         std::fs::write(directory.path().join("secretkey"), "a secret\n").unwrap();
         let (alive, findings) = meeting.follow(nodes(&["a"]), now + RETRY_INTERVAL);
         assert_eq!((alive, findings), (Alive::These(BTreeSet::from([NodeName::new("a")])), Vec::new()));
+    }
+
+    #[tokio::test]
+    async fn a_changed_secret_is_read_once_and_one_that_is_gone_is_as_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("secretkey");
+        let (path, look_at) = (directory.path().to_owned(), Instant::now());
+        let mut key = KeyFile { path, secret: b"old".to_vec(), look_at };
+        std::fs::write(&file, "new\n").unwrap();
+        assert_eq!(key.changed().await, b"new");
+        for text in [Some("new"), Some(""), None] {
+            match text {
+                Some(text) => std::fs::write(&file, text).unwrap(),
+                None => std::fs::remove_file(&file).unwrap(),
+            }
+            key.look_at = Instant::now();
+            let looked = tokio::time::timeout(Duration::from_millis(50), key.changed()).await;
+            assert!(looked.is_err(), "{text:?}");
+        }
     }
 
     #[tokio::test]

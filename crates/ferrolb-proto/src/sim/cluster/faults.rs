@@ -8,7 +8,7 @@ use rand::RngExt as _;
 use super::{Cluster, Config, Happening, Input, NodeId, Number, Plan, Record, Segment, State};
 
 /// The secret of every simulated cluster.
-const SECRET: &[u8] = b"the secret of the simulator";
+pub(super) const SECRET: &[u8] = b"the secret of the simulator";
 
 impl Cluster {
     /// Starts the speaker of a node, and the node if it has no power.
@@ -22,7 +22,7 @@ impl Cluster {
         let config = Config {
             own: node.id,
             mac: node.mac,
-            secret: SECRET.to_vec(),
+            secret: node.secret.clone(),
             boot,
             seed,
             timing,
@@ -223,6 +223,14 @@ impl Cluster {
         }
         self.record(Record::Fault { node: Some(number), what: "plan" });
         self.call(number, Some(Input::Plan(plan)));
+    }
+
+    /// The secret of a node changes: its file has another one now, and what runs there is told.
+    pub fn rotate(&mut self, number: Number, secret: &[u8]) {
+        if let Some(node) = self.nodes.get_mut(number) {
+            node.secret = secret.to_vec();
+        }
+        self.call(number, Some(Input::Secret(secret)));
     }
 
     /// Somebody sends these bytes to a node.

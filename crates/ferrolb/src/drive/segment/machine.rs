@@ -60,7 +60,8 @@ pub(super) struct Machine {
 #[derive(Clone, Debug)]
 pub(super) struct Common {
     pub(super) own: NodeId,
-    pub(super) secret: Vec<u8>,
+    /// The shared secrets, oldest first: what has become newer while the process runs comes behind.
+    pub(super) secrets: Vec<Vec<u8>>,
     pub(super) timing: Timing,
 }
 
@@ -70,18 +71,21 @@ impl Machine {
         let config = segment::Config {
             own: common.own,
             mac: link.mac,
-            secret: common.secret.clone(),
+            secret: common.secrets.first().cloned().unwrap_or_default(),
             boot: rand::random(),
             seed: rand::random(),
             timing: common.timing,
             saved: saved.get(&link.name).cloned().unwrap_or_default(),
         };
+        let saved = config.saved.keys().copied().collect();
+        let mut segment = Segment::new(config, now).map_err(io::Error::other)?;
+        common.secrets.iter().skip(1).for_each(|secret| segment.handle(now, Input::Secret(secret)));
         Ok(Self {
             own: common.own,
             ours: BTreeSet::new(),
             asked: BTreeSet::new(),
-            known: config.saved.keys().copied().collect(),
-            segment: Segment::new(config, now).map_err(io::Error::other)?,
+            known: saved,
+            segment,
             lan: PacketSocket::open(index, frame::ETHERTYPE, &filter::everything())?,
             arp: PacketSocket::open(index, arp::ETHERTYPE, &filter::arp_replies())?,
             link,

@@ -74,7 +74,8 @@ impl Run {
         for socket in echo.sockets() {
             epoll.add(socket.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, ECHO))?;
         }
-        let common = Common { own: NodeId::of(config.own.as_str()), secret: config.secret, timing: config.timing };
+        let common =
+            Common { own: NodeId::of(config.own.as_str()), secrets: vec![config.secret], timing: config.timing };
         Ok(Self {
             common,
             own: config.own,
@@ -187,6 +188,13 @@ impl Run {
                 // Where a datagram comes from on the LAN is not known.
                 let _ = machine.segment.take_heard();
             }
+        }
+        for secret in orders.secrets {
+            self.machines.values_mut().for_each(|machine| machine.segment.handle(now, Input::Secret(&secret)));
+            // An interface that comes later may meet nodes that have not got it yet.
+            self.common.secrets.push(secret);
+            let too_many = self.common.secrets.len().saturating_sub(2);
+            self.common.secrets.drain(..too_many);
         }
         if let Some(wish) = orders.wish {
             self.set(now, wish);
