@@ -464,6 +464,11 @@ fn explain(options: &Options, refusal: &Refusal) -> (Code, String, String) {
             let cause = format!("pool {pool:?} exists and is not in force {}", held_up.because());
             (refusal.code(), cause, held_up.fix())
         }
+        // Nobody but who asks may look into other namespaces; on hosts the files say it (LB0008).
+        (Refusal::UnknownPool(_), _) if !options.assume_cluster_ips => {
+            let elsewhere = "`kubectl get ipaddresspools -A` shows one in another namespace (LB0008)";
+            (refusal.code(), refusal.to_string(), format!("{}; {elsewhere}", refusal.fix()))
+        }
         _ => (refusal.code(), refusal.to_string(), refusal.fix()),
     }
 }

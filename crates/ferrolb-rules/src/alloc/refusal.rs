@@ -101,7 +101,7 @@ impl Refusal {
             },
             Self::UnknownPool(pool) => {
                 format!(
-                    "create IPAddressPool {pool:?} in the namespace of the configuration (`kubectl get ipaddresspools -A` shows one elsewhere, LB0008), or correct the annotation metallb.io/address-pool"
+                    "create IPAddressPool {pool:?} in the namespace of the configuration, or correct the annotation metallb.io/address-pool"
                 )
             }
             Self::NotCompatible(pool) => {

@@ -117,6 +117,16 @@ fn the_pool_annotation_moves_a_service_and_an_unknown_pool_is_named() {
     assert_eq!((code, text.as_str()), (Code::UnknownPool, "unknown pool \"production-pool\""));
 }
 
+#[test]
+fn who_asks_for_an_unknown_pool_is_told_how_to_find_one_that_lies_elsewhere() {
+    let mut bench = bench(&[("p", "addresses: [10.0.0.0/24]")]);
+    for on_hosts in [false, true] {
+        bench.options.assume_cluster_ips = on_hosts;
+        let refusal = bench.run(&service("a", V4, "metallb.io/address-pool: q")).refusal.unwrap();
+        assert_eq!(refusal.fix.contains("kubectl get ipaddresspools -A"), !on_hosts, "{}", refusal.fix);
+    }
+}
+
 /// Decision 1: a pool in good order waits for the one that is not, and is not unknown meanwhile.
 #[test]
 fn a_pool_that_waits_for_a_bad_one_is_said_to_wait_and_for_what() {
