@@ -184,9 +184,8 @@ func (s *system) theKeyChangesOnOneNodeFirst(t *testing.T, early *cluster.Proces
 	}
 	early.WaitForLog(t, "the shared secret has changed", 20*time.Second)
 	s.speakers["node-b"].WaitForLog(t, "memberJoined", 20*time.Second)
-	for _, address := range []string{firstAddress, "192.168.1.201"} {
-		s.awaitOwner(t, address)
-	}
+	// The other address is asked for all the time: who asks twice at once gets two answers.
+	s.awaitOwner(t, "192.168.1.201")
 }
 
 // Definitions without a schema, as people have written them by hand.
