@@ -161,7 +161,7 @@ Right:
     Explanation {
         code: Code::TwoAnnouncers,
         summary: "Two nodes announce the address at once, and both answer",
-        fix: "with LB0014: restart the speakers; else let UDP and TCP port 7946 pass between the nodes, then look at `ferrolb peers`",
+        fix: "let UDP and TCP port 7946 pass between the nodes; where LB0014 is told as well, do what it says",
         long: "\
 Two nodes each hold themselves for the one that announces the address: they do not hear each other.
 Connections break at random, because neighbours believe whoever answered last.

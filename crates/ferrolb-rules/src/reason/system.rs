@@ -149,8 +149,8 @@ metallb.io. Everything else in the directory, a Deployment say, is skipped, beca
 Kubernetes has nothing to do with it.
 
 It matters when the object was meant for us: then kind or apiVersion has a typing mistake, and the
-pool or advertisement does not exist. `ferrolb lint FILE` also says it of a whole file that was named
-and is neither an object nor values of the chart, such as a template or a helmfile.
+pool or advertisement does not exist. `ferrolb lint FILE` also says it of a file that was named and
+is neither an object nor values of the chart, such as a template or a helmfile.
 
 See it: the finding in `ferrolb status` names the kind and the file.
 
@@ -370,7 +370,7 @@ Right:
     Explanation {
         code: Code::SecretMismatch,
         summary: "Another host uses another secret",
-        fix: "hosts: give all the same --secret-file and restart them; cluster: `kubectl rollout restart daemonset/metallb-speaker`",
+        fix: "let all speakers read the Secret anew: `kubectl rollout restart -n metallb-system daemonset/metallb-speaker`",
         long: "\
 Hosts tell each other what they know in datagrams that are sealed with the shared secret. What does
 not open is dropped. A host with another secret is therefore as good as dead for this one, and this

@@ -67,9 +67,9 @@ Right:
         long: "\
 A value has a type that cannot be meant (a word for a port), two values contradict one another, or
 what comes of it could never run (an empty repository, a quantity that is none, one port twice in a
-pod). Helm then renders nothing at all, and what runs goes on as it was: half an installation would be
-worse. Helm names the value with its path (`at '/speaker/logLevel'`), Argo CD shows the same as an
-error of the manifest's generation. Every value that MetalLB's chart takes is taken.
+pod). Helm then renders nothing at all, and what runs goes on as it was: half an installation would
+be worse. Helm names the value with its path (`at '/speaker/logLevel'`), Argo CD shows the same as
+an error of the manifest's generation. Every value that MetalLB's chart takes is taken.
 
 It comes about by a value at the wrong depth, by quotes that are missing or too many, or by an old
 configInline, which MetalLB gave up with 0.13.
