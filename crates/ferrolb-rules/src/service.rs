@@ -330,7 +330,7 @@ impl Run<'_> {
     /// A pool that does not exist (yet, or any more: a rename in Git reaches pools and Services one after the other) takes no
     /// address away (decision 62).
     fn keep_for_want_of(&mut self, pool: &str, held: &Assigned) {
-        let (code, cause, fix) = explain(self.options, &Refusal::UnknownPool(pool.to_owned()));
+        let (code, cause, fix) = explain(self.options, &self.allocator.unknown_pool(pool));
         let message = format!("it keeps {} of {:?}: {cause}", quoted(&held.addresses), held.pool);
         let note = Finding::new(code, Severity::Warning, self.object(), message).with_fix(fix);
         let message = format!("{}; {} ({})", note.message, note.fix, note.code);
