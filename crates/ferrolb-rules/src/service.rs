@@ -460,7 +460,7 @@ impl Run<'_> {
 /// Code, cause and fix of a refusal. A pool that is there and not in force is not unknown to whoever made it.
 fn explain(options: &Options, refusal: &Refusal) -> (Code, String, String) {
     match (refusal, &options.held_up) {
-        (Refusal::UnknownPool(pool), Some(held_up)) if held_up.has_pool(Some(pool)) => {
+        (Refusal::UnknownPool(pool, _), Some(held_up)) if held_up.has_pool(Some(pool)) => {
             let cause = format!("pool {pool:?} exists and is not in force {}", held_up.because());
             (refusal.code(), cause, held_up.fix())
         }
