@@ -77,9 +77,8 @@ fn a_service_that_would_get_no_address_or_would_not_be_announced_is_an_error() {
         );
     }
     let one = POOL.replace("192.168.1.200-192.168.1.220", "192.168.1.200/32");
-    let full = SERVICE.replace("name: web", "name: aaa")
-        + "---\n"
-        + &SERVICE.replace("app: web", "metallb.io/address-pool: p");
+    let asks = SERVICE.replace("app: web", "metallb.io/address-pool: p");
+    let full = format!("{}---\n{asks}", asks.replace("name: web", "name: aaa"));
     assert_eq!(found(&[("pool.yaml", &one), ("l2.yaml", L2), ("svc.yaml", &full)]), ["svc.yaml:17:5 LB1002"]);
     let picky = format!("{L2}spec: {{serviceSelectors: [{{matchLabels: {{app: other}}}}]}}\n");
     assert_eq!(found(&[("pool.yaml", POOL), ("l2.yaml", &picky), ("svc.yaml", SERVICE)]), ["svc.yaml:1:1 LB1101"]);
