@@ -465,7 +465,7 @@ fn explain(options: &Options, refusal: &Refusal) -> (Code, String, String) {
             (refusal.code(), cause, held_up.fix())
         }
         // Nobody but who asks may look into other namespaces; on hosts the files say it (LB0008).
-        (Refusal::UnknownPool(_), _) if !options.assume_cluster_ips => {
+        (Refusal::UnknownPool(..), _) if !options.assume_cluster_ips => {
             let elsewhere = "`kubectl get ipaddresspools -A` shows one in another namespace (LB0008)";
             (refusal.code(), refusal.to_string(), format!("{}; {elsewhere}", refusal.fix()))
         }
