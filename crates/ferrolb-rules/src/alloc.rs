@@ -360,7 +360,7 @@ impl Allocator {
     /// The pool does not exist, does not serve the Service, or has nothing left; what the Service had is released.
     pub fn allocate_from(&mut self, pool: &str, request: &Request, families: Families) -> Result<Assigned, Refusal> {
         self.release(&request.key);
-        let state = self.pools.get(pool).ok_or_else(|| Refusal::UnknownPool(pool.to_owned()))?;
+        let state = self.pools.get(pool).ok_or_else(|| self.unknown_pool(pool))?;
         if !state.is_compatible(request) {
             return Err(Refusal::NotCompatible(pool.to_owned()));
         }

@@ -330,7 +330,7 @@ impl Run<'_> {
     /// A pool that does not exist (yet, or any more: a rename in Git reaches pools and Services one after the other) takes no
     /// address away (decision 62).
     fn keep_for_want_of(&mut self, pool: &str, held: &Assigned) {
-        let (code, cause, fix) = explain(self.options, &Refusal::UnknownPool(pool.to_owned()));
+        let (code, cause, fix) = explain(self.options, &self.allocator.unknown_pool(pool));
         let message = format!("it keeps {} of {:?}: {cause}", quoted(&held.addresses), held.pool);
         let note = Finding::new(code, Severity::Warning, self.object(), message).with_fix(fix);
         let message = format!("{}; {} ({})", note.message, note.fix, note.code);
@@ -460,12 +460,12 @@ impl Run<'_> {
 /// Code, cause and fix of a refusal. A pool that is there and not in force is not unknown to whoever made it.
 fn explain(options: &Options, refusal: &Refusal) -> (Code, String, String) {
     match (refusal, &options.held_up) {
-        (Refusal::UnknownPool(pool), Some(held_up)) if held_up.has_pool(Some(pool)) => {
+        (Refusal::UnknownPool(pool, _), Some(held_up)) if held_up.has_pool(Some(pool)) => {
             let cause = format!("pool {pool:?} exists and is not in force {}", held_up.because());
             (refusal.code(), cause, held_up.fix())
         }
         // Nobody but who asks may look into other namespaces; on hosts the files say it (LB0008).
-        (Refusal::UnknownPool(_), _) if !options.assume_cluster_ips => {
+        (Refusal::UnknownPool(..), _) if !options.assume_cluster_ips => {
             let elsewhere = "`kubectl get ipaddresspools -A` shows one in another namespace (LB0008)";
             (refusal.code(), refusal.to_string(), format!("{}; {elsewhere}", refusal.fix()))
         }

@@ -4,6 +4,7 @@
 //! not show is what the machine sees that asks: whether its datagrams reach the nodes, and, where it is a node itself,
 //! whether addresses would be answered over Wi-Fi. What answers on the wire is `ferrolb probe`'s affair.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,12 +14,15 @@ use serde::Serialize;
 use crate::api::well_known::EXCLUDE_NODE_LABEL;
 use crate::reason::{Code, Finding, Severity};
 
+mod rights;
 mod rivals;
 #[cfg(test)]
 mod tests;
+mod values;
 
 pub use rivals::Workload;
 pub(crate) use rivals::is_metallb;
+pub use values::values;
 
 /// The label that says which pods a namespace allows.
 const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
@@ -60,6 +64,14 @@ pub struct Surroundings {
     pub elsewhere: Vec<Finding>,
     /// What could not be read, in words.
     pub unreadable: Vec<String>,
+    /// The kinds that whoever asks may not read: nothing follows from there being none.
+    pub denied: BTreeSet<String>,
+    /// The same, with what to do about it.
+    pub refusal: Option<Finding>,
+    /// The exclude label does not exclude (`ignoreExcludeLB`).
+    pub ignore_exclude_lb: bool,
+    /// Where every node is excluded, nobody announces (`announceIfAllExcluded: false`).
+    pub silent_if_all_excluded: bool,
 }
 
 /// What became of an object that only the webhook refuses.
@@ -181,6 +193,7 @@ pub fn check(seen: &Surroundings) -> Vec<Check> {
         text: format!("{} {}", finding.object, finding.message),
         finding: Some(finding.clone()),
     }));
+    rights::leave_open(seen, &mut checks);
     let unreadable = seen.unreadable.iter();
     checks.extend(unreadable.map(|what| Check {
         group: "not seen",
@@ -189,6 +202,11 @@ pub fn check(seen: &Surroundings) -> Vec<Check> {
         finding: None,
     }));
     checks
+}
+
+/// Whether everything that must be known to judge could be seen.
+pub fn is_complete(seen: &Surroundings) -> bool {
+    seen.refusal.is_none()
 }
 
 fn version(seen: &Surroundings) -> Check {
@@ -204,6 +222,7 @@ fn version(seen: &Surroundings) -> Check {
             let system = system.map(|system| format!(", {system}")).unwrap_or_default();
             format!("one node ({}{system})", one.metadata.name.as_deref().unwrap_or_default())
         }
+        _ if seen.denied.contains("Node") => "nodes not known".to_owned(),
         nodes => format!("{} nodes", nodes.len()),
     };
     let text = format!("{}, {nodes}", seen.version);
@@ -250,6 +269,15 @@ fn node_labels(seen: &Surroundings) -> Vec<Check> {
     let mut checks = Vec::new();
     checks.push(match some {
         0 => fine("node labels", "no node is excluded from announcing"),
+        _ if seen.ignore_exclude_lb => {
+            fine("node labels", format!("{} {EXCLUDE_NODE_LABEL}, and ignoreExcludeLB lets them announce", has(&names)))
+        }
+        some if some == all && seen.silent_if_all_excluded => {
+            let text = format!(
+                "every node has {EXCLUDE_NODE_LABEL} and announceIfAllExcluded is off: nothing will be announced"
+            );
+            return vec![found("node labels", Mark::Wrong, Code::NodeExcluded, text)];
+        }
         some if some == all => {
             let text = format!("every node has {EXCLUDE_NODE_LABEL}; addresses are announced all the same");
             found("node labels", Mark::Note, Code::AllNodesExcluded, text)
@@ -259,7 +287,7 @@ fn node_labels(seen: &Surroundings) -> Vec<Check> {
             found("node labels", Mark::Note, Code::NodeExcluded, text)
         }
     });
-    let left = if some == all { all } else { all - some };
+    let left = if some == all || seen.ignore_exclude_lb { all } else { all - some };
     checks.push(match left {
         0 => Check { group: "failover", mark: Mark::Unknown, text: "no node is known".to_owned(), finding: None },
         1 => found("failover", Mark::Note, Code::NoFailover, "no failover: 1 eligible node"),
@@ -389,20 +417,6 @@ fn today(seen: &Surroundings) -> Check {
 fn images(pod: &Arc<Pod>) -> Vec<String> {
     let containers = pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
     containers.iter().filter_map(|container| container.image.clone()).collect()
-}
-
-/// What lint found about values of the chart, as checks.
-pub fn values(findings: &[Finding]) -> Vec<Check> {
-    let about = findings.iter().filter(|finding| (3000..4000).contains(&finding.code.number()));
-    let checks: Vec<Check> = about
-        .map(|finding| Check {
-            group: "values",
-            mark: Mark::Note,
-            text: finding.message.clone(),
-            finding: Some(finding.clone()),
-        })
-        .collect();
-    if checks.is_empty() { vec![fine("values", "every value is one of the chart")] } else { checks }
 }
 
 /// Whether controller and speakers run.

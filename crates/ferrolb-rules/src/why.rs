@@ -4,6 +4,7 @@
 //! its place in one order, the order in which an address comes into being: everything before the failing rule holds,
 //! everything after it was not reached. So the same walk can be made from a cluster, from a process and from files.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -140,6 +141,12 @@ pub struct Seen {
     pub reasons: Vec<Finding>,
     /// Per node, why that one does not announce it.
     pub nodes: Vec<(String, Finding)>,
+    /// The rules that nobody looked at: files know of no speaker, and who may not read pods does not see one either.
+    pub unknown: BTreeSet<Rule>,
+    /// Why nobody did, in a few words.
+    pub unknown_because: &'static str,
+    /// What may not be read: then a rule that seems to fail for want of it says nothing.
+    pub denied: Option<Finding>,
 }
 
 /// How one rule came out.
@@ -152,6 +159,8 @@ pub enum Mark {
     Fails,
     /// An earlier one fails.
     NotReached,
+    /// Nobody looked.
+    Unknown,
 }
 
 /// One rule of a walk.
@@ -161,7 +170,7 @@ pub struct Step {
     pub rule: Rule,
     /// How it came out.
     pub mark: Mark,
-    /// What makes it hold, where that is known.
+    /// What makes it hold, where that is known; or why it is not known.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub fact: String,
 }
@@ -171,7 +180,7 @@ pub struct Step {
 pub struct Walk {
     /// `namespace/name`.
     pub service: String,
-    /// Whether every rule holds.
+    /// Whether every rule holds, as far as they were looked at.
     pub served: bool,
     /// The rules in order.
     pub steps: Vec<Step>,
@@ -183,6 +192,9 @@ pub struct Walk {
     /// What else is worth knowing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<Finding>,
+    /// The rule that the cause belongs to.
+    #[serde(skip)]
+    stops_at: Option<Rule>,
 }
 
 /// Why a node does not announce a Service.
@@ -194,6 +206,8 @@ pub struct NodeReason {
     pub code: Code,
     /// In words.
     pub message: String,
+    /// What to do about it.
+    pub fix: String,
 }
 
 /// Walks the rules.
@@ -201,28 +215,39 @@ pub fn walk(service: &ServiceKey, seen: &Seen) -> Walk {
     let mut reasons = seen.reasons.clone();
     let cause = (!seen.served).then(|| if reasons.is_empty() { unexplained(service, seen) } else { reasons.remove(0) });
     let failing = cause.as_ref().map(|cause| Rule::of(cause.code));
-    let step = |rule: Rule| {
-        let mark = match failing {
-            Some(failing) if rule == failing => Mark::Fails,
-            Some(failing) if rule > failing => Mark::NotReached,
-            _ => Mark::Holds,
-        };
-        Step { rule, mark, fact: if mark == Mark::Holds { fact(rule, seen) } else { String::new() } }
+    let denied = seen.denied.clone().filter(|_| failing.is_some_and(|failing| seen.unknown.contains(&failing)));
+    let mark = |rule: Rule| match failing {
+        Some(failing) if rule > failing => Mark::NotReached,
+        Some(failing) if rule == failing && denied.is_none() => Mark::Fails,
+        _ if seen.unknown.contains(&rule) => Mark::Unknown,
+        _ => Mark::Holds,
     };
+    let step = |rule: Rule| {
+        let mark = mark(rule);
+        let fact = match mark {
+            Mark::Holds => fact(rule, seen),
+            Mark::Unknown => seen.unknown_because.to_owned(),
+            Mark::Fails | Mark::NotReached => String::new(),
+        };
+        Step { rule, mark, fact }
+    };
+    let steps = Rule::ALL.into_iter().map(step).collect();
     let nodes = seen.nodes.iter();
     Walk {
         service: service.to_string(),
         served: seen.served,
-        steps: Rule::ALL.into_iter().map(step).collect(),
-        cause,
+        steps,
+        cause: denied.or(cause),
         nodes: nodes
             .map(|(node, finding)| NodeReason {
                 node: node.clone(),
                 code: finding.code,
                 message: finding.message.clone(),
+                fix: finding.fix.clone(),
             })
             .collect(),
         notes: reasons,
+        stops_at: failing,
     }
 }
 
@@ -249,8 +274,21 @@ fn fact(rule: Rule, seen: &Seen) -> String {
 impl fmt::Display for Walk {
     /// The screen for people: the verdict first, because that is what they came for.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unknown = |step: &Step| step.mark == Mark::Unknown;
         match &self.cause {
+            None if self.steps.iter().any(unknown) => {
+                writeln!(f, "{} is served, as far as is known\n", self.service)?;
+            }
             None => writeln!(f, "{} is served\n", self.service)?,
+            Some(cause) if self.is_undecided() => {
+                writeln!(
+                    f,
+                    "it is not known whether {} is served: {} {}\n",
+                    self.service,
+                    cause.code,
+                    cause.code.name()
+                )?;
+            }
             Some(cause) => writeln!(f, "{} is NOT served: {} {}\n", self.service, cause.code, cause.code.name())?,
         }
         for step in &self.steps {
@@ -258,13 +296,14 @@ impl fmt::Display for Walk {
                 Mark::Holds => "✓",
                 Mark::Fails => "✗",
                 Mark::NotReached => "·",
+                Mark::Unknown => "?",
             };
             let line = format!("  {mark} {:<43}{}", step.rule.sentence(), step.fact);
             writeln!(f, "{}", line.trim_end())?;
             if step.rule == Rule::Node {
                 self.write_nodes(f)?;
             }
-            if step.mark == Mark::Fails
+            if self.stops_at == Some(step.rule)
                 && let Some(cause) = &self.cause
             {
                 writeln!(f, "      why  {}\n      fix  {}", cause.message, cause.fix)?;
@@ -281,11 +320,21 @@ impl fmt::Display for Walk {
 }
 
 impl Walk {
+    /// Whether it cannot be told if the Service is served, because what would tell may not be read.
+    pub fn is_undecided(&self) -> bool {
+        self.cause.as_ref().is_some_and(|cause| cause.code == Code::AccessDenied)
+    }
+
     fn write_nodes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let several = self.cause.as_ref().is_some_and(|cause| cause.code == Code::NoCandidate);
         for reason in &self.nodes {
             // A node that merely lost the election could announce it.
             let mark = if reason.code == Code::NotElected { "✓" } else { "✗" };
             writeln!(f, "      {mark} {}  {} {}", reason.node, reason.code, reason.message)?;
+            // Where no node may, what to do differs from node to node.
+            if several && reason.code != Code::NotElected {
+                writeln!(f, "          fix  {}", reason.fix)?;
+            }
         }
         Ok(())
     }

@@ -126,7 +126,7 @@ pub async fn run(
     if let Some(address) = settings.web_page {
         // Whoever leads: every replica can look.
         let looker = page::Looker::new(client.clone(), settings.namespace.clone());
-        let routes = page::routes(page::Source::Cluster(looker));
+        let routes = page::routes(page::Source::Cluster(looker), address);
         tokio::spawn(http::serve(page::listen(address).await?, None, routes, stop.clone()));
     }
     if settings.webhook_mode == WebhookMode::OnlyWebhook {

@@ -5,14 +5,15 @@
 //! program; what it shows is `/status.json`, the document of `ferrolb status -o json`, put into it as text and never as
 //! markup. The browser is told to run and load nothing else, to tell nobody, and to let nobody frame it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::State as Shared;
+use axum::extract::{Request, State as Shared};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::map_response;
+use axum::middleware::{Next, from_fn, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use ferrolb_rules::reason::Code;
@@ -109,8 +110,33 @@ pub async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// The page and its document.
-pub fn routes(source: Source) -> Router {
+/// The page and its document. On a loopback address it is for who is on this machine: a page from elsewhere whose name is
+/// made to point here (DNS rebinding) is not answered. Behind an address that others reach stands a login with names of
+/// its own (decision 87).
+pub fn routes(source: Source, address: SocketAddr) -> Router {
+    let routes = files(source);
+    if address.ip().is_loopback() { routes.layer(from_fn(only_to_this_machine)) } else { routes }
+        .layer(map_response(with_headers))
+}
+
+async fn only_to_this_machine(request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or("?"));
+    let host = host.or_else(|| request.uri().authority().map(Authority::as_str));
+    if host.is_none_or(is_this_machine) {
+        return next.run(request).await;
+    }
+    let text = "this page answers to localhost and to addresses only\n";
+    (StatusCode::MISDIRECTED_REQUEST, text).into_response()
+}
+
+/// Whether a Host header names this machine or is an address: nobody can make another name of these.
+fn is_this_machine(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else { return false };
+    let name = authority.host().trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost") || name.parse::<IpAddr>().is_ok()
+}
+
+fn files(source: Source) -> Router {
     let file = |kind: &'static str, text: &'static str| get(async move || ([(header::CONTENT_TYPE, kind)], text));
     Router::new()
         .route("/", file("text/html; charset=utf-8", include_str!("page/index.html")))
@@ -118,7 +144,6 @@ pub fn routes(source: Source) -> Router {
         .route("/page.js", file("text/javascript; charset=utf-8", include_str!("page/page.js")))
         .route("/status.json", get(status))
         .with_state(Arc::new(source))
-        .layer(map_response(with_headers))
 }
 
 async fn status(Shared(source): Shared<Arc<Source>>) -> Response {

@@ -119,7 +119,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     tokio::pin!(serve);
     let (_close, closing) = watch::channel(false);
     if let Some(address) = host.settings.web_page {
-        let routes = page::routes(page::Source::Process(host.state.subscribe()));
+        let routes = page::routes(page::Source::Process(host.state.subscribe()), address);
         tokio::spawn(http::serve(page::listen(address).await?, None, routes, closing));
     }
     loop {

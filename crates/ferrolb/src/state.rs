@@ -23,6 +23,10 @@ pub struct State {
     pub version: String,
     /// Whether everything is fine: no Service without an address or announcement, no finding of severity error.
     pub ok: bool,
+    /// It is told from files: what would be so if they were applied. `announced` then means that nothing which files tell
+    /// is in the way; whether a speaker runs and an address is free, no file knows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub as_if_applied: bool,
     /// Pools, in order of name.
     pub pools: Vec<PoolState>,
     /// Services of type LoadBalancer, in order of namespace and name.

@@ -22,9 +22,9 @@ pub enum Refusal {
         /// The family that is missing, where it is one.
         family: Option<Family>,
     },
-    /// The requested pool does not exist.
+    /// The requested pool does not exist; and which one may be meant.
     #[error("unknown pool {0:?}")]
-    UnknownPool(String),
+    UnknownPool(String, Option<String>),
     /// The requested pool does not serve this Service.
     #[error("pool {0} not compatible for ip assignment")]
     NotCompatible(String),
@@ -72,13 +72,20 @@ pub enum Refusal {
     FamilyMismatch(Vec<IpAddr>),
 }
 
+impl super::Allocator {
+    /// The refusal of a pool that does not exist.
+    pub fn unknown_pool(&self, pool: &str) -> Refusal {
+        Refusal::unknown_pool(pool, self.pools.keys())
+    }
+}
+
 impl Refusal {
     /// The stable code.
     pub const fn code(&self) -> Code {
         match self {
             Self::NoFreeAddress => Code::NoFreeAddress,
             Self::PoolExhausted { .. } => Code::PoolExhausted,
-            Self::UnknownPool(_) => Code::UnknownPool,
+            Self::UnknownPool(..) => Code::UnknownPool,
             Self::NotCompatible(_) => Code::PoolNotCompatible,
             Self::NotInConfig(_) => Code::AddressNotInPool,
             Self::MoreThanTwo(_) | Self::SameFamily(_) => Code::RequestInvalid,
@@ -87,6 +94,13 @@ impl Refusal {
             Self::PoolMismatch { .. } => Code::PoolMismatch,
             Self::FamilyMismatch(_) => Code::FamilyMismatch,
         }
+    }
+
+    /// A pool that does not exist, with the one of these whose name is nearest to it.
+    pub fn unknown_pool<'a>(pool: &str, known: impl Iterator<Item = &'a String>) -> Self {
+        let near = known.map(|known| (strsim::damerau_levenshtein(known, pool), known));
+        let near = near.filter(|(distance, _)| *distance <= 2 && *distance < pool.len()).min();
+        Self::UnknownPool(pool.to_owned(), near.map(|(_, known)| known.clone()))
     }
 
     /// What to do about it.
@@ -99,7 +113,10 @@ impl Refusal {
                 Some(family) => format!("add {family} addresses to IPAddressPool {pool:?}, or ask for another pool"),
                 None => format!("add addresses to IPAddressPool {pool:?}, or ask for another pool"),
             },
-            Self::UnknownPool(pool) => {
+            Self::UnknownPool(_, Some(meant)) => {
+                format!("did you mean {meant:?}? Correct the annotation metallb.io/address-pool")
+            }
+            Self::UnknownPool(pool, None) => {
                 format!(
                     "create IPAddressPool {pool:?} in the namespace of the configuration, or correct the annotation metallb.io/address-pool"
                 )

@@ -92,7 +92,7 @@ Right:
     Explanation {
         code: Code::ManifestInvalid,
         summary: "A manifest is not valid YAML or does not fit its kind",
-        fix: "correct the file at the line and column that `ferrolb status` gives",
+        fix: "correct the file at the line and column that stand beside this code",
         long: "\
 The file cannot be understood: the YAML is broken, a field has the wrong type, or a required field
 such as spec.addresses is missing. What the file said when it was last good stays in force, so a

@@ -115,6 +115,10 @@ fn the_pool_annotation_moves_a_service_and_an_unknown_pool_is_named() {
     assert_eq!(bench.gives(&moved), ok(&["10.0.1.0"]));
     let (code, text) = refused(bench.gives(&service("b", V4, "metallb.universe.tf/address-pool: production-pool")));
     assert_eq!((code, text.as_str()), (Code::UnknownPool, "unknown pool \"production-pool\""));
+    let known = ["default-pool".to_owned(), "home".to_owned()];
+    let fix = |pool: &str| crate::alloc::Refusal::unknown_pool(pool, known.iter()).fix();
+    assert!(fix("defualt-pool").starts_with("did you mean \"default-pool\"?"), "{}", fix("defualt-pool"));
+    assert!(fix("production-pool").starts_with("create IPAddressPool \"production-pool\""), "nothing is near");
 }
 
 #[test]

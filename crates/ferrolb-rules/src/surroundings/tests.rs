@@ -202,3 +202,47 @@ fn a_pool_that_lies_where_nobody_reads_it_is_named() {
     let [only] = named.as_slice() else { panic!("{named:?}") };
     assert!(only.mark == Mark::Note && only.text == format!("IPAddressPool/default/p {message}"), "{only}");
 }
+
+#[test]
+fn values_that_the_chart_refuses_and_files_that_cannot_be_read_must_be_put_right() {
+    let refused = crate::values::refused(&serde_json::json!({"speaker": {"logLevel": "loud"}})).remove(0);
+    let refused = crate::values::refusal(&refused, "values of the chart metallb");
+    let broken = Finding::new(Code::ManifestInvalid, Severity::Error, "values.yaml", "the YAML is broken");
+    let marks: Vec<Mark> = values(&[refused, broken]).iter().map(|check| check.mark).collect();
+    assert_eq!(marks, [Mark::Wrong, Mark::Wrong]);
+}
+
+#[test]
+fn the_flags_about_excluded_nodes_are_heeded() {
+    let excluded = |seen: &mut Surroundings| seen.nodes = vec![node("a", EXCLUDED), node("b", EXCLUDED)];
+    assert_eq!(codes(excluded), [(Mark::Note, Code::AllNodesExcluded)]);
+    let ignored = |seen: &mut Surroundings| (excluded(seen), seen.ignore_exclude_lb = true).1;
+    assert_eq!(codes(ignored), []);
+    let silent = |seen: &mut Surroundings| (excluded(seen), seen.silent_if_all_excluded = true).1;
+    assert_eq!(codes(silent), [(Mark::Wrong, Code::NodeExcluded)]);
+    let one = |seen: &mut Surroundings| {
+        seen.nodes = vec![node("a", EXCLUDED), node("b", "")];
+        seen.ignore_exclude_lb = true;
+    };
+    assert_eq!(codes(one), [], "both may announce, so there is a failover");
+}
+
+#[test]
+fn nothing_is_said_to_be_fine_that_may_not_be_looked_at() {
+    let kinds = ["Node", "Pod", "DaemonSet", "Deployment", "ValidatingWebhookConfiguration", "Namespace"];
+    let refusal = Finding::new(Code::AccessDenied, Severity::Error, "the API server", "you may not list them");
+    let seen = Surroundings {
+        nodes: Vec::new(),
+        pods: Vec::new(),
+        namespace_object: None,
+        denied: kinds.map(str::to_owned).into(),
+        refusal: Some(refusal),
+        before: true,
+        ..sound()
+    };
+    let checks = check(&seen);
+    assert_eq!(checks[0].finding.as_ref().map(|finding| finding.code), Some(Code::AccessDenied), "it comes first");
+    let fine: Vec<&str> = checks.iter().filter(|check| check.mark != Mark::Unknown).map(|check| check.group).collect();
+    assert_eq!(fine, ["kubernetes", "kube-proxy"], "{checks:?}");
+    assert!(!is_complete(&seen) && is_complete(&sound()));
+}

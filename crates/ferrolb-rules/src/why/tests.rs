@@ -94,3 +94,52 @@ fn what_else_is_worth_knowing_stands_below() {
     assert!(walk.served && walk.notes.len() == 1);
     assert!(walk.to_string().ends_with("\n  ! LB1117 the message\n      fix  the fix\n"), "{walk}");
 }
+
+#[test]
+fn a_rule_that_nobody_looked_at_is_not_said_to_hold() {
+    let unknown = BTreeSet::from([Rule::Speaker, Rule::Conflict, Rule::Announced]);
+    let seen = Seen { unknown, unknown_because: "not known from files", ..seen() };
+    let walk = walk(&service(), &seen);
+    let marks = |mark: Mark| walk.steps.iter().filter(|step| step.mark == mark).count();
+    assert_eq!((marks(Mark::Unknown), marks(Mark::Holds)), (3, Rule::ALL.len() - 3));
+    let text = walk.to_string();
+    assert!(text.starts_with("traefik-system/traefik is served, as far as is known\n"), "{text}");
+    assert!(text.contains("  ? a speaker runs                             not known from files\n"), "{text}");
+    assert!(!text.contains("nuc-1"), "{text}");
+}
+
+#[test]
+fn what_may_not_be_read_is_no_reason() {
+    let denied = Finding::new(Code::AccessDenied, Severity::Error, "the API server", "you may not list IPAddressPool");
+    let seen = Seen {
+        unknown: BTreeSet::from([Rule::Pool, Rule::Membership]),
+        unknown_because: "may not be read",
+        denied: Some(denied),
+        ..because(Code::AddressNotConfigured)
+    };
+    let walk = walk(&service(), &seen);
+    assert!(walk.is_undecided() && !walk.served);
+    assert_eq!(walk.cause.as_ref().map(|cause| cause.code), Some(Code::AccessDenied));
+    let mark = |rule: Rule| walk.steps.iter().find(|step| step.rule == rule).map(|step| step.mark);
+    assert_eq!([Rule::Pool, Rule::Membership].map(mark), [Some(Mark::Unknown); 2]);
+    assert_eq!(mark(Rule::Advertisement), Some(Mark::NotReached));
+    let text = walk.to_string();
+    assert!(text.contains("not known whether") && text.contains("why  you may not list IPAddressPool"), "{text}");
+    // A reason that has nothing to do with it stays one.
+    let other = Seen { unknown: BTreeSet::from([Rule::Speaker]), ..because(Code::NoAdvertisement) };
+    assert_eq!(super::walk(&service(), &other).cause.map(|cause| cause.code), Some(Code::NoAdvertisement));
+}
+
+#[test]
+fn where_no_node_may_announce_each_one_is_told_with_what_to_do_about_it() {
+    let mut seen = because(Code::NoCandidate);
+    let finding =
+        |code, fix: &str| Finding::new(code, Severity::Note, "Service/traefik-system/traefik", "so").with_fix(fix);
+    seen.nodes = vec![
+        ("nuc-1".to_owned(), finding(Code::NodeExcluded, "take the label away")),
+        ("nuc-2".to_owned(), finding(Code::NodeNotAlive, "start the speaker")),
+    ];
+    let text = walk(&service(), &seen).to_string();
+    assert!(text.contains("✗ nuc-1  LB1104 so\n          fix  take the label away\n"), "{text}");
+    assert!(text.contains("✗ nuc-2  LB1109 so\n          fix  start the speaker\n"), "{text}");
+}

@@ -27,7 +27,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
     let namespace = args.reach.namespace();
     let mut bundle = json!({ "version": env!("CARGO_PKG_VERSION"), "status": state });
     if known.is_some() && args.reach.manifests.is_empty() {
-        let cluster = args.reach.in_cluster(async |client| look(client, namespace).await)?;
+        let cluster = args.reach.in_cluster(async |client, _| look(client, namespace).await)?;
         if let (Some(bundle), Value::Object(cluster)) = (bundle.as_object_mut(), cluster) {
             bundle.extend(cluster);
         }
@@ -99,7 +99,9 @@ fn without_passwords(value: Value) -> Value {
             fields
                 .into_iter()
                 .map(|(name, value)| {
-                    let secret = value.is_string() && name.to_lowercase().contains("password");
+                    // Digits alone are a password, too.
+                    let plain = !value.is_null() && !value.is_object() && !value.is_array();
+                    let secret = plain && name.to_lowercase().contains("password");
                     let value = if secret { REMOVED.into() } else { without_passwords(value) };
                     (name, value)
                 })
@@ -113,6 +115,12 @@ fn without_passwords(value: Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_of_digits_does_not_leave_either() {
+        let peer = json!({ "spec": { "password": 12345678 } });
+        assert_eq!(without_passwords(peer), json!({ "spec": { "password": REMOVED } }));
+    }
 
     #[test]
     fn passwords_do_not_leave_the_cluster() {

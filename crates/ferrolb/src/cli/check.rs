@@ -1,6 +1,7 @@
 //! `ferrolb check [--pre]`: will it work in this cluster? Read-only. And `ferrolb wait`: until it does.
 //!
-//! Exit codes of `check`: 0 nothing must be fixed, 1 something must, 2 the cluster does not answer.
+//! Exit codes of `check`: 0 nothing must be fixed, 1 something must, 2 the cluster does not answer, or may not be read.
+//! Of `wait`: 0 it is ready, 1 it is not within the time, 2 nobody answers when the time is over.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ferrolb_rules::api::{IPAddressPool, IPAddressPoolSpec};
-use ferrolb_rules::reason::{Code, Severity};
+use ferrolb_rules::reason::{Code, Finding, Severity};
 use ferrolb_rules::surroundings::{
     self, Asked, Behind, Check, Mark, Port, Surroundings, Vantage, is_component, is_ready, verdict,
 };
@@ -49,17 +50,36 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
     let namespace = args.reach.namespace();
-    let seen = args.reach.in_cluster(async |client| look(client, namespace, args.pre).await)?;
-    let mut checks = surroundings::check(&seen);
+    let mut seen = args.reach.in_cluster(async |client, _| look(client, namespace, args.pre).await)?;
+    let mut of_values = Vec::new();
     if !args.values.is_empty() {
-        let findings = review(&lint::read(&args.values)?, None).findings;
-        checks.extend(surroundings::values(&findings));
+        let review = review(&lint::read(&args.values)?, None);
+        heed(&mut seen, &review.values);
+        of_values = surroundings::values(&review.findings);
     }
+    let mut checks = surroundings::check(&seen);
+    checks.extend(of_values);
     let names = || {
         checks.iter().filter_map(|check| Some(format!("{} {}\n", check.finding.as_ref()?.code, check.group))).collect()
     };
     show(args.output, &checks, || screen(&checks), names)?;
-    Ok(if checks.iter().any(|check| check.mark == Mark::Wrong) { Verdict::Findings } else { Verdict::Fine })
+    Ok(match (checks.iter().any(|check| check.mark == Mark::Wrong), surroundings::is_complete(&seen)) {
+        (true, _) => Verdict::Findings,
+        (false, false) => Verdict::Exit(2),
+        (false, true) => Verdict::Fine,
+    })
+}
+
+/// What the given values say about nodes that are excluded counts, whatever runs now.
+fn heed(seen: &mut Surroundings, values: &[serde_json::Value]) {
+    for speaker in values.iter().map(|values| &values["speaker"]) {
+        if let Some(ignored) = speaker["ignoreExcludeLB"].as_bool() {
+            seen.ignore_exclude_lb = ignored;
+        }
+        if let Some(announced) = speaker["announceIfAllExcluded"].as_bool() {
+            seen.silent_if_all_excluded = !announced;
+        }
+    }
 }
 
 fn screen(checks: &[Check]) -> String {
@@ -109,15 +129,28 @@ pub(super) async fn look(client: Client, namespace: &str, before: bool) -> anyho
     strict_webhooks.dedup();
     let proxies = Api::<ConfigMap>::namespaced(client.clone(), "kube-system");
     let proxy = proxies.get_opt("kube-proxy").await.ok().flatten();
-    let namespace_object = Api::<Namespace>::all(client).get_opt(namespace).await.ok().flatten();
-    let missing = |finding: &&ferrolb_rules::reason::Finding| !before || finding.code != Code::KindMissing;
+    // Who may not list kinds may still be allowed to look at one object.
+    let namespace_object = Api::<Namespace>::all(client).get_opt(namespace).await;
+    let mut denied = seen.denied.clone();
+    denied.extend(cluster::Denied::of(&mut said));
+    let refusal = denied.finding();
+    let mut kinds = denied.kinds().clone();
+    if namespace_object.is_ok() {
+        kinds.remove("Namespace");
+    }
+    let missing = |finding: &&Finding| !before || finding.code != Code::KindMissing;
+    let is_told = |finding: &&Finding| finding.code != Code::AccessDenied;
     let (elsewhere, unread): (Vec<_>, Vec<_>) =
         seen.findings.iter().chain(&said).partition(|finding| finding.code == Code::WrongNamespace);
-    let unreadable = unread.into_iter().filter(missing);
+    let unreadable = unread.into_iter().filter(missing).filter(is_told);
     Ok(Surroundings {
         version,
         namespace: namespace.to_owned(),
-        namespace_object: namespace_object.map(Into::into),
+        namespace_object: namespace_object.ok().flatten().map(Into::into),
+        denied: kinds,
+        refusal,
+        ignore_exclude_lb: seen.options.ignore_exclude_lb,
+        silent_if_all_excluded: !seen.options.announce_if_all_excluded,
         kube_proxy: proxy.and_then(|map| map.data?.get("config.conf").cloned()),
         workloads: sets
             .iter()
@@ -246,6 +279,9 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct WaitArgs {
     /// Wait until this Service is announced: svc/NAME or NAMESPACE/NAME; without it, until everything is ready.
     service: Option<String>,
+    /// The Service's namespace; without it, the first that has a Service of that name.
+    #[arg(short = 'n', short_alias = 'i', long = "service-namespace")]
+    in_namespace: Option<String>,
     /// Give up after so many seconds.
     #[arg(long, default_value_t = 120)]
     timeout: u64,
@@ -256,14 +292,21 @@ pub(super) struct WaitArgs {
 /// Waits, and says which stage is missing whenever that changes.
 pub(super) fn wait(args: &WaitArgs) -> anyhow::Result<Verdict> {
     let (namespace, until) = (args.reach.namespace(), Instant::now() + Duration::from_secs(args.timeout));
-    args.reach.in_cluster(async |client| {
+    args.reach.in_cluster(async |client, server| {
         let mut said = String::new();
         loop {
-            let stage = match stage(client.clone(), namespace, args.service.as_deref()).await {
-                Ok(stage) => stage,
-                Err(error) => Err(format!("{error:#}")),
+            let left = until.saturating_duration_since(Instant::now());
+            let look = stage(client.clone(), namespace, args.service.as_deref(), args.in_namespace.as_deref());
+            // A server that keeps silent does not make the time any longer.
+            let look = match tokio::time::timeout(left, look).await {
+                Ok(look) => look.map_err(|error| cluster::in_words(error, server)),
+                Err(_) => {
+                    let message = format!("the API server does not answer within {} s", args.timeout);
+                    Err(anyhow::anyhow!("{}", Finding::new(Code::ApiServerAway, Severity::Error, server, message)))
+                }
             };
-            match stage {
+            let is_told = look.is_ok();
+            match look.unwrap_or_else(|error| Err(format!("{error:#}"))) {
                 Ok(ready) => {
                     print(&format!("Ready: {ready}\n"))?;
                     return Ok(Verdict::Fine);
@@ -276,7 +319,7 @@ pub(super) fn wait(args: &WaitArgs) -> anyhow::Result<Verdict> {
                 Err(_) => {}
             }
             if Instant::now() + LOOK_INTERVAL > until {
-                return Ok(Verdict::Findings);
+                return Ok(if is_told { Verdict::Findings } else { Verdict::Exit(2) });
             }
             tokio::time::sleep(LOOK_INTERVAL).await;
         }
@@ -284,7 +327,12 @@ pub(super) fn wait(args: &WaitArgs) -> anyhow::Result<Verdict> {
 }
 
 /// The first stage that is missing, or what is ready.
-async fn stage(client: Client, namespace: &str, service: Option<&str>) -> anyhow::Result<Result<String, String>> {
+async fn stage(
+    client: Client,
+    namespace: &str,
+    service: Option<&str>,
+    in_namespace: Option<&str>,
+) -> anyhow::Result<Result<String, String>> {
     let seen = cluster::read(client, namespace).await?;
     let picture = ferrolb_rules::picture::draw(&seen.known, &seen.options);
     let state = view::of_cluster(&picture, &seen);
@@ -297,19 +345,19 @@ async fn stage(client: Client, namespace: &str, service: Option<&str>) -> anyhow
         }
         ready.push(text);
     }
-    Ok(configured(&state, service).map(|rest| {
+    Ok(configured(&state, service, in_namespace).map(|rest| {
         ready.extend(rest);
         ready.join(", ")
     }))
 }
 
-fn configured(state: &State, service: Option<&str>) -> Result<Vec<String>, String> {
+fn configured(state: &State, service: Option<&str>, in_namespace: Option<&str>) -> Result<Vec<String>, String> {
     if let Some(finding) = state.findings.iter().find(|finding| finding.severity == Severity::Error) {
         return Err(format!("{} {}: {}", finding.code, finding.object, finding.message));
     }
     let mut ready = vec!["configuration accepted".to_owned()];
     let Some(service) = service else { return Ok(ready) };
-    let (namespace, name) = split(service, None);
+    let (namespace, name) = split(service, in_namespace);
     let found =
         state.services.iter().find(|one| one.name == name && namespace.is_none_or(|space| one.namespace == space));
     match found {
@@ -332,6 +380,18 @@ mod tests {
 
     use super::*;
     use crate::state::{ReasonState, ServiceState};
+
+    #[test]
+    fn values_say_how_excluded_nodes_are_judged() {
+        let judged = |values: serde_json::Value| {
+            let mut seen = Surroundings::default();
+            heed(&mut seen, &[values]);
+            (seen.ignore_exclude_lb, seen.silent_if_all_excluded)
+        };
+        assert_eq!(judged(serde_json::json!({"speaker": {"ignoreExcludeLB": true}})), (true, false));
+        assert_eq!(judged(serde_json::json!({"speaker": {"announceIfAllExcluded": false}})), (false, true));
+        assert_eq!(judged(serde_json::json!({"controller": {}})), (false, false));
+    }
 
     #[test]
     fn a_port_that_nobody_has_is_reached_and_one_that_keeps_silent_is_not_told_from_a_firewall() {
@@ -364,19 +424,21 @@ mod tests {
 
     #[test]
     fn waiting_ends_when_the_configuration_is_accepted_and_the_service_announced() {
-        let ready = configured(&state(Progress::Announced), Some("svc/web")).unwrap();
+        let ready = configured(&state(Progress::Announced), Some("svc/web"), None).unwrap();
         assert_eq!(ready, ["configuration accepted", "svc/web announced by nuc-1"]);
-        assert_eq!(configured(&state(Progress::Allocated), None).unwrap(), ["configuration accepted"]);
+        assert_eq!(configured(&state(Progress::Allocated), None, None).unwrap(), ["configuration accepted"]);
     }
 
     #[test]
     fn waiting_names_what_is_missing() {
-        let missing = configured(&state(Progress::Allocated), Some("a/web")).unwrap_err();
+        let missing = configured(&state(Progress::Allocated), Some("a/web"), None).unwrap_err();
         assert_eq!(missing, "a/web is not announced: LB1101 no L2Advertisement selects it");
-        let missing = configured(&state(Progress::Allocated), Some("b/web")).unwrap_err();
+        let missing = configured(&state(Progress::Allocated), Some("web"), Some("b")).unwrap_err();
+        assert_eq!(missing, "there is no Service web of type LoadBalancer");
+        let missing = configured(&state(Progress::Allocated), Some("b/web"), None).unwrap_err();
         assert_eq!(missing, "there is no Service b/web of type LoadBalancer");
         let mut broken = state(Progress::Announced);
         broken.findings = vec![Finding::new(Code::PoolEmpty, Severity::Error, "IPAddressPool/p", "it is empty")];
-        assert_eq!(configured(&broken, None).unwrap_err(), "LB4001 IPAddressPool/p: it is empty");
+        assert_eq!(configured(&broken, None, None).unwrap_err(), "LB4001 IPAddressPool/p: it is empty");
     }
 }

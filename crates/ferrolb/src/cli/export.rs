@@ -23,7 +23,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
     let namespace = args.reach.namespace();
-    let (text, findings) = args.reach.in_cluster(async |client| export(client, namespace).await)?;
+    let (text, findings) = args.reach.in_cluster(async |client, _| export(client, namespace).await)?;
     print(&text)?;
     for finding in &findings {
         let _ = writeln!(std::io::stderr(), "ferrolb: not exported: {finding}");

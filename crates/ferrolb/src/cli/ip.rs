@@ -1,4 +1,7 @@
 //! `ferrolb ip ADDRESS`: who has it, from which pool, which machine answers for it and since when, and who did before.
+//!
+//! Exit codes: 0 a Service has it and it is announced, 1 nobody has it or it is not announced, 2 nobody answers, or what
+//! would tell may not be read.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -9,7 +12,8 @@ use serde::Serialize;
 use super::Verdict;
 use super::output::{Format, show};
 use super::reach::{Reach, parse};
-use crate::state::{ServiceState, State, Turn};
+use crate::look::cluster::Denied;
+use crate::state::{Progress, ServiceState, State, Turn};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -36,11 +40,22 @@ pub(super) const TURNS: usize = 10;
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
     let address: IpAddr = parse(&args.address, "IP address")?;
-    let state = args.reach.ask()?.state;
-    let document = look(&state, address);
+    let answer = args.reach.ask()?;
+    let state = &answer.state;
+    let document = look(state, address);
     let names = || document.services.iter().map(|one| format!("service/{}/{}\n", one.namespace, one.name)).collect();
-    show(args.output, &document, || screen(&document), names)?;
-    Ok(if document.services.is_empty() { Verdict::Findings } else { Verdict::Fine })
+    show(args.output, &document, || screen(&document, state.as_if_applied), names)?;
+    Ok(verdict(&document, &answer.denied))
+}
+
+/// Who announces is what speakers report: without the reports nobody knows.
+fn verdict(document: &Document<'_>, denied: &Denied) -> Verdict {
+    let announced = |service: &&ServiceState| service.state == Progress::Announced;
+    if !document.services.is_empty() && document.services.iter().all(announced) {
+        return Verdict::Fine;
+    }
+    let untold = !document.services.is_empty() && (denied.has("ServiceL2Status") || denied.has("ServiceBGPStatus"));
+    if untold { Verdict::Exit(2) } else { Verdict::Findings }
 }
 
 fn look(state: &State, address: IpAddr) -> Document<'_> {
@@ -53,7 +68,7 @@ fn look(state: &State, address: IpAddr) -> Document<'_> {
     Document { address, pools: pools.map(|pool| pool.name.as_str()).collect(), services, timeline }
 }
 
-fn screen(document: &Document<'_>) -> String {
+fn screen(document: &Document<'_>, as_if_applied: bool) -> String {
     let mut out = String::new();
     let pools = match document.pools.as_slice() {
         [] => "it lies in no pool".to_owned(),
@@ -71,6 +86,9 @@ fn screen(document: &Document<'_>) -> String {
             names => format!(" on {names}"),
         };
         let _ = match &service.node {
+            _ if as_if_applied && service.state == Progress::Announced => {
+                writeln!(out, "    would be announced; by whom is not known from files")
+            }
             Some(node) => writeln!(out, "    announced by {node}{interfaces}{mac}"),
             None => writeln!(out, "    NOT announced: ferrolb why {name}"),
         };
@@ -93,7 +111,22 @@ pub(super) fn line(turn: &Turn, several: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::{PoolState, Progress};
+    use crate::state::PoolState;
+
+    #[test]
+    fn an_address_is_fine_only_where_it_is_announced_and_unknown_where_that_may_not_be_read() {
+        let address: IpAddr = "192.168.1.201".parse().unwrap();
+        let verdict_of = |state: Option<Progress>, denied: &[&str]| {
+            let service = |state| ServiceState { state, addresses: vec![address], ..ServiceState::default() };
+            let state = State { services: state.into_iter().map(service).collect(), ..State::default() };
+            verdict(&look(&state, address), &Denied::for_test(denied))
+        };
+        assert_eq!(verdict_of(Some(Progress::Announced), &[]), Verdict::Fine);
+        assert_eq!(verdict_of(Some(Progress::Allocated), &[]), Verdict::Findings);
+        assert_eq!(verdict_of(None, &[]), Verdict::Findings);
+        assert_eq!(verdict_of(Some(Progress::Allocated), &["ServiceL2Status"]), Verdict::Exit(2));
+        assert_eq!(verdict_of(Some(Progress::Announced), &["ServiceL2Status"]), Verdict::Fine);
+    }
 
     #[test]
     fn an_address_is_told_with_its_service_pool_machine_and_history_or_that_nobody_has_it() {
@@ -126,7 +159,7 @@ mod tests {
             turn("2026-01-01T10:00:00Z", "web", "nuc-2", None),
         ];
         let state = State { pools: vec![pool], services: vec![service], timeline: Some(timeline), ..State::default() };
-        let text = |address: &str| screen(&look(&state, address.parse().unwrap()));
+        let text = |address: &str| screen(&look(&state, address.parse().unwrap()), false);
         assert_eq!(
             text("192.168.1.201"),
             "192.168.1.201: a/web, pool p\n    announced by nuc-1 on eth0, MAC address 02:00:00:00:00:01\n    \

@@ -1,7 +1,8 @@
 //! `ferrolb plan -f FILES`: what becomes of each Service's address if these files were merged.
 //!
 //! What is now comes from a cluster, from a process on this host, or from other files. Exit codes: 0 nothing is lost, 1
-//! a Service loses or changes its address or will not be served, 2 nobody answers or a file cannot be read.
+//! a Service loses or changes its address or will not be served, or something in the files cannot be taken as it is
+//! meant, 2 nobody answers or tells everything, or there is nothing in the files that could be merged.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -16,7 +17,8 @@ use serde_json::{Value, json};
 
 use super::Verdict;
 use super::output::{Format, show};
-use super::reach::{Answer, Reach, files};
+use super::reach::{Reach, files};
+use crate::look::cluster::DECIDED_BY;
 use crate::state::State;
 
 #[derive(clap::Args)]
@@ -42,20 +44,28 @@ struct Document {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
     let answer = args.reach.ask()?;
-    let (wanted, _) = files(&args.files, args.reach.namespace.as_deref())?;
-    let (now, options) = match answer {
-        Answer { known: Some(known), .. } => known,
-        Answer { state, .. } => {
+    // What is not seen would be new, or gone, or nothing at all.
+    answer.denied.refuse_without(&DECIDED_BY)?;
+    let wanted = files(&args.files, args.reach.namespace.as_deref())?;
+    let mut unread = wanted.unread;
+    unread.extend(answer.unread.into_iter().filter(|finding| !wanted.findings.contains(finding)));
+    let (now, options) = match (answer.known, answer.state) {
+        (Some(known), _) => known,
+        (None, state) => {
             let options = picture::Options { files: true, announce_if_all_excluded: true, ..Default::default() };
             (of_state(&state, args.reach.namespace())?, options)
         }
     };
-    let document = decide(&now, &wanted, &options, args.prune);
+    let mut document = decide(&now, &wanted.known, &options, args.prune);
+    document.findings.splice(..0, unread.iter().cloned());
     let names =
         || document.changes.iter().map(|change| format!("{} {}\n", change.verdict.word(), change.service)).collect();
     show(args.output, &document, || screen(&document), names)?;
     let errors = document.findings.iter().any(|finding| finding.severity == Severity::Error);
-    let bad = errors || document.changes.iter().any(|change| change.verdict.is_bad());
+    if wanted.is_empty && !unread.is_empty() {
+        return Ok(Verdict::Exit(2));
+    }
+    let bad = errors || !unread.is_empty() || document.changes.iter().any(|change| change.verdict.is_bad());
     Ok(if bad { Verdict::Findings } else { Verdict::Fine })
 }
 
@@ -105,7 +115,9 @@ fn object<T: DeserializeOwned>(object: Value) -> anyhow::Result<Arc<T>> {
 fn screen(document: &Document) -> String {
     let mut out = String::new();
     for finding in &document.findings {
-        let _ = writeln!(out, "{} {}: {}\n    fix: {}", finding.code, finding.object, finding.message, finding.fix);
+        let place = finding.location.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
+        let Finding { code, object, message, fix, .. } = finding;
+        let _ = writeln!(out, "{place}{code} {object}: {message}\n    fix: {fix}");
     }
     if !document.findings.is_empty() {
         out.push('\n');

@@ -29,6 +29,9 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 pub(super) struct Args {
     /// The address, or the Service: svc/NAME or NAMESPACE/NAME.
     target: String,
+    /// The Service's namespace; without it, the only one that has a Service of that name.
+    #[arg(short = 'n', short_alias = 'i', long = "service-namespace")]
+    in_namespace: Option<String>,
     /// Ask on this interface; without it, on the one whose network has the address.
     #[arg(long)]
     interface: Option<String>,
@@ -74,7 +77,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
         Ok(address) => (vec![address], args.reach.ask().map(|answer| answer.state).ok()),
         Err(_) => {
             let state = args.reach.ask()?.state;
-            (of_service(&args.target, &state)?, Some(state))
+            (of_service(&args.target, args.in_namespace.as_deref(), &state)?, Some(state))
         }
     };
     let here = interfaces()?;
@@ -97,8 +100,8 @@ fn verdict(probed: &[Probed]) -> Verdict {
 }
 
 /// The addresses of a Service.
-fn of_service(target: &str, state: &State) -> anyhow::Result<Vec<IpAddr>> {
-    let (namespace, name) = split(target, None);
+fn of_service(target: &str, in_namespace: Option<&str>, state: &State) -> anyhow::Result<Vec<IpAddr>> {
+    let (namespace, name) = split(target, in_namespace);
     let fits = |one: &&crate::state::ServiceState| {
         one.name == name && namespace.is_none_or(|namespace| one.namespace == namespace)
     };

@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use ferrolb_rules::picture::{self, Known};
+use ferrolb_rules::reason::Finding;
 use kube::Client;
 
 use super::lint;
 use super::process::wrong_flag;
 use super::status::{self, DEFAULT_SOCKET};
+use crate::look::cluster::Denied;
 use crate::look::{self, cluster, view};
 use crate::source::review;
 use crate::state::State;
@@ -49,11 +51,27 @@ pub(super) enum Whom<'a> {
 }
 
 /// What is known, and the objects behind it where there are any.
+#[derive(Default)]
 pub(super) struct Answer {
     pub(super) state: State,
     pub(super) known: Option<(Known, picture::Options)>,
     /// The answer says what would be so if files were applied.
     pub(super) only_files: bool,
+    /// What of those files could not be taken as it is meant.
+    pub(super) unread: Vec<Finding>,
+    /// What may not be read in the cluster, so that nothing follows from its absence.
+    pub(super) denied: Denied,
+}
+
+/// Files as objects.
+pub(super) struct Files {
+    pub(super) known: Known,
+    /// What is wrong with them.
+    pub(super) findings: Vec<Finding>,
+    /// What of them could not be taken as it is meant; part of the findings.
+    pub(super) unread: Vec<Finding>,
+    /// There is no object in them at all.
+    pub(super) is_empty: bool,
 }
 
 impl Reach {
@@ -80,9 +98,9 @@ impl Reach {
     /// Nobody answers.
     pub(super) fn ask(&self) -> anyhow::Result<Answer> {
         match self.whom() {
-            Whom::Process(socket) => Ok(Answer { state: status::ask(socket)?, known: None, only_files: false }),
+            Whom::Process(socket) => Ok(Answer { state: status::ask(socket)?, ..Answer::default() }),
             Whom::Files(paths) => {
-                let (known, findings) = files(paths, self.namespace.as_deref())?;
+                let Files { known, findings, unread, .. } = files(paths, self.namespace.as_deref())?;
                 let options = picture::Options {
                     files: true,
                     as_if_applied: true,
@@ -90,12 +108,16 @@ impl Reach {
                     ..picture::Options::default()
                 };
                 let picture = picture::draw(&known, &options);
-                let state = view::of_files(&picture, findings);
-                Ok(Answer { state, known: Some((known, options)), only_files: true })
+                let mut state = view::of_files(&picture, findings);
+                state.ok &= unread.is_empty();
+                let known = Some((known, options));
+                Ok(Answer { state, known, only_files: true, unread, ..Answer::default() })
             }
             Whom::Cluster => {
-                let (cluster, state) = self.in_cluster(async |client| look::look(&client, self.namespace()).await)?;
-                Ok(Answer { state, known: Some((cluster.known, cluster.options)), only_files: false })
+                let (cluster, state) =
+                    self.in_cluster(async |client, _| look::look(&client, self.namespace()).await)?;
+                let known = Some((cluster.known, cluster.options));
+                Ok(Answer { state, known, denied: cluster.denied, ..Answer::default() })
             }
         }
     }
@@ -104,15 +126,15 @@ impl Reach {
     ///
     /// # Errors
     /// There is no way to the cluster, or what was run failed.
-    pub(super) fn in_cluster<T>(&self, work: impl AsyncFnOnce(Client) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    pub(super) fn in_cluster<T>(&self, work: impl AsyncFnOnce(Client, &str) -> anyhow::Result<T>) -> anyhow::Result<T> {
         if !self.manifests.is_empty() {
             return Err(wrong_flag(&"--manifests: this verb asks a cluster, and files are none; leave the flag out"));
         }
         crate::tls::install_provider();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            let client = cluster::connect(self.kubeconfig.as_deref(), self.context.as_deref()).await?;
-            patiently("the API server", work(client)).await
+            let (client, server) = cluster::connect(self.kubeconfig.as_deref(), self.context.as_deref()).await?;
+            patiently("the API server", work(client, &server)).await.map_err(|error| cluster::in_words(error, &server))
         })
     }
 }
@@ -121,12 +143,12 @@ impl Reach {
 ///
 /// # Errors
 /// A file cannot be read.
-pub(super) fn files(
-    paths: &[PathBuf],
-    namespace: Option<&str>,
-) -> anyhow::Result<(Known, Vec<ferrolb_rules::reason::Finding>)> {
+pub(super) fn files(paths: &[PathBuf], namespace: Option<&str>) -> anyhow::Result<Files> {
     let review = review(&lint::read(paths)?, namespace);
-    Ok((review.known(), review.findings))
+    let (known, unread, is_empty) = (review.known(), review.unread(), review.is_empty());
+    let mut findings = review.findings;
+    findings.extend(review.left_out);
+    Ok(Files { known, findings, unread, is_empty })
 }
 
 /// Says on a terminal what is being waited for, where it takes more than a moment.

@@ -2,7 +2,7 @@
 //!
 //! An IPv6 range that is too large to ask for all of it is asked for where Services have addresses, and said to be left
 //! out otherwise: nobody can sweep a /64. Exit codes: 0 only Services' own nodes answer, 1 somebody else does, 2 the
-//! question could not be asked.
+//! question could not be asked, or somebody answers and nobody could be asked whether that is right.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -54,6 +54,9 @@ struct Scanned {
     used: Vec<Used>,
     /// IPv6 ranges that are too large to ask for all of them; only the Services' addresses in them were.
     only_services_of: Vec<String>,
+    /// Why nobody could be asked which addresses are our own; then nobody who answers is a stranger for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_asked: Option<String>,
 }
 
 /// An address that a machine answers for.
@@ -63,7 +66,7 @@ struct Used {
     macs: Vec<MacAddr>,
     /// The nodes among them.
     nodes: Vec<String>,
-    /// The Service or node that has it; none: a stranger uses it.
+    /// The Service or node that has it; none: a stranger uses it, unless nobody could be asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     holder: Option<String>,
     /// What is wrong with that.
@@ -74,17 +77,27 @@ struct Used {
 /// Sweeps pools for addresses that are in use.
 pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
     let range = args.what.as_deref().and_then(|what| AddressRange::parse(what).ok());
-    let state = match &range {
-        Some(_) => args.reach.ask().map(|answer| answer.state).ok(),
-        None => Some(args.reach.ask()?.state),
+    let (state, not_asked) = match (&range, args.reach.ask()) {
+        (_, Ok(answer)) => (Some(answer.state), None),
+        // The wire answers all the same.
+        (Some(_), Err(error)) => (None, Some(format!("{error:#}"))),
+        (None, Err(error)) => return Err(error),
     };
     let sweep = sweep(args.what.as_deref(), range, state.as_ref())?;
     let here = interfaces()?;
-    let scanned = scan(args, &sweep, state.as_ref(), &here)?;
+    let scanned = Scanned { not_asked, ..scan(args, &sweep, state.as_ref(), &here)? };
     let names = || scanned.used.iter().map(|one| format!("{}\n", one.address)).collect();
     show(args.output, &scanned, || screen(&scanned), names)?;
+    Ok(verdict(&scanned))
+}
+
+fn verdict(scanned: &Scanned) -> Verdict {
     let wrong = scanned.used.iter().any(|one| one.finding.is_some());
-    Ok(if wrong { Verdict::Findings } else { Verdict::Fine })
+    match (wrong, &scanned.not_asked) {
+        (true, _) => Verdict::Findings,
+        (false, Some(_)) if !scanned.used.is_empty() => Verdict::Exit(2),
+        (false, _) => Verdict::Fine,
+    }
 }
 
 /// Asks on each interface for what is in its network.
@@ -106,16 +119,13 @@ fn scan(args: &Args, sweep: &Sweep, state: Option<&State>, here: &[super::wire::
         left = later;
     }
     used.sort_by_key(|one| one.address);
-    Ok(Scanned { asked: sweep.addresses.len(), used, only_services_of: sweep.only_services_of.clone() })
+    let only_services_of = sweep.only_services_of.clone();
+    Ok(Scanned { asked: sweep.addresses.len(), used, only_services_of, not_asked: None })
 }
 
 fn of_address(address: IpAddr, heard: &Answers, state: Option<&State>, faces: &Faces) -> Option<Used> {
     let macs: Vec<MacAddr> = heard.get(&address)?.iter().map(|(mac, _)| *mac).collect();
-    // A range that was named by its numbers is asked about for strangers, whoever could be asked.
-    let claim = match faces::claim(state, address) {
-        Claim::Unknown => Claim::Nobody,
-        known => known,
-    };
+    let claim = faces::claim(state, address);
     let finding = match &claim {
         Claim::Held { by, .. } if by.starts_with("Node/") => Some(of_node(address, by)),
         claim => Asked { address, claim, answers: &macs, faces }.verdict(),
@@ -137,7 +147,10 @@ fn screen(scanned: &Scanned) -> String {
         let macs: Vec<String> = one.macs.iter().map(ToString::to_string).collect();
         let nodes = if one.nodes.is_empty() { String::new() } else { format!(" ({})", one.nodes.join(", ")) };
         let holder = one.holder.as_deref().map(|holder| holder.replacen('/', " ", 1));
-        let holder = holder.unwrap_or_else(|| "NOT a Service: some other device has it".to_owned());
+        let holder = holder.unwrap_or_else(|| match &scanned.not_asked {
+            None => "NOT a Service: some other device has it".to_owned(),
+            Some(_) => "in use; whose it is, nobody could be asked".to_owned(),
+        });
         let code = one.finding.as_ref().map(|finding| format!("  {}", finding.code)).unwrap_or_default();
         let _ = writeln!(out, "{:<15}  {}{nodes}  {holder}{code}", one.address, macs.join(" "));
         if let Some(finding) = &one.finding {
@@ -147,13 +160,15 @@ fn screen(scanned: &Scanned) -> String {
     for range in &scanned.only_services_of {
         let _ = writeln!(out, "{range}: too many IPv6 addresses to ask for all; only those that Services have were");
     }
+    let (asked, used) = (scanned.asked, scanned.used.len());
     let strangers = scanned.used.iter().filter(|one| one.holder.is_none()).count();
-    let _ = writeln!(
-        out,
-        "{} addresses asked for, {} in use, {strangers} of them by strangers",
-        scanned.asked,
-        scanned.used.len()
-    );
+    let _ = match &scanned.not_asked {
+        None => writeln!(out, "{asked} addresses asked for, {used} in use, {strangers} of them by strangers"),
+        Some(why) => writeln!(
+            out,
+            "{asked} addresses asked for, {used} in use; which are our own could not be asked:\n    {why}"
+        ),
+    };
     out
 }
 
@@ -265,8 +280,12 @@ mod tests {
             (finding.code, finding.message.as_str()),
             (Code::NodeAddressInPool, "10.0.0.3 is Node n's own address")
         );
-        let scanned =
-            Scanned { asked: 3, used: vec![ours, theirs], only_services_of: vec!["fd00::-fd00::f".to_owned()] };
+        let scanned = Scanned {
+            asked: 3,
+            used: vec![ours, theirs],
+            only_services_of: vec!["fd00::-fd00::f".to_owned()],
+            not_asked: None,
+        };
         let text = screen(&scanned);
         assert!(text.starts_with("10.0.0.1         02:00:00:00:00:01 (n)  Service a/web\n10.0.0.2"), "{text}");
         assert!(text.contains("02:00:00:00:00:09  NOT a Service: some other device has it  LB1118\n"), "{text}");
@@ -275,9 +294,18 @@ mod tests {
     }
 
     #[test]
-    fn nobody_to_ask_leaves_a_named_range_that_is_asked_for_strangers() {
+    fn with_nobody_to_ask_no_one_who_answers_is_called_a_stranger() {
         let heard = Answers::from([("10.0.0.2".parse().unwrap(), vec![(A, Duration::ZERO)])]);
         let used = of_address("10.0.0.2".parse().unwrap(), &heard, None, &Faces::default()).unwrap();
-        assert_eq!(used.finding.map(|finding| finding.code), Some(Code::AddressInUse));
+        assert_eq!((used.finding.as_ref(), used.holder.as_deref()), (None, None));
+        let not_asked = Some("the API server does not answer".to_owned());
+        let scanned =
+            Scanned { asked: 2, used: vec![used], only_services_of: Vec::new(), not_asked: not_asked.clone() };
+        let text = screen(&scanned);
+        assert!(text.contains("in use; whose it is, nobody could be asked\n"), "{text}");
+        assert!(!text.contains("stranger") && text.contains("the API server does not answer"), "{text}");
+        assert_eq!(verdict(&scanned), Verdict::Exit(2));
+        let free = Scanned { asked: 2, used: Vec::new(), only_services_of: Vec::new(), not_asked };
+        assert_eq!(verdict(&free), Verdict::Fine, "nobody answers, whoever has them");
     }
 }

@@ -13,7 +13,7 @@ use ferrolb_rules::reason::{Code, Finding, Severity};
 
 use super::Verdict;
 use super::output::{Format, show};
-use super::reach::Reach;
+use super::reach::{Answer, Reach};
 use crate::state::{Progress, ReasonState, ServiceState, State};
 
 /// Where a standalone process listens unless told otherwise.
@@ -32,9 +32,19 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
-    let state = args.reach.ask()?.state;
-    show(args.output, &state, || screen(&state), || names(&state))?;
-    Ok(if state.ok { Verdict::Fine } else { Verdict::Findings })
+    let answer = args.reach.ask()?;
+    let state = &answer.state;
+    show(args.output, state, || screen(state), || names(state))?;
+    Ok(verdict_of(&answer))
+}
+
+/// What is not seen may be wrong as well as right.
+pub(super) fn verdict_of(answer: &Answer) -> Verdict {
+    match (answer.denied.is_empty(), answer.state.ok) {
+        (false, _) => Verdict::Exit(2),
+        (true, true) => Verdict::Fine,
+        (true, false) => Verdict::Findings,
+    }
 }
 
 #[derive(clap::Args)]
@@ -48,7 +58,9 @@ pub(super) struct PeersArgs {
 
 /// The hosts alone. One that is not alive is a finding; where none is known, nothing can be told.
 pub(super) fn peers_only(args: &PeersArgs) -> anyhow::Result<Verdict> {
-    let state = args.reach.ask()?.state;
+    let answer = args.reach.ask()?;
+    answer.denied.refuse_without(&["Node", "Pod"])?;
+    let state = answer.state;
     let screen = || {
         let mut out = String::new();
         peers(&state, &mut out);
@@ -141,7 +153,7 @@ fn services(state: &State, out: &mut String) {
         rows.add_row(vec![
             format!("{}/{}", service.namespace, service.name),
             join(service.addresses.iter().map(ToString::to_string)),
-            progress(service),
+            progress(service, state.as_if_applied),
             service.node.clone().unwrap_or_else(|| "-".to_owned()),
             service.mac.map_or_else(|| "-".to_owned(), |mac| mac.to_string()),
             join(service.try_urls.iter().cloned()),
@@ -168,8 +180,9 @@ fn shown(service: &ServiceState) -> impl Iterator<Item = &ReasonState> {
     service.reasons.iter().filter(|reason| reason.node.is_none())
 }
 
-fn progress(service: &ServiceState) -> String {
+fn progress(service: &ServiceState, as_if_applied: bool) -> String {
     match service.state {
+        Progress::Announced if as_if_applied => "would be announced",
         Progress::Pending => "pending",
         Progress::Allocated if service.node.is_some() => "allocated, announced in part",
         Progress::Allocated => "allocated, NOT announced",

@@ -1,5 +1,5 @@
 //! `ferrolb watch`: the screen of `status`, again and again. On a terminal in place; elsewhere a new one whenever
-//! something is different, with the time.
+//! something is different, with the time. Exit codes with `--looks`: those of `status` at the last look.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use super::reach::Reach;
-use super::status::screen;
+use super::status::{screen, verdict_of};
 use super::{Verdict, print};
 
 #[derive(clap::Args)]
@@ -31,9 +31,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
     let mut looks = 0;
     loop {
         // Whoever watches wants to see that nobody answers, and when somebody does again.
-        let text = match args.reach.ask() {
-            Ok(answer) => screen(&answer.state),
-            Err(error) => format!("nobody answers: {error:#}\n"),
+        let (text, verdict) = match args.reach.ask() {
+            Ok(answer) => (screen(&answer.state), verdict_of(&answer)),
+            Err(error) => (format!("nobody answers: {error:#}\n"), Verdict::Exit(2)),
         };
         let now = OffsetDateTime::now_utc();
         let time = format!("{:02}:{:02}:{:02} UTC", now.hour(), now.minute(), now.second());
@@ -49,7 +49,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
         last = text;
         looks += 1;
         if args.looks.is_some_and(|most| looks >= most) {
-            return Ok(Verdict::Fine);
+            return Ok(verdict);
         }
         std::thread::sleep(Duration::from_secs(args.interval));
     }

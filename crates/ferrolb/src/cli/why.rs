@@ -1,14 +1,16 @@
 //! `ferrolb why svc/NAME`: every rule in order, for the Service and for each node, up to the first that fails; and who
 //! announced it lately.
 //!
-//! Exit codes: 0 it is served, 1 it is not (and a code says why), 2 there is no such Service, or nobody answers.
+//! Exit codes: 0 it is served, 1 it is not (and a code says why), 2 there is no such Service, nobody answers, or what
+//! would tell may not be read.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use anyhow::bail;
 use ferrolb_rules::names::ServiceKey;
 use ferrolb_rules::reason::{Code, Finding, Severity};
-use ferrolb_rules::why::{Seen, Walk, walk};
+use ferrolb_rules::why::{Rule, Seen, Walk, walk};
 use serde::Serialize;
 
 use super::Verdict;
@@ -22,7 +24,7 @@ pub(super) struct Args {
     /// The Service: NAME, svc/NAME or NAMESPACE/NAME.
     service: String,
     /// The Service's namespace; without it, the only one that has a Service of that name.
-    #[arg(short, long = "service-namespace")]
+    #[arg(short = 'n', short_alias = 'i', long = "service-namespace")]
     in_namespace: Option<String>,
     #[command(flatten)]
     reach: Reach,
@@ -38,7 +40,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
     let walk = &document.walk;
     let names = || walk.cause.as_ref().map(|cause| format!("{}\n", cause.code)).unwrap_or_default();
     show(args.output, &document, || screen(&document, answer.only_files), names)?;
-    Ok(if walk.served { Verdict::Fine } else { Verdict::Findings })
+    Ok(match (walk.served, walk.is_undecided()) {
+        (true, _) => Verdict::Fine,
+        (false, true) => Verdict::Exit(2),
+        (false, false) => Verdict::Findings,
+    })
 }
 
 #[derive(Serialize)]
@@ -114,7 +120,7 @@ fn stranger(answer: &Answer, namespace: Option<&str>, name: &str) -> anyhow::Res
         Some((key, finding))
     });
     if let Some((key, finding)) = found {
-        return Ok(walk(&key, &Seen { reasons: vec![finding], ..Seen::default() }));
+        return Ok(walk(&key, &Seen { reasons: vec![finding], ..unknown(answer) }));
     }
     let near = answer.state.services.iter().map(|service| service.name.as_str());
     let near = near.filter(|other| strsim::damerau_levenshtein(other, name) <= 2).collect::<Vec<_>>();
@@ -124,6 +130,43 @@ fn stranger(answer: &Answer, namespace: Option<&str>, name: &str) -> anyhow::Res
         near => format!("did you mean {}?", near.join(" or ")),
     };
     bail!("there is no Service {name} of type LoadBalancer{place}; {hint}")
+}
+
+/// What each kind tells: without it the rules on the right are not known to hold or to fail.
+const TELLS: [(&str, &[Rule]); 10] = [
+    ("IPAddressPool", &[Rule::Configuration, Rule::Pool, Rule::Request, Rule::Membership]),
+    ("L2Advertisement", &[Rule::Configuration, Rule::Advertisement, Rule::Sharing]),
+    ("BGPAdvertisement", &[Rule::Configuration, Rule::Advertisement, Rule::Sharing]),
+    ("BGPPeer", &[Rule::Configuration, Rule::Node]),
+    ("BFDProfile", &[Rule::Configuration]),
+    ("Community", &[Rule::Configuration]),
+    ("EndpointSlice", &[Rule::Endpoints, Rule::Node]),
+    ("Node", &[Rule::Node]),
+    ("Pod", &[Rule::Address, Rule::Speaker]),
+    ("ServiceL2Status", &[Rule::Announced]),
+];
+
+/// The rules that the source of the answer says nothing about.
+fn unknown(answer: &Answer) -> Seen {
+    if answer.only_files {
+        let mut unknown = BTreeSet::from([Rule::Speaker, Rule::Interface, Rule::Conflict, Rule::Announced]);
+        let known = answer.known.as_ref().map(|(known, _)| known);
+        // What files do not have is assumed, and then it is nothing that they tell.
+        if known.is_none_or(|known| known.endpoints.is_empty()) {
+            unknown.insert(Rule::Endpoints);
+        }
+        if known.is_none_or(|known| known.resources.nodes.is_empty()) {
+            unknown.insert(Rule::Node);
+        }
+        return Seen { unknown, unknown_because: "not known from files", ..Seen::default() };
+    }
+    let denied = TELLS.iter().filter(|(kind, _)| answer.denied.has(kind));
+    Seen {
+        unknown: denied.flat_map(|(_, rules)| rules.iter().copied()).collect(),
+        unknown_because: "not known: it may not be read",
+        denied: answer.denied.finding(),
+        ..Seen::default()
+    }
 }
 
 /// What a state document tells about a Service.
@@ -152,16 +195,18 @@ pub(super) fn seen(answer: &Answer, service: &ServiceState) -> Seen {
         served,
         reasons,
         nodes: nodes.filter_map(|reason| Some((reason.node.clone()?, finding(reason)))).collect(),
+        ..unknown(answer)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::look::cluster::Denied;
     use crate::state::{ReasonState, State};
 
     fn answer(services: Vec<ServiceState>) -> Answer {
-        Answer { state: State { services, ..State::default() }, known: None, only_files: false }
+        Answer { state: State { services, ..State::default() }, ..Answer::default() }
     }
 
     fn service(namespace: &str, name: &str, state: Progress) -> ServiceState {
@@ -230,6 +275,34 @@ mod tests {
             let reasons = seen(&answer, &answer.state.services[0]).reasons;
             assert_eq!(reasons.iter().any(|reason| reason.object == object), shown, "{code}");
         }
+    }
+
+    #[test]
+    fn files_are_not_said_to_show_what_only_a_cluster_can() {
+        let answer = Answer { only_files: true, ..answer(vec![service("a", "web", Progress::Announced)]) };
+        let document = document(&answer, explain(&answer, None, "web").unwrap());
+        let text = screen(&document, true);
+        for rule in [Rule::Endpoints, Rule::Speaker, Rule::Node, Rule::Interface, Rule::Conflict, Rule::Announced] {
+            assert!(text.contains(&format!("  ? {}", rule.sentence())), "{text}");
+        }
+        assert!(document.walk.served, "nothing that files tell is in the way");
+    }
+
+    #[test]
+    fn a_kind_that_may_not_be_read_leaves_no_mark_that_something_holds_and_no_reason() {
+        let mut web = service("a", "web", Progress::Allocated);
+        web.addresses = vec!["192.168.1.200".parse().unwrap()];
+        web.reasons = vec![ReasonState {
+            code: ferrolb_rules::reason::Code::AddressNotConfigured,
+            node: None,
+            message: "no pool has it".to_owned(),
+            fix: "fix".to_owned(),
+        }];
+        let answer = Answer { denied: Denied::for_test(&["IPAddressPool"]), ..answer(vec![web]) };
+        let walk = explain(&answer, None, "web").unwrap();
+        assert!(walk.is_undecided(), "{walk}");
+        assert!(walk.to_string().contains("  ? there is an IPAddressPool"), "{walk}");
+        assert!(!walk.to_string().contains("LB1111"), "{walk}");
     }
 
     #[test]

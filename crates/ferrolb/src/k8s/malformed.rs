@@ -96,16 +96,26 @@ impl Malformed {
                 "IPAddressPool" | "L2Advertisement" | "Community" => Severity::Error,
                 _ => Severity::Warning,
             };
-            let message = format!("it does not fit its kind: {}", plain_words(&invalid.error));
+            let message = format!("it does not fit its kind: {}", plain_words(kind, &invalid.error));
             Finding::new(Code::ObjectMalformed, severity, format!("{kind}/{namespace}/{name}"), message)
         };
         why.iter().map(finding).collect()
     }
 }
 
+/// Kinds of which no value is repeated: the decoder does not say in which field it found it, and a password is one.
+const WITH_SECRETS: [&str; 2] = ["BGPPeer", "Secret"];
+
 /// The decoder's message without the names that types have in our program.
-fn plain_words(error: &str) -> String {
+pub fn plain_words(kind: &str, error: &str) -> String {
     let mut words = error.to_owned();
+    if WITH_SECRETS.contains(&kind)
+        && let Some((found, expected)) = error.rsplit_once(", expected ")
+        && let Some(at) = found.find(['`', '"']).filter(|_| found.starts_with("invalid "))
+    {
+        let found = found.get(..at).unwrap_or_default().trim_end();
+        words = format!("{found} (not shown), expected {expected}");
+    }
     for (jargon, plain) in [
         ("invalid type: ", "found the wrong kind of value: "),
         ("Invalid type. Expected", "the wrong kind of value; expected"),
@@ -205,8 +215,20 @@ mod tests {
             ),
             ("missing field `addresses`", "missing is `addresses`"),
         ] {
-            assert_eq!(plain_words(error), words);
+            assert_eq!(plain_words("IPAddressPool", error), words);
         }
+    }
+
+    #[test]
+    fn what_may_be_a_password_is_not_repeated() {
+        for error in [
+            "invalid type: integer `12345678`, expected a string at line 1 column 7",
+            "invalid type: string \"12345678, expected `x`\", expected struct Reference",
+        ] {
+            let words = plain_words("BGPPeer", error);
+            assert!(!words.contains("12345678") && words.contains("(not shown), expected"), "{words}");
+        }
+        assert_eq!(plain_words("BGPPeer", "missing field `myASN`"), "missing is `myASN`");
     }
 
     #[test]

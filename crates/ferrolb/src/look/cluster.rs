@@ -31,6 +31,7 @@ use kube::{Api, Client, Config, Resource};
 use serde::de::DeserializeOwned;
 
 use crate::k8s;
+use crate::k8s::malformed::plain_words;
 
 /// How long a request may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -63,17 +64,118 @@ pub struct Cluster {
     pub states: Vec<Arc<ConfigurationState>>,
     /// What could not be read.
     pub findings: Vec<Finding>,
+    /// What may not be read; the findings say it, too.
+    pub denied: Denied,
 }
 
-/// Connects as `kubectl` would.
+/// The kinds that whoever asks may not read. An empty list of such a kind means nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Denied {
+    kinds: BTreeSet<String>,
+    message: String,
+    fix: String,
+}
+
+impl Denied {
+    /// Takes the refusals out of what was said while kinds were listed.
+    pub fn of(findings: &mut Vec<Finding>) -> Self {
+        let mut denied = Self::default();
+        findings.retain(|finding| {
+            let is_refusal = finding.code == Code::AccessDenied;
+            if is_refusal && denied.kinds.is_empty() {
+                denied.message.clone_from(&finding.message);
+                denied.fix.clone_from(&finding.fix);
+            }
+            if is_refusal {
+                denied.kinds.insert(finding.object.clone());
+            }
+            !is_refusal
+        });
+        denied
+    }
+
+    /// Whether this kind may not be read.
+    pub fn has(&self, kind: &str) -> bool {
+        self.kinds.contains(kind)
+    }
+
+    /// The kinds, by name.
+    pub const fn kinds(&self) -> &BTreeSet<String> {
+        &self.kinds
+    }
+
+    /// Adds what another look was refused.
+    pub fn extend(&mut self, other: Self) {
+        let Self { kinds, message, fix } = other;
+        if self.kinds.is_empty() {
+            (self.message, self.fix) = (message, fix);
+        }
+        self.kinds.extend(kinds);
+    }
+
+    /// Whether everything may be read.
+    pub fn is_empty(&self) -> bool {
+        self.kinds.is_empty()
+    }
+
+    /// What may not be read, in one finding with a fix for whoever asks.
+    pub fn finding(&self) -> Option<Finding> {
+        let kinds: Vec<&str> = self.kinds.iter().map(String::as_str).collect();
+        let message =
+            format!("you may not list {}, so nothing can be told of them: {}", kinds.join(", "), self.message);
+        let finding = Finding::new(Code::AccessDenied, Severity::Error, "the API server", message);
+        (!kinds.is_empty()).then(|| finding.with_fix(self.fix.clone()))
+    }
+
+    /// Ends what would go wrong without one of these kinds.
+    ///
+    /// # Errors
+    /// One of them may not be read.
+    pub fn refuse_without(&self, kinds: &[&str]) -> anyhow::Result<()> {
+        match self.finding() {
+            Some(finding) if kinds.iter().any(|kind| self.has(kind)) => Err(anyhow::anyhow!("{finding}")),
+            _ => Ok(()),
+        }
+    }
+
+    /// As if these kinds had been refused.
+    #[cfg(test)]
+    pub fn for_test(kinds: &[&str]) -> Self {
+        let kinds = kinds.iter().map(|kind| (*kind).to_owned()).collect();
+        Self { kinds, message: "forbidden".to_owned(), fix: "log in".to_owned() }
+    }
+}
+
+/// What the rules decide by: without one of these kinds nothing can be said of what follows.
+pub const DECIDED_BY: [&str; 10] = [
+    "Service",
+    "EndpointSlice",
+    "IPAddressPool",
+    "L2Advertisement",
+    "BGPAdvertisement",
+    "BGPPeer",
+    "BFDProfile",
+    "Community",
+    "Namespace",
+    "Node",
+];
+
+/// Connects as `kubectl` would. Also says which server that is.
 ///
 /// # Errors
 /// There is no kubeconfig and this is no pod, or the file makes no sense.
-pub async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> anyhow::Result<Client> {
+pub async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> anyhow::Result<(Client, String)> {
     let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
     let mut config = match (kubeconfig, context) {
         (Some(path), _) => {
-            let file = Kubeconfig::read_from(path).with_context(|| format!("--kubeconfig {}", path.display()))?;
+            let file = Kubeconfig::read_from(path).map_err(|error| {
+                let object = format!("--kubeconfig {}", path.display());
+                let fix = "name a file that `kubectl --kubeconfig FILE cluster-info` takes";
+                anyhow::anyhow!(
+                    "{}",
+                    Finding::new(Code::NoAnswer, Severity::Error, object, error.to_string()).with_fix(fix)
+                )
+            })?;
             Config::from_custom_kubeconfig(file, &options).await?
         }
         (None, Some(context)) => {
@@ -87,18 +189,44 @@ pub async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> anyhow
     };
     config.connect_timeout = Some(TIMEOUT);
     config.read_timeout = Some(TIMEOUT);
-    Ok(Client::try_from(config)?)
+    let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+    Ok((Client::try_from(config)?, server))
+}
+
+/// Words for a server that could not be asked, the same for whoever asks: which one, what it is called, what to do.
+pub fn in_words(error: anyhow::Error, server: &str) -> anyhow::Error {
+    let Some(cause) = error.chain().find_map(|cause| cause.downcast_ref::<kube::Error>()) else { return error };
+    let finding = |code, message, fix: &str| Finding::new(code, Severity::Error, server, message).with_fix(fix);
+    let who =
+        "log in again, or choose another --kubeconfig or --context; `kubectl auth whoami` says whom it takes you for";
+    let found = match cause {
+        kube::Error::Api(status) if status.code == 401 => {
+            finding(Code::AccessDenied, "the API server does not know who you are".to_owned(), who)
+        }
+        kube::Error::Auth(auth) => finding(Code::AccessDenied, format!("nobody could be logged in: {auth}"), who),
+        kube::Error::Api(status) => finding(
+            k8s::code_of(status.code),
+            format!("the API server answers {}: {}", status.code, status.message),
+            "ask again in a moment; `kubectl get --raw /readyz` says whether it is well",
+        ),
+        _ => finding(
+            Code::ApiServerAway,
+            format!("the API server does not answer: {}", error.root_cause()),
+            "see that it runs and is reached from here (`kubectl cluster-info`), or choose another with --kubeconfig or \
+             --context",
+        ),
+    };
+    anyhow::anyhow!("{found}")
 }
 
 /// Looks.
 ///
 /// # Errors
-/// The API server does not answer.
+/// The API server does not answer, or not even Services may be read.
 pub async fn read(client: Client, namespace: &str) -> anyhow::Result<Cluster> {
     let mut seen = Cluster::default();
     let said = &mut seen.findings;
     let own = namespace;
-    // Services first: if not even they can be had, there is nothing to say.
     let services = list::<Service>(Api::all(client.clone()), said).await?;
     let endpoints = list::<EndpointSlice>(Api::all(client.clone()), said).await?;
     let resources = Resources {
@@ -119,6 +247,10 @@ pub async fn read(client: Client, namespace: &str) -> anyhow::Result<Cluster> {
     let told = list::<ServiceBGPStatus>(Api::namespaced(client.clone(), own), said).await?;
     seen.states = list::<ConfigurationState>(Api::namespaced(client.clone(), own), said).await?;
     seen.pods = list::<Pod>(Api::namespaced(client, own), said).await?;
+    seen.denied = Denied::of(said);
+    said.extend(seen.denied.finding());
+    // If not even they can be had, there is nothing to say.
+    seen.denied.refuse_without(&["Service"])?;
     seen.known = Known { resources, services, endpoints };
     seen.announced = announced(&reports, &told);
     seen.options = options(&seen);
@@ -149,13 +281,16 @@ where
                             Some(namespace) => format!("{kind}/{namespace}/{name}"),
                             None => format!("{kind}/{name}"),
                         };
-                        findings.push(Finding::new(Code::ObjectMalformed, Severity::Error, object, invalid.error));
+                        let message = format!("it does not fit its kind: {}", plain_words(&kind, &invalid.error));
+                        findings.push(Finding::new(Code::ObjectMalformed, Severity::Error, object, message));
                     }
                 }
             }
             Ok(fitting)
         }
         Err(error) => match (k8s::code_of_error(&error), error) {
+            // Who is not known has not logged in, and gets nothing of any kind.
+            (_, kube::Error::Api(status)) if status.code == 401 => Err(kube::Error::Api(status).into()),
             (Code::ApiServerAway, error) => {
                 Err(error).with_context(|| format!("{}: the API server was asked for {kind}", Code::ApiServerAway))
             }
@@ -164,7 +299,12 @@ where
                     kube::Error::Api(status) => status.message,
                     error => error.to_string(),
                 };
-                findings.push(Finding::new(code, Severity::Error, kind, message));
+                let finding = Finding::new(code, Severity::Error, kind, message);
+                findings.push(if code == Code::AccessDenied {
+                    finding.with_fix(fix_of_refusal::<K>())
+                } else {
+                    finding
+                });
                 Ok(Vec::new())
             }
         },
@@ -199,6 +339,20 @@ async fn elsewhere(client: &Client, own: &str, said: &mut Vec<Finding>) -> anyho
             .with_fix(format!("create it with `namespace: {own}`, and delete it in {namespace}"))
     }));
     Ok(())
+}
+
+/// What whoever asks can do about a kind that may not be listed.
+fn fix_of_refusal<K: Resource>() -> String
+where
+    K::DynamicType: Default,
+{
+    let of_kind = K::DynamicType::default();
+    let (group, plural) = (K::group(&of_kind), K::plural(&of_kind));
+    let kind = if group.is_empty() { plural.to_string() } else { format!("{plural}.{group}") };
+    format!(
+        "log in as somebody who may (`kubectl auth can-i list {kind} -A` tells), choose another --context, or ask \
+         whoever administers the cluster for a role that reads it"
+    )
 }
 
 /// What the speaker that is to announce a Service last said against it: only it knows its interfaces and its LAN.

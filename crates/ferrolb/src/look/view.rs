@@ -67,10 +67,14 @@ pub fn of_files(picture: &Picture, mut findings: Vec<Finding>) -> State {
             by.into_iter().map(|(node, routers)| Announcer { node, routers, ..Announcer::default() }).collect();
         of_service(picture, key, service, &by, |_| picture.obstacle(key))
     };
-    let services = ours(picture).map(service).collect();
-    // A Service's own trouble stands with the Service.
-    findings.retain(|finding| !finding.object.starts_with("Service/") || finding.code.number() >= 2000);
-    finish(picture, services, Vec::new(), findings)
+    let mut services: Vec<ServiceState> = ours(picture).map(service).collect();
+    // The node that is assumed where files have none is nobody's business.
+    services.iter_mut().filter(|one| one.node.as_deref() == Some(ANY_NODE)).for_each(|one| one.node = None);
+    // A Service's own trouble stands with the Service; not that of one which could not even be read.
+    let listed: BTreeSet<String> =
+        services.iter().map(|one| format!("Service/{}/{}", one.namespace, one.name)).collect();
+    findings.retain(|finding| !listed.contains(&finding.object) || !(1000..2000).contains(&finding.code.number()));
+    State { as_if_applied: true, ..finish(picture, services, Vec::new(), findings) }
 }
 
 fn finish(picture: &Picture, services: Vec<ServiceState>, peers: Vec<PeerState>, mut findings: Vec<Finding>) -> State {

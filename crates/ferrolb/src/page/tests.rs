@@ -14,14 +14,14 @@ async fn serve(source: Source) -> (SocketAddr, watch::Sender<bool>) {
     let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
     let (close, closing) = watch::channel(false);
-    tokio::spawn(http::serve(listener, None, routes(source), closing));
+    tokio::spawn(http::serve(listener, None, routes(source, address), closing));
     (address, close)
 }
 
 /// The status, the head in lower case, and the body of one answer.
 async fn ask(address: SocketAddr, method: &str, path: &str) -> (u16, String, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
@@ -120,5 +120,31 @@ fn nothing_in_the_page_turns_text_into_markup_or_runs_beside_its_one_script() {
     assert!(page.contains("<script src=\"page.js\" defer></script>"));
     for word in ["style=", "<style", "onload", "onclick", "onerror", "http:", "https:"] {
         assert!(!page.contains(word), "{word}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_somebody_else_may_point_at_this_machine_is_not_answered() {
+    let (_state, source) = watch::channel(Arc::new(state()));
+    let (address, _close) = serve(Source::Process(source)).await;
+    for (host, expected) in [
+        ("localhost", "200"),
+        ("LOCALHOST.:7473", "200"),
+        ("page.localhost", "200"),
+        ("127.0.0.1:7473", "200"),
+        ("[::1]:7473", "200"),
+        ("192.168.1.5", "200"),
+        ("rebound.example:7473", "421"),
+        ("localhost.example", "421"),
+        ("127.0.0.1.example", "421"),
+        ("user@localhost:1:2", "421"),
+    ] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET /status.json HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert_eq!(answer.split(' ').nth(1), Some(expected), "{host}: {answer}");
+        assert_eq!(answer.contains("\"services\""), expected == "200", "{host}");
     }
 }

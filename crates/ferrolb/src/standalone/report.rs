@@ -71,6 +71,7 @@ pub(super) fn report(facts: Facts<'_>) -> State {
         node: facts.own.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ok,
+        as_if_applied: false,
         pools: decision
             .config
             .pools

@@ -49,7 +49,7 @@ manifests/multiple-pools.yaml:9:1 LB4008 IPAddressPool/metallb-system/developmen
 manifests/multiple-pools.yaml:12:3 LB0008 IPAddressPool/metallb-system/development-pool
 manifests/multiple-pools.yaml:14:3 LB4004 IPAddressPool/metallb-system/development-pool
 services/pool-by-annotation.yaml:7:5 LB2003 Service/default/by-pool
-services/pool-by-annotation.yaml:8:1 LB1002 Service/default/by-pool
+services/pool-by-annotation.yaml:7:5 LB1002 Service/default/by-pool
 services/static-ip.yaml:7:5 LB2001 Service/default/static-ip
 services/static-ip.yaml:8:5 LB2002 Service/default/static-ip
 services/traefik.yaml:7:5 LB2001 Service/traefik-system/traefik
@@ -140,8 +140,8 @@ fn every_verb_that_shows_something_shows_it_in_every_form_with_the_same_exit_cod
 fn status_of_the_first_users_files() {
     let output = run(&["status", "--manifests", "manifests/metallb-config", "--manifests", "services/traefik.yaml"]);
     let expected = "\
-SERVICE                 ADDRESS        STATE      NODE      MAC  TRY
-traefik-system/traefik  192.168.1.201  announced  any-node  -    http://192.168.1.201/ https://192.168.1.201/ 192.168.1.201:9000
+SERVICE                 ADDRESS        STATE               NODE  MAC  TRY
+traefik-system/traefik  192.168.1.201  would be announced  -     -    http://192.168.1.201/ https://192.168.1.201/ 192.168.1.201:9000
 
 POOL          RANGE                        FAMILY  TOTAL  USED  FREE  ADVERTISED BY
 default-pool  192.168.1.200-192.168.1.220  IPv4    21     1     20    default-advertisement
@@ -191,6 +191,7 @@ fn why_ends_in_the_failing_rule_with_its_fix() {
         "      ✗ nuc-1  LB1110 ",
         "      ✗ nuc-2  LB1105 ",
         "  · that node answers for it",
+        "  ? a speaker runs                             not known from files",
         "The whole story: ferrolb explain LB1105",
     ] {
         assert!(screen.contains(line), "{line}\n{screen}");
@@ -204,7 +205,10 @@ fn why_ends_in_the_failing_rule_with_its_fix() {
         "services/traefik.yaml",
     ]);
     assert_eq!(code(&served), Some(0), "{}", text(&served));
-    assert!(text(&served).contains("traefik-system/traefik is served"));
+    assert!(text(&served).contains("traefik-system/traefik is served, as far as is known"));
+    for rule in ["a speaker runs", "no other device has the address", "that node answers for it"] {
+        assert!(text(&served).contains(&format!("  ? {rule}")), "{}", text(&served));
+    }
     let nobody =
         run(&["why", "traefic", "--manifests", "manifests/metallb-config", "--manifests", "services/traefik.yaml"]);
     assert_eq!(code(&nobody), Some(2));
@@ -241,11 +245,85 @@ fn plan_tells_who_keeps_and_who_loses_before_anyone_merges() {
     assert_eq!((text(&renamed).as_str(), code(&renamed)), ("keep traefik-system/traefik\n", Some(0)));
 }
 
+/// `plan` of one file against the first user's files: exit code, and the document.
+fn plan_of(name: &str, bytes: &[u8]) -> (Option<i32>, Value, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(name);
+    std::fs::write(&path, bytes).unwrap();
+    let now = ["--manifests", "manifests/metallb-config", "--manifests", "services/traefik.yaml"];
+    let line = [&["plan", "-f", path.to_str().unwrap()], &now[..]].concat();
+    let output = run(&[&line[..], &["-o", "json"]].concat());
+    (code(&output), serde_json::from_slice(&output.stdout).unwrap(), text(&run(&line)))
+}
+
+#[test]
+fn plan_is_not_green_over_what_it_could_not_read() {
+    let pool = "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {name: q, namespace: metallb-system}\nspec: {addresses: [10.0.0.0/24]}\n";
+    let service =
+        "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {type: LoadBalancer, ports: [{port: eighty}]}\n";
+    for (name, text, exit, finding, line) in [
+        ("broken.yaml", "apiVersion: [\n".to_owned(), 2, "LB0004", 2),
+        ("binary.yaml", "a\0b".to_owned(), 2, "LB0004", 1),
+        ("README.md", "Everybody reads this.\n".to_owned(), 2, "LB0006", 1),
+        ("kind.yaml", pool.replace("IPAddressPool", "IPAddresPool"), 2, "LB0006", 1),
+        ("port.yaml", service.to_owned(), 2, "LB0004", 4),
+        ("both.yaml", format!("{pool}---\n{service}"), 1, "LB0004", 9),
+        ("field.yaml", pool.replace("addresses", "adresses"), 2, "LB0009", 4),
+    ] {
+        let (code, document, screen) = plan_of(name, text.as_bytes());
+        assert_eq!(code, Some(exit), "{name}: {screen}");
+        let findings = document["findings"].as_array().unwrap();
+        let found = findings.iter().find(|one| one["code"] == finding).unwrap_or_else(|| panic!("{name}: {document}"));
+        assert_eq!(found["location"]["line"], line, "{name}: {document}");
+        assert!(screen.contains(&format!("{name}:{line}:")) && screen.contains(finding), "{screen}");
+    }
+}
+
+#[test]
+fn status_of_files_is_not_green_over_what_it_could_not_read() {
+    let service =
+        "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {type: LoadBalancer, ports: [{port: eighty}]}\n";
+    let site = files(&[
+        ("svc.yaml", service),
+        (
+            "kind.yaml",
+            "apiVersion: metallb.io/v1beta1\nkind: IPAddresPool\nmetadata: {name: p, namespace: metallb-system}\n",
+        ),
+    ]);
+    let output = run(&["status", "--manifests", site.path().to_str().unwrap(), "-o", "json"]);
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let objects: Vec<&str> =
+        document["findings"].as_array().unwrap().iter().map(|one| one["object"].as_str().unwrap()).collect();
+    assert!(objects.contains(&"Service/default/web"), "{objects:?}");
+    assert_eq!((code(&output), &document["ok"], &document["as_if_applied"]), (Some(1), &false.into(), &true.into()));
+}
+
+#[test]
+fn a_password_is_never_repeated() {
+    let peer = "apiVersion: metallb.io/v1beta2\nkind: BGPPeer\nmetadata: {name: tor, namespace: metallb-system}\n\
+                spec: {myASN: 64512, peerASN: 64513, peerAddress: 10.0.0.1, password: 12345678}\n";
+    let site = files(&[("peer.yaml", peer)]);
+    let path = site.path().to_str().unwrap();
+    for line in [
+        &["lint", path][..],
+        &["status", "--manifests", path],
+        &["support-bundle", "--manifests", path],
+        &["plan", "-f", path, "--manifests", path],
+    ] {
+        let output = run(line);
+        let all = text(&output) + &String::from_utf8(output.stderr).unwrap();
+        assert!(all.contains("LB0004") && !all.contains("12345678"), "{line:?}: {all}");
+    }
+}
+
 #[test]
 fn ip_tells_who_has_an_address() {
     let now = ["--manifests", "manifests/metallb-config", "--manifests", "services/traefik.yaml"];
     let taken = run(&[&["ip", "192.168.1.201"], &now[..]].concat());
-    assert_eq!(text(&taken), "192.168.1.201: traefik-system/traefik, pool default-pool\n    announced by any-node\n");
+    assert_eq!(
+        text(&taken),
+        "192.168.1.201: traefik-system/traefik, pool default-pool\n    would be announced; by whom is not known from files\n"
+    );
     assert_eq!(code(&taken), Some(0));
     let free = run(&[&["ip", "192.168.1.202"], &now[..]].concat());
     assert_eq!((text(&free).as_str(), code(&free)), ("192.168.1.202: no Service has it; pool default-pool\n", Some(1)));

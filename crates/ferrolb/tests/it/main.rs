@@ -1,6 +1,7 @@
 //! Tests of the program from outside: style limits, and what happens on real interfaces in namespaces.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod asked;
 mod bfd;
 mod bgp;
 mod cli;

@@ -264,11 +264,7 @@ impl Reader<'_> {
                     (false, true) => "correct the object; the file is read again as soon as it changes".to_owned(),
                     (false, false) => format!("correct {field}; the file is read again as soon as it changes"),
                 };
-                let message = if holds_secrets(kind, &field) {
-                    "the value does not fit: data is text in base64, stringData plain text, both in quotes".to_owned()
-                } else {
-                    message
-                };
+                let message = if holds_secrets(kind, &field) { without_value(kind, &message) } else { message };
                 let finding = Finding::new(Code::ManifestInvalid, Severity::Error, title, message);
                 self.push(finding.at_field(field).with_fix(fix), place);
             }
@@ -410,9 +406,26 @@ fn title(node: &Node, kind: &str, namespaces: Namespaces<'_>) -> Option<String> 
     }
 }
 
+/// Words in the name of a field that holds something secret, or into which somebody writes it who means well
+/// (`passwordSecret`).
+const SECRET_WORDS: [&str; 5] = ["password", "passphrase", "secret", "token", "credential"];
+
 /// Whether a value that is wrong here may all the same be the secret, so that no message may repeat it.
 fn holds_secrets(kind: Kind, field: &str) -> bool {
-    kind == Kind::Secret && ["data", "stringData"].iter().any(|part| field.starts_with(part))
+    let of_secret = kind == Kind::Secret && ["data", "stringData"].iter().any(|part| field.starts_with(part));
+    let name = field.to_lowercase();
+    of_secret || SECRET_WORDS.iter().any(|word| name.contains(word))
+}
+
+/// What is wrong with a value that must not be repeated: what was expected stands before what was found.
+fn without_value(kind: Kind, message: &str) -> String {
+    if kind == Kind::Secret {
+        return "the value does not fit: data is text in base64, stringData plain text, both in quotes".to_owned();
+    }
+    let expected = message.strip_prefix("expected ").and_then(|rest| rest.split_once(", found ")).map(|(what, _)| what);
+    let expected = expected.unwrap_or("something else");
+    let hint = if expected == "text" { "; text that looks like a number or like yes and no needs quotes" } else { "" };
+    format!("expected {expected}; the value is not shown, for it may be the secret{hint}")
 }
 
 /// Fields that are right although the type skips them.

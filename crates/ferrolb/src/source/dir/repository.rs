@@ -25,6 +25,7 @@ use super::tree::{self, Node};
 use crate::source::Objects;
 
 mod gitops;
+mod left_out;
 mod remarks;
 #[cfg(test)]
 mod tests;
@@ -53,9 +54,35 @@ pub struct Review {
     pub objects: Objects,
     /// Everything found, in order of file and place.
     pub findings: Vec<Finding>,
+    /// The chart's values that were found, wherever they stand.
+    pub values: Vec<serde_json::Value>,
+    /// What was not taken in, of no interest to a linter and of much to whoever asks what these files come to.
+    pub left_out: Vec<Finding>,
 }
 
 impl Review {
+    /// What keeps these files from being taken as they are meant: what cannot be read, what is skipped, what is left out.
+    pub fn unread(&self) -> Vec<Finding> {
+        let of_reading = |finding: &&Finding| {
+            let code = matches!(
+                finding.code,
+                Code::ManifestInvalid
+                    | Code::ManifestUnreadable
+                    | Code::UnknownKind
+                    | Code::UnknownField
+                    | Code::DuplicateObject
+                    | Code::WrongNamespace
+            );
+            code && finding.severity != Severity::Note
+        };
+        self.findings.iter().filter(of_reading).chain(&self.left_out).cloned().collect()
+    }
+
+    /// Whether there is no object in them at all.
+    pub fn is_empty(&self) -> bool {
+        self.objects == Objects::default()
+    }
+
     /// The objects as the rules take them.
     pub fn known(&self) -> Known {
         let objects = &self.objects;
@@ -159,14 +186,15 @@ fn review_here(files: &[Written], namespace: Option<&str>) -> Review {
     let index = Index::new(files, &documents, &placed);
     let (objects, said) = assemble(&placed);
     findings.extend(said);
-    let mut review = Review { files: files.len(), namespace, objects, findings: Vec::new() };
+    let mut review = Review { files: files.len(), namespace, objects, ..Review::default() };
     findings.extend(judge(&review).into_iter().map(|finding| index.place(finding)));
-    findings.extend(remarks::on_values(files, &texts, &documents, &gitops));
+    findings.extend(remarks::on_values(files, &texts, &documents, &gitops, &mut review.values));
     findings.extend(remarks::on_unread(files, &documents, &gitops));
     findings.extend(remarks::on_annotations(files, &texts, &documents));
     findings.extend(remarks::on_namespace(&review).into_iter().map(|finding| index.place(finding)));
     findings.sort_by(|a, b| sort_key(a).cmp(&sort_key(b)));
     findings.dedup();
+    review.left_out = left_out::left_out(files, &documents, &gitops, &findings);
     review.findings = findings;
     review
 }
@@ -313,18 +341,27 @@ fn service_trouble(
     let finding = picture.obstacle(&key)?;
     let field = match finding.code {
         Code::NotLoadBalancer | Code::OtherClass | Code::NoAddress => return None,
-        Code::UnknownPool => "metadata.annotations",
-        Code::AddressNotInPool | Code::RequestInvalid | Code::PoolMismatch | Code::SharingRefused
-            if service.spec.as_ref().is_some_and(|spec| spec.load_balancer_ip.is_some()) =>
-        {
-            "spec.loadBalancerIP"
+        Code::UnknownPool | Code::PoolExhausted | Code::PoolNotCompatible => {
+            annotation(service, "address-pool").unwrap_or_else(|| "spec".to_owned())
         }
-        code if code.number() < 1100 => "spec",
+        Code::AddressNotInPool | Code::RequestInvalid | Code::PoolMismatch | Code::SharingRefused => {
+            let field = service.spec.as_ref().and_then(|spec| spec.load_balancer_ip.as_ref());
+            let field = field.map(|_| "spec.loadBalancerIP".to_owned());
+            field.or_else(|| annotation(service, "loadBalancerIPs")).unwrap_or_else(|| "spec".to_owned())
+        }
+        code if code.number() < 1100 => "spec".to_owned(),
         _ if !advertised => return None,
-        _ => "",
+        _ => String::new(),
     };
     let finding = if finding.field.is_empty() { finding.at_field(field) } else { finding };
     Some(Finding { severity: Severity::Error, ..finding })
+}
+
+/// The path of one of our annotations that a Service has, under its new or its old name.
+fn annotation(service: &Arc<k8s_openapi::api::core::v1::Service>, name: &str) -> Option<String> {
+    let annotations = service.metadata.annotations.as_ref()?;
+    let key = ["metallb.io", "metallb.universe.tf"].map(|domain| format!("{domain}/{name}"));
+    key.iter().find(|key| annotations.contains_key(*key)).map(|key| format!("metadata.annotations[{key:?}]"))
 }
 
 /// Where each object is, so that what is said about a field can be pointed at.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::tree::{Node, Value};
+use super::super::tree::{self, Node, Place, Value};
 use super::{Document, Written};
 
 /// The chart's name, which is MetalLB's.
@@ -15,10 +15,23 @@ pub(super) struct GitOps {
     pub(super) namespace: Option<String>,
     /// Files that are no objects but changes to some.
     pub(super) patches: BTreeSet<String>,
+    /// The same changes, as Kustomizations name them.
+    pub(super) changes: Vec<Change>,
     /// Files and directories whose objects get a namespace.
     filled: Vec<(String, String)>,
     /// Files of values that an Application of the chart names.
     pub(super) value_files: Vec<String>,
+}
+
+/// What a Kustomization changes.
+#[derive(Debug)]
+pub(super) struct Change {
+    /// The Kustomization's file, and where it says so.
+    pub(super) at: (String, Place),
+    /// The kind that is changed, where the Kustomization tells.
+    pub(super) kind: Option<String>,
+    /// The file that the change is in, where it is not in the Kustomization itself.
+    pub(super) file: Option<String>,
 }
 
 impl GitOps {
@@ -93,10 +106,19 @@ impl GitOps {
             }
         }
         let patches = ["patches", "patchesStrategicMerge", "patchesJson6902", "components"];
-        for patch in patches.iter().filter_map(|field| node.get(field)).flat_map(list) {
-            if let Some(name) = patch.text().or_else(|| patch.get("path").and_then(Node::text)) {
-                self.patches.insert(beside(name));
-            }
+        for patch in &patches.iter().filter_map(|field| node.get(field)).flat_map(list).collect::<Vec<_>>() {
+            let inline = patch.get("patch").or(Some(patch)).and_then(Node::text).filter(|text| text.contains('\n'));
+            let named = patch.text().filter(|_| inline.is_none()).or_else(|| patch.get("path").and_then(Node::text));
+            let named = named.map(beside);
+            let of_target = patch.get("target").and_then(|target| target.get("kind")).and_then(Node::text);
+            let inside = inline.and_then(|text| tree::documents(text).ok()).unwrap_or_default();
+            let of_text = inside.iter().find_map(|node| node.get("kind").and_then(Node::text));
+            self.changes.push(Change {
+                at: (file.to_owned(), patch.place),
+                kind: of_target.or(of_text).map(str::to_owned),
+                file: named.clone(),
+            });
+            self.patches.extend(named);
         }
     }
 }

@@ -66,7 +66,14 @@ fn title(document: &Document) -> String {
 }
 
 /// Values of the chart: inside Applications and the like, and in files of their own.
-pub(super) fn on_values(files: &[Written], texts: &[&str], documents: &[Document], gitops: &GitOps) -> Vec<Finding> {
+/// The values themselves are added to `all`.
+pub(super) fn on_values(
+    files: &[Written],
+    texts: &[&str],
+    documents: &[Document],
+    gitops: &GitOps,
+    all: &mut Vec<serde_json::Value>,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     for document in documents {
         let (Some(written), Some(text)) = (files.get(document.file), texts.get(document.file)) else { continue };
@@ -74,11 +81,14 @@ pub(super) fn on_values(files: &[Written], texts: &[&str], documents: &[Document
         let within = Within { file: &written.name, object: &title, shift: Shift::None };
         for inline in inline_values(document.kind(), &document.node) {
             match inline {
-                Inline::Mapping(node) => chart_values(node, within, &mut findings),
+                Inline::Mapping(node) => all.push(chart_values(node, within, &mut findings)),
                 Inline::Text(node) => {
                     let within = Within { shift: shift(text, node), ..within };
-                    for inner in node.text().map(tree::documents).and_then(Result::ok).unwrap_or_default() {
-                        chart_values(&inner, within, &mut findings);
+                    match tree::documents(node.text().unwrap_or_default()) {
+                        Ok(inner) => {
+                            all.extend(inner.iter().map(|inner| chart_values(inner, within, &mut findings)));
+                        }
+                        Err(error) => findings.push(broken(&error, within)),
                     }
                 }
                 Inline::Parameters(node) => parameters(node, within, &mut findings),
@@ -95,23 +105,33 @@ pub(super) fn on_values(files: &[Written], texts: &[&str], documents: &[Document
             && let Some(node) = own_values(written, &document.node, gitops)
         {
             let within = Within { object: "values of the chart metallb", ..within };
-            chart_values(node, within, &mut findings);
+            all.push(chart_values(node, within, &mut findings));
         }
     }
     findings
 }
 
-/// A whole tree of values: its names, and what the chart would refuse.
-fn chart_values(node: &Node, within: Within<'_>, findings: &mut Vec<Finding>) {
+/// Values that are no YAML: Argo CD and Flux render nothing then.
+fn broken(error: &tree::SyntaxError, within: Within<'_>) -> Finding {
+    let message = format!("the YAML of the chart's values is broken here or just above: {}", error.message);
+    Finding::new(Code::ManifestInvalid, Severity::Error, within.object, message)
+        .with_fix("correct the text: nothing of the chart is rendered as it stands")
+        .at(within.at(error.place))
+}
+
+/// A whole tree of values: its names, and what the chart would refuse. Returns the values without places.
+fn chart_values(node: &Node, within: Within<'_>, findings: &mut Vec<Finding>) -> serde_json::Value {
     judge(node, &mut Vec::new(), within, findings);
-    for refused in values::refused(&plain(node)) {
+    let plain = plain(node);
+    for refused in values::refused(&plain) {
         let place = place_of(node, &refused.path);
         findings.push(values::refusal(&refused, within.object).at(within.at(place)));
     }
-    for remark in values::remarks(&plain(node)) {
+    for remark in values::remarks(&plain) {
         let place = place_of(node, &remark.path);
         findings.push(values::remark(&remark, within.object).at(within.at(place)));
     }
+    plain
 }
 
 /// Where the value at a path stands, or the last of what is on the way to it.

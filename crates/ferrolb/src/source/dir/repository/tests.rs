@@ -65,7 +65,21 @@ fn a_service_that_would_get_no_address_or_would_not_be_announced_is_an_error() {
     let outside = SERVICE.replace("  ports", "  loadBalancerIP: 10.9.9.9\n  ports");
     assert_eq!(found(&[("pool.yaml", POOL), ("l2.yaml", L2), ("svc.yaml", &outside)]), ["svc.yaml:9:3 LB1012"]);
     let pool = SERVICE.replace("app: web", "metallb.io/address-pool: other");
-    assert_eq!(found(&[("pool.yaml", POOL), ("l2.yaml", L2), ("svc.yaml", &pool)]), ["svc.yaml:5:3 LB1004"]);
+    assert_eq!(found(&[("pool.yaml", POOL), ("l2.yaml", L2), ("svc.yaml", &pool)]), ["svc.yaml:6:5 LB1004"]);
+    // What was asked for by an annotation is pointed at there, under its new name or its old one.
+    for (annotation, code) in
+        [("metallb.io/loadBalancerIPs: 10.9.9.9", "LB1012"), ("metallb.io/loadBalancerIPs: nonsense", "LB1007")]
+    {
+        let asks = SERVICE.replace("app: web", annotation);
+        assert_eq!(
+            found(&[("pool.yaml", POOL), ("l2.yaml", L2), ("svc.yaml", &asks)]),
+            [format!("svc.yaml:6:5 {code}")]
+        );
+    }
+    let one = POOL.replace("192.168.1.200-192.168.1.220", "192.168.1.200/32");
+    let asks = SERVICE.replace("app: web", "metallb.io/address-pool: p");
+    let full = format!("{}---\n{asks}", asks.replace("name: web", "name: aaa"));
+    assert_eq!(found(&[("pool.yaml", &one), ("l2.yaml", L2), ("svc.yaml", &full)]), ["svc.yaml:17:5 LB1002"]);
     let picky = format!("{L2}spec: {{serviceSelectors: [{{matchLabels: {{app: other}}}}]}}\n");
     assert_eq!(found(&[("pool.yaml", POOL), ("l2.yaml", &picky), ("svc.yaml", SERVICE)]), ["svc.yaml:1:1 LB1101"]);
     assert_eq!(
@@ -112,6 +126,28 @@ fn values_inside_an_application_are_judged_at_their_own_lines() {
         found(&[("app.yaml", APPLICATION)]),
         ["app.yaml:16:13 LB3002", "app.yaml:17:11 LB3001", "app.yaml:18:9 LB3001"]
     );
+}
+
+#[test]
+fn broken_values_inside_an_application_are_an_error_at_their_own_line() {
+    let found_in = |values: &str| {
+        let (head, _) = APPLICATION.split_once("        # a comment").unwrap();
+        found(&[("app.yaml", &format!("{head}{values}"))])
+    };
+    assert_eq!(found_in("        speaker: [\n").len(), 1);
+    assert!(found_in("        speaker: [\n")[0].ends_with(" LB0004"));
+    let indented = found_in("        speaker:\n          frr: {}\n         controller: {}\n");
+    assert_eq!(indented.len(), 1, "{indented:?}");
+    assert!(indented[0].starts_with("app.yaml:14:") && indented[0].ends_with(" LB0004"), "{indented:?}");
+    let k3s = "apiVersion: helm.cattle.io/v1\nkind: HelmChart\nmetadata: {name: m}\nspec:\n  chart: metallb/metallb\n  valuesContent: |-\n    speaker: [\n";
+    assert_eq!(found(&[("hc.yaml", k3s)]).len(), 1);
+}
+
+#[test]
+fn the_values_themselves_are_told_wherever_they_stand() {
+    let values = |name: &str, text: &str| review(&written(&[(name, text)]), None).values;
+    assert_eq!(values("app.yaml", APPLICATION)[0]["speaker"]["hostNetwork"], true);
+    assert_eq!(values("values.yaml", "speaker: {ignoreExcludeLB: true}\n")[0]["speaker"]["ignoreExcludeLB"], true);
 }
 
 #[test]
@@ -215,6 +251,30 @@ fn kustomize_patches_are_no_objects() {
     let files =
         [("b/pool.yaml", POOL), ("b/l2.yaml", L2), ("b/patch.yaml", patch), ("b/kustomization.yaml", kustomization)];
     assert_eq!(found(&files), Vec::<String>::new());
+    // Whoever asks what the files come to hears that the change is not in the answer.
+    let left_out = |files: &[(&str, &str)]| {
+        let review = review(&written(files), None);
+        review.unread().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let said = left_out(&files);
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].starts_with("b/kustomization.yaml:3:3: LB0010") && said[0].contains("kustomize build b |"));
+    let inline = "resources: [pool.yaml, l2.yaml]\npatches:\n- target: {kind: Deployment}\n  patch: |\n    - op: add\n";
+    assert_eq!(left_out(&[("b/pool.yaml", POOL), ("b/l2.yaml", L2), ("b/kustomization.yaml", inline)]), [""; 0]);
+    let pools = inline.replace("Deployment", "IPAddressPool");
+    assert_eq!(left_out(&[("b/pool.yaml", POOL), ("b/l2.yaml", L2), ("b/kustomization.yaml", &pools)]).len(), 1);
+}
+
+#[test]
+fn a_file_that_was_named_and_has_no_object_is_told_to_whoever_asks_what_it_comes_to() {
+    for text in ["# read me\n", "A project for everybody.\n", "a: 1\n", "{{ template }}: {\n"] {
+        let mut files = written(&[("README.md", text)]);
+        assert_eq!(review(&files, None).unread(), [], "{text}");
+        files[0].named = true;
+        let review = review(&files, None);
+        let said = review.unread();
+        assert!(review.is_empty() && said.len() == 1 && said[0].location.is_some(), "{text} {said:?}");
+    }
 }
 
 #[test]

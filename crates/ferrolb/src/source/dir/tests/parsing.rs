@@ -433,3 +433,31 @@ fn values_that_a_cluster_would_refuse_are_named_and_disturb_nothing() {
         assert_eq!(found.collect::<Vec<_>>(), expected, "{text}");
     }
 }
+
+#[test]
+fn a_value_that_may_be_a_secret_is_never_repeated() {
+    let peer = "apiVersion: metallb.io/v1beta2\nkind: BGPPeer\nmetadata: {name: tor, namespace: metallb-system}\n\
+                spec:\n  myASN: 64512\n  peerASN: 64513\n  peerAddress: 10.0.0.1\n";
+    let old = peer.replace("v1beta2", "v1beta1");
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n";
+    for text in [
+        format!("{peer}  password: 12345678\n"),
+        format!("{peer}  password: [12345678]\n"),
+        format!("{old}  password: 12345678\n"),
+        format!("{peer}  passwordSecret: '12345678'\n"),
+        format!("{peer}  passwordSecret: {{name: 12345678}}\n"),
+        format!("{secret}stringData: {{password: 12345678}}\n"),
+        format!("{secret}data: {{anything: 12345678}}\n"),
+        format!("{secret}data: '12345678'\n"),
+    ] {
+        let parsed = read(&text);
+        assert_eq!(parsed.findings.len(), 1, "{text}");
+        let finding = &parsed.findings[0];
+        assert_eq!((finding.code, finding.severity), (Code::ManifestInvalid, Severity::Error), "{text}");
+        assert!(!finding.to_string().contains("12345678"), "{finding}");
+        assert!(!finding.message.is_empty() && finding.location.is_some(), "{finding}");
+    }
+    let parsed = read(&format!("{peer}  password: 12345678\n"));
+    assert!(parsed.findings[0].message.contains("expected text"), "{}", parsed.findings[0]);
+    assert!(parsed.findings[0].message.contains("needs quotes"), "{}", parsed.findings[0]);
+}
