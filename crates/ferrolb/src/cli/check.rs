@@ -102,22 +102,7 @@ pub(super) async fn look(client: Client, namespace: &str, before: bool) -> anyho
     let sets = cluster::list::<DaemonSet>(Api::all(client.clone()), &mut said).await?;
     let deployments = cluster::list::<Deployment>(Api::all(client.clone()), &mut said).await?;
     let webhooks = cluster::list::<ValidatingWebhookConfiguration>(Api::all(client.clone()), &mut said).await?;
-    let mut strict_webhooks = Vec::new();
-    for configuration in &webhooks {
-        for webhook in configuration.webhooks.iter().flatten() {
-            let ours = webhook.name.ends_with("metallb.io") && webhook.failure_policy.as_deref() != Some("Ignore");
-            if let (true, Some(service)) = (ours, &webhook.client_config.service) {
-                let services = Api::<Service>::namespaced(client.clone(), &service.namespace);
-                let exists = services.get_opt(&service.name).await?.is_some();
-                let behind = match exists {
-                    true if has_ready(&seen.known.endpoints, &service.namespace, &service.name) => Behind::Somebody,
-                    true => Behind::Nobody,
-                    false => Behind::Nothing,
-                };
-                strict_webhooks.push((configuration.metadata.name.clone().unwrap_or_default(), behind));
-            }
-        }
-    }
+    let strict_webhooks = strict(&client, &webhooks, &seen.known.endpoints).await?;
     let ours = |name: &str| name.starts_with("ipaddresspool") && name.ends_with("metallb.io");
     let theirs = webhooks.iter().flat_map(|configuration| configuration.webhooks.iter().flatten());
     let asked = match theirs.into_iter().any(|webhook| ours(&webhook.name)) {
@@ -125,8 +110,6 @@ pub(super) async fn look(client: Client, namespace: &str, before: bool) -> anyho
         false => None,
     };
     let frr_configurations = frr_configurations(client.clone()).await;
-    strict_webhooks.sort();
-    strict_webhooks.dedup();
     let proxies = Api::<ConfigMap>::namespaced(client.clone(), "kube-system");
     let proxy = proxies.get_opt("kube-proxy").await.ok().flatten();
     // Who may not list kinds may still be allowed to look at one object.
@@ -172,6 +155,33 @@ pub(super) async fn look(client: Client, namespace: &str, before: bool) -> anyho
         pods: seen.pods,
         before,
     })
+}
+
+/// The webhook configurations without whose answer nothing of ours is stored, and who is behind them.
+async fn strict(
+    client: &Client,
+    webhooks: &[Arc<ValidatingWebhookConfiguration>],
+    endpoints: &[Arc<EndpointSlice>],
+) -> anyhow::Result<Vec<(String, Behind)>> {
+    let mut strict_webhooks = Vec::new();
+    for configuration in webhooks {
+        for webhook in configuration.webhooks.iter().flatten() {
+            let ours = webhook.name.ends_with("metallb.io") && webhook.failure_policy.as_deref() != Some("Ignore");
+            if let (true, Some(service)) = (ours, &webhook.client_config.service) {
+                let services = Api::<Service>::namespaced(client.clone(), &service.namespace);
+                let exists = services.get_opt(&service.name).await?.is_some();
+                let behind = match exists {
+                    true if has_ready(endpoints, &service.namespace, &service.name) => Behind::Somebody,
+                    true => Behind::Nobody,
+                    false => Behind::Nothing,
+                };
+                strict_webhooks.push((configuration.metadata.name.clone().unwrap_or_default(), behind));
+            }
+        }
+    }
+    strict_webhooks.sort();
+    strict_webhooks.dedup();
+    Ok(strict_webhooks)
 }
 
 /// Has the API server judge, and not store, a pool that only the webhook refuses: its definition cannot compare the ends of

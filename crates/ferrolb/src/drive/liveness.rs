@@ -331,7 +331,7 @@ mod tests {
         let configs = [config(1, port, b"old"), config(2, port, b"new")];
         let peers: BTreeMap<String, SocketAddr> = configs.iter().map(|one| (one.name.clone(), one.listen)).collect();
         let [a, b] = configs.map(|config| Liveness::start(config).unwrap());
-        [&a, &b].map(|host| host.set_peers(peers.clone()));
+        [&a, &b].into_iter().for_each(|host| host.set_peers(peers.clone()));
         for (host, other) in [(&a, 2), (&b, 1)] {
             let other = IpAddr::from([127, 0, 0, other]);
             until(&mut host.strangers(), |strangers| strangers.contains(&other)).await;
