@@ -24,7 +24,7 @@ var userCommands = []struct {
 	{"kubectl logs -n metallb-system daemonset/metallb-speaker", []string{`"msg":"metallb-speaker starting`}},
 	{"kubectl describe svc page", []string{"IPAllocated", "nodeAssigned", "192.168.1.200"}},
 	{"kubectl describe ipaddresspool default-pool -n metallb-system", []string{"Advertised", "assignedIPv4", "by L2Advertisement default-advertisement"}},
-	{"kubectl get events -n metallb-system --sort-by='.lastTimestamp'", []string{"metallb-speaker", "AddressAssigned", "192.168.1.200 -> default/page (1 of 21 used)"}},
+	{"kubectl get events -n metallb-system --sort-by='.lastTimestamp'", []string{"metallb-speaker", "AddressAssigned", "192.168.1.200 -> default/page (1 of 21 IPv4 used)"}},
 	{"curl -sS --max-time 5 192.168.1.201", []string{"page-", " sees "}},
 	// Who was spoken to is in the laptop's table.
 	{"arp -a | grep 192.168.1.201", []string{"(192.168.1.201) at ", "[ether]"}},

@@ -53,7 +53,7 @@ func TestTheUsersTwoFilesServeTheirTraefik(t *testing.T) {
 		}
 	})
 	t.Run("the pool's own events say who has an address", func(t *testing.T) {
-		s.awaitText(t, []string{"AddressAssigned", "192.168.1.201 -> traefik-system/traefik (1 of 21 used)"}, "describe", "ipaddresspool", "-n", namespace, "default-pool")
+		s.awaitText(t, []string{"AddressAssigned", "192.168.1.201 -> traefik-system/traefik (1 of 21 IPv4 used)"}, "describe", "ipaddresspool", "-n", namespace, "default-pool")
 	})
 	t.Run("the configuration states are valid", func(t *testing.T) {
 		s.awaitText(t, []string{"controller", "speaker-node-a", "speaker-node-b", "speaker-node-c"}, "get", "configurationstates", "-n", namespace)

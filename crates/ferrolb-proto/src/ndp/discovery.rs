@@ -103,17 +103,24 @@ impl Discovery {
         }
         match kind {
             ROUTER_SOLICITATION if bytes.get(8..).is_some_and(|rest| options(rest, SOURCE_LINK_LAYER).is_ok()) => {
-                let calm = self.advertised_at.map_or(now, |at| at + CALM_INTERVAL);
-                self.advertise_at = self.advertise_at.min(calm.max(now));
+                self.advertise_soon(now);
                 self.handle_timeout(now);
             }
             ROUTER_ADVERTISEMENT if source.is_unicast_link_local() => {
-                if let Some(lifetime) = lifetime(bytes) {
-                    self.hear(now, source, lifetime);
+                let Some(lifetime) = lifetime(bytes) else { return };
+                self.hear(now, source, lifetime);
+                // It may have just been started, and dials nobody whom it has not heard since.
+                if self.router.is_some_and(|router| router.address == source) {
+                    self.advertise_soon(now);
                 }
             }
             _ => {}
         }
+    }
+
+    fn advertise_soon(&mut self, now: Instant) {
+        let calm = self.advertised_at.map_or(now, |at| at + CALM_INTERVAL);
+        self.advertise_at = self.advertise_at.min(calm.max(now));
     }
 
     fn hear(&mut self, now: Instant, address: Ipv6Addr, lifetime: Duration) {
@@ -245,6 +252,19 @@ mod tests {
         let said = wait(&mut discovery, at(start, 39));
         assert_eq!(said[0], Output::Router(None));
         assert!(matches!(&said[1], Output::Send(ALL_ROUTERS, _)), "it is looked for again");
+    }
+
+    #[test]
+    fn a_router_that_says_something_is_told_soon_that_we_are_there() {
+        let start = Instant::now();
+        let mut discovery = Discovery::new(OWN, start);
+        wait(&mut discovery, start);
+        hear(&mut discovery, at(start, 4), ROUTER, &advertised(30));
+        let sent = |outputs: Vec<Output>| outputs.iter().any(|one| matches!(one, Output::Send(ALL_NODES, _)));
+        assert!(sent(wait(&mut discovery, at(start, 4))), "it may have just been started");
+        hear(&mut discovery, at(start, 5), ROUTER, &advertised(30));
+        assert!(!sent(wait(&mut discovery, at(start, 6))), "but not more often than every three seconds");
+        assert!(sent(wait(&mut discovery, at(start, 7))));
     }
 
     #[test]

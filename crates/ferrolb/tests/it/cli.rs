@@ -48,8 +48,8 @@ manifests/multiple-pools.yaml:6:3 LB4004 IPAddressPool/metallb-system/production
 manifests/multiple-pools.yaml:9:1 LB4008 IPAddressPool/metallb-system/development-pool
 manifests/multiple-pools.yaml:12:3 LB0008 IPAddressPool/metallb-system/development-pool
 manifests/multiple-pools.yaml:14:3 LB4004 IPAddressPool/metallb-system/development-pool
-services/pool-by-annotation.yaml:7:5 LB2003 Service/default/by-pool
 services/pool-by-annotation.yaml:7:5 LB1002 Service/default/by-pool
+services/pool-by-annotation.yaml:7:5 LB2003 Service/default/by-pool
 services/static-ip.yaml:7:5 LB2001 Service/default/static-ip
 services/static-ip.yaml:8:5 LB2002 Service/default/static-ip
 services/traefik.yaml:7:5 LB2001 Service/traefik-system/traefik
@@ -262,7 +262,7 @@ fn plan_is_not_green_over_what_it_could_not_read() {
     let service =
         "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {type: LoadBalancer, ports: [{port: eighty}]}\n";
     for (name, text, exit, finding, line) in [
-        ("broken.yaml", "apiVersion: [\n".to_owned(), 2, "LB0004", 2),
+        ("broken.yaml", "apiVersion: [\n".to_owned(), 2, "LB0004", 1),
         ("binary.yaml", "a\0b".to_owned(), 2, "LB0004", 1),
         ("README.md", "Everybody reads this.\n".to_owned(), 2, "LB0006", 1),
         ("kind.yaml", pool.replace("IPAddressPool", "IPAddresPool"), 2, "LB0006", 1),
