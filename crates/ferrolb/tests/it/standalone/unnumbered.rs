@@ -36,8 +36,11 @@ impl<'a> Far<'a> {
         }
     }
 
+    /// Ends the daemons, and waits until they are gone: who comes next takes over their files.
     fn stop(&self) {
-        let _ = self.host.sh(&format!("cd {} && kill $(cat bgpd.pid zebra.pid)", self.path("")));
+        let gone =
+            "for pid in $all; do for _ in $(seq 100); do kill -0 $pid 2>/dev/null || break; sleep 0.05; done; done";
+        let _ = self.host.sh(&format!("cd {} && all=$(cat bgpd.pid zebra.pid) && kill $all; {gone}", self.path("")));
     }
 
     fn path(&self, name: &str) -> String {
