@@ -112,7 +112,7 @@ pub async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 
 /// The page and its document. On a loopback address it is for who is on this machine: a page from elsewhere whose name is
 /// made to point here (DNS rebinding) is not answered. Behind an address that others reach stands a login with names of
-/// its own (decision 87).
+/// its own (decision 85).
 pub fn routes(source: Source, address: SocketAddr) -> Router {
     let routes = files(source);
     if address.ip().is_loopback() { routes.layer(from_fn(only_to_this_machine)) } else { routes }

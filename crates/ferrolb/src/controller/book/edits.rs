@@ -1,4 +1,4 @@
-//! Addresses that somebody else wrote into a Service's status while we lead (spec §4.8, decision 81).
+//! Addresses that somebody else wrote into a Service's status while we lead (spec §4.8, decision 80).
 //!
 //! What can be had is adopted, as a start would adopt it; anything else is put back, and both are said. What our own
 //! writes bring back is no edit: while one is under way nothing is taken for one.
