@@ -104,7 +104,7 @@ func TestTheCommandLineTellsEveryTroubleByItsCode(t *testing.T) {
 	})
 	s := prepare(t, c)
 	t.Run("T1: wait names the stage that is missing", func(t *testing.T) {
-		s.says(t, 1, []string{"Not ready: controller 0 of 0 ready"}, "wait", "--timeout=1")
+		s.says(t, 1, []string{"Not ready: controller 0 of 0 ready"}, "wait", "--timeout=5")
 	})
 	s.runWithMetrics(t)
 	s.service(t, "web", "")
