@@ -104,7 +104,8 @@ func TestTheCommandLineTellsEveryTroubleByItsCode(t *testing.T) {
 	})
 	s := prepare(t, c)
 	t.Run("T1: wait names the stage that is missing", func(t *testing.T) {
-		s.says(t, 1, []string{"Not ready: controller 0 of 0 ready"}, "wait", "--timeout=5")
+		// An API server that has just learnt kinds is slow to list them.
+		s.says(t, 1, []string{"Not ready: controller 0 of 0 ready"}, "wait", "--timeout=20")
 	})
 	s.runWithMetrics(t)
 	s.service(t, "web", "")
