@@ -23,8 +23,7 @@ mod space;
 mod tests;
 
 use pool::{PoolState, Reserve};
-pub use refusal::Refusal;
-pub(crate) use refusal::quoted;
+pub use refusal::{Refusal, quoted};
 
 /// A port on an address: protocol name and number.
 pub type Port = (Cow<'static, str>, i32);

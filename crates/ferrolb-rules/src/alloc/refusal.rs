@@ -148,7 +148,7 @@ impl Refusal {
 }
 
 /// `["10.0.0.1" "fc00::1"]`, as upstream prints addresses.
-pub(crate) fn quoted(addresses: &[IpAddr]) -> String {
+pub fn quoted(addresses: &[IpAddr]) -> String {
     let items: Vec<String> = addresses.iter().map(|address| format!("\"{address}\"")).collect();
     format!("[{}]", items.join(" "))
 }

@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ferrolb_rules::alloc::quoted;
 use ferrolb_rules::config::Config;
 use ferrolb_rules::names::ServiceKey;
 use ferrolb_rules::reason::{Code, Finding, Severity};
@@ -77,10 +78,4 @@ fn asks_for_others(key: &ServiceKey) -> Finding {
 
 fn addresses_of(service: &dyn View) -> Vec<IpAddr> {
     status_ips(service).filter_map(|ip| ip.parse().ok()).collect()
-}
-
-/// As the rules print addresses.
-fn quoted(addresses: &[IpAddr]) -> String {
-    let texts: Vec<String> = addresses.iter().map(|address| format!("\"{address}\"")).collect();
-    format!("[{}]", texts.join(" "))
 }
