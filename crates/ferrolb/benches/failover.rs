@@ -26,8 +26,11 @@ use tempfile::TempDir;
 
 #[path = "../tests/it/hosts.rs"]
 mod hosts;
+#[path = "../tests/it/switch.rs"]
+mod switch;
 
 use hosts::{Host, eventually};
+use switch::{plug, switch};
 
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 200);
 /// Between two datagrams of the prober.
@@ -87,24 +90,21 @@ struct Site {
 
 impl Site {
     fn new(size: u8, kind: Kind) -> Self {
-        let switch = Host::new();
-        switch.ip("link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0");
-        switch.ip("link set br0 up");
-        let plug = |number: u8| {
-            let host = Host::new();
-            switch.join(&format!("p{number}"), &host, "eth0");
-            switch.ip(&format!("link set p{number} master br0"));
-            host.ip(&format!("addr add 192.168.1.{number}/24 dev eth0"));
-            host
-        };
-        let nodes: Vec<Host> = (0..size).map(|index| plug(1 + index)).collect();
+        let switch = switch();
+        let nodes: Vec<Host> = (0..size).map(|index| plug(&switch, 1 + index)).collect();
         for node in &nodes {
             let (well, text) = node.sh("sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2");
             assert!(well, "{text}");
             node.ip(&format!("addr add {ADDRESS}/32 dev lo"));
         }
-        let mut site =
-            Self { kind, nodes, programs: Vec::new(), client: plug(240), switch, files: tempfile::tempdir().unwrap() };
+        let mut site = Self {
+            kind,
+            nodes,
+            programs: Vec::new(),
+            client: plug(&switch, 240),
+            switch,
+            files: tempfile::tempdir().unwrap(),
+        };
         site.write_files();
         site.programs = (0..site.nodes.len()).map(|index| site.start(index)).collect();
         site.await_owner();

@@ -17,6 +17,8 @@ mod lab;
 mod many;
 #[path = "routers/outage.rs"]
 mod outage;
+#[path = "../tests/it/switch.rs"]
+mod switch;
 
 fn main() {
     // `cargo test --benches` calls this, too: the short form proves that it still works.

@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::hosts::{Host, eventually};
+use crate::switch;
 
 pub(crate) const NODE: &str = "192.168.1.11";
 pub(crate) const ROUTER: &str = "192.168.1.50";
@@ -31,9 +32,7 @@ pub(crate) struct Lab {
 
 impl Lab {
     pub(crate) fn new() -> Self {
-        let switch = Host::new();
-        switch.ip("link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0");
-        switch.ip("link set br0 up");
+        let switch = switch::switch();
         let (node, router, client) = (plug(&switch, NODE), plug(&switch, ROUTER), Host::new());
         router.join("eth1", &client, "eth0");
         router.ip("addr add 10.9.0.1/24 dev eth1");
@@ -136,12 +135,8 @@ impl Lab {
 }
 
 fn plug(switch: &Host, address: &str) -> Host {
-    let host = Host::new();
-    let port = format!("p{}", address.rsplit('.').next().unwrap());
-    switch.join(&port, &host, "eth0");
-    switch.ip(&format!("link set {port} master br0"));
-    host.ip(&format!("addr add {address}/24 dev eth0"));
-    host
+    let number = address.strip_prefix("192.168.1.").unwrap().parse().unwrap();
+    switch::plug(switch, number)
 }
 
 /// A BGPPeer of the node's.

@@ -12,6 +12,7 @@ mod lab;
 mod ping;
 mod segment;
 mod standalone;
+mod switch;
 mod tidy;
 mod tools;
 mod troubles;

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use ferrolb::drive::l2::{Answers, L2, Use};
 
 use crate::hosts::{Host, eventually};
+use crate::switch::{plug, switch};
 
 const V4: &str = "192.168.1.201";
 const V6: &str = "fd00::201";
@@ -18,18 +19,13 @@ struct Lan {
 }
 
 fn lan() -> Lan {
-    let switch = Host::new();
-    switch.ip("link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0");
-    switch.ip("link set br0 up");
-    let plug = |number: u8| {
-        let host = Host::new();
-        switch.join(&format!("p{number}"), &host, "eth0");
-        switch.ip(&format!("link set p{number} master br0"));
-        host.ip(&format!("addr add 192.168.1.{number}/24 dev eth0"));
+    let switch = switch();
+    let host = |number: u8| {
+        let host = plug(&switch, number);
         host.ip(&format!("addr add fd00::{number}/64 dev eth0 nodad"));
         host
     };
-    let lan = Lan { nodes: vec![plug(11), plug(12)], client: plug(50), _switch: switch };
+    let lan = Lan { nodes: vec![host(11), host(12)], client: host(50), _switch: switch };
     for host in lan.nodes.iter().chain([&lan.client]) {
         eventually("the link-local address is usable", || {
             let (_, text) = host.sh("ip -6 addr show dev eth0 scope link");

@@ -14,6 +14,7 @@ use ferrolb_proto::segment::{NodeId, Timing};
 use ferrolb_rules::names::NodeName;
 
 use crate::hosts::{Host, eventually};
+use crate::switch::{plug, switch};
 
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 200);
 
@@ -51,18 +52,13 @@ struct Lan {
 
 impl Lan {
     fn new(size: u8) -> Self {
-        let switch = Host::new();
-        switch.ip("link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0");
-        switch.ip("link set br0 up");
-        let plug = |number: u8| {
-            let host = Host::new();
-            switch.join(&format!("p{number}"), &host, "eth0");
-            switch.ip(&format!("link set p{number} master br0"));
+        let switch = switch();
+        let host = |number: u8| {
+            let host = plug(&switch, number);
             host.ip(&format!("link set eth0 address {}", mac(number)));
-            host.ip(&format!("addr add 192.168.1.{number}/24 dev eth0"));
             host
         };
-        Self { nodes: (1..=size).map(plug).collect(), client: plug(50), switch }
+        Self { nodes: (1..=size).map(host).collect(), client: host(50), switch }
     }
 
     fn speak(&self, number: u8, saved: Claims) -> Speaker {

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::hosts::{Host, eventually};
 use crate::l2::neighbour;
+use crate::switch::{plug, switch};
 
 mod bad_routers;
 mod bfd;
@@ -86,9 +87,7 @@ impl Site {
     }
 
     fn new(size: u8) -> Self {
-        let switch = Host::new();
-        switch.ip("link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0");
-        switch.ip("link set br0 up");
+        let switch = switch();
         let hosts: Vec<Host> = (0..size).map(|index| plug(&switch, 11 + index)).collect();
         let client = plug(&switch, 50);
         let site = Self { hosts, client, switch, files: tempfile::tempdir().unwrap() };
@@ -163,14 +162,6 @@ impl Site {
         eventually("the program answers", || process.try_state().is_some());
         process
     }
-}
-
-fn plug(switch: &Host, number: u8) -> Host {
-    let host = Host::new();
-    switch.join(&format!("p{number}"), &host, "eth0");
-    switch.ip(&format!("link set p{number} master br0"));
-    host.ip(&format!("addr add 192.168.1.{number}/24 dev eth0"));
-    host
 }
 
 fn name_of(host: usize) -> String {
