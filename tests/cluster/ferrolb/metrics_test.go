@@ -10,26 +10,11 @@ import (
 	cluster "ferrolb.io/tests/cluster"
 )
 
-// scrapers are two accounts: one may read /metrics, the other may not.
-const scrapers = `
+// strangers is an account that may not read metrics, beside the one that may, and a router that is not there.
+const strangers = `
 apiVersion: v1
 kind: ServiceAccount
-metadata: {name: prometheus, namespace: default}
----
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: stranger, namespace: default}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: scraper}
-rules: [{nonResourceURLs: [/metrics], verbs: [get]}]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: scraper}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: scraper}
-subjects: [{kind: ServiceAccount, name: prometheus, namespace: default}]
+metadata: {name: stranger, namespace: metallb-system}
 ---
 apiVersion: metallb.io/v1beta2
 kind: BGPPeer
@@ -68,7 +53,7 @@ var speakerSeries = []string{
 
 // scraped reads the metrics of both programs as Prometheus does: by the API server's word, and nobody else.
 func scraped(t *testing.T, s *system) {
-	s.Apply(t, scrapers)
+	s.Apply(t, metricsReader+"---"+strangers)
 	for _, program := range []struct {
 		name, url string
 		series    []string
@@ -76,7 +61,7 @@ func scraped(t *testing.T, s *system) {
 		{"controller", "https://" + s.ControlPlane().IPv4.String() + ":9120/metrics", controllerSeries},
 		{"speaker", "https://" + s.Node("node-a").IPv4.String() + ":9120/metrics", speakerSeries},
 	} {
-		for _, caller := range []struct{ name, status string }{{"", "401"}, {"nobody", "401"}, {"stranger", "403"}, {"prometheus", "200"}} {
+		for _, caller := range []struct{ name, status string }{{"", "401"}, {"nobody", "401"}, {"stranger", "403"}, {"reader", "200"}} {
 			status, text := s.askAs(t, program.url, caller.name)
 			if status != caller.status {
 				t.Errorf("%s: %q is answered with %s: %s", program.name, caller.name, status, text)
@@ -88,7 +73,7 @@ func scraped(t *testing.T, s *system) {
 		for _, series := range program.series {
 			text := ""
 			cluster.Eventually(t, 10*time.Second, program.name+" has "+series, func() bool {
-				_, text = s.askAs(t, program.url, "prometheus")
+				_, text = s.askAs(t, program.url, "reader")
 				return has(text, series)
 			})
 			if t.Failed() {
@@ -120,18 +105,18 @@ func has(text, series string) bool {
 	return false
 }
 
-// askAs asks as an account of the namespace default, with a token that nobody gave, or without one.
+// askAs asks as an account of our namespace, with a token that nobody gave, or without one.
 func (s *system) askAs(t testing.TB, url, account string) (status, text string) {
 	t.Helper()
-	args := []string{"curl", "-sSk", "--max-time", "5", "-w", "\n%{http_code}", url}
+	token := ""
 	switch account {
 	case "":
 	case "nobody":
-		args = append(args, "-H", "Authorization: Bearer made.up.token")
+		token = "made.up.token"
 	default:
-		args = append(args, "-H", "Authorization: Bearer "+strings.TrimSpace(s.Kubectl(t, "create", "token", account)))
+		token = s.tokenOf(t, account)
 	}
-	out, err := s.Laptop().Output(t.Context(), args...)
+	out, err := s.Laptop().Output(t.Context(), metricsOf(url, token, "-w", "\n%{http_code}")...)
 	if err != nil {
 		t.Fatal(err)
 	}

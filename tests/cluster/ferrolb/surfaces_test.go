@@ -37,21 +37,36 @@ subjects: [{kind: ServiceAccount, name: reader, namespace: metallb-system}]
 func (s *system) runWithMetrics(t testing.TB) {
 	t.Helper()
 	s.Apply(t, metricsReader)
-	s.token = strings.TrimSpace(s.Kubectl(t, "create", "token", "-n", namespace, "reader"))
+	s.token = s.tokenOf(t, "reader")
 	s.startController(t, fmt.Sprint("--port=", controllerMetrics))
 	for _, node := range s.Nodes() {
 		s.startSpeaker(t, node.Name, fmt.Sprint("--port=", speakerMetrics))
 	}
 }
 
+// tokenOf is a token of an account of our namespace.
+func (s *system) tokenOf(t testing.TB, account string) string {
+	t.Helper()
+	return strings.TrimSpace(s.Kubectl(t, "create", "token", "-n", namespace, account))
+}
+
+// metricsOf is the command that asks for metrics, with a token or without one.
+func metricsOf(url, token string, more ...string) []string {
+	line := append([]string{"curl", "-sSk", "--max-time", "5"}, more...)
+	if token != "" {
+		line = append(line, "-H", "Authorization: Bearer "+token)
+	}
+	return append(line, url)
+}
+
 // scrape reads the metrics that are served on a machine, as Prometheus does.
 func (s *system) scrape(t testing.TB, machine *cluster.Machine, port int) string {
 	t.Helper()
-	out, err := machine.Output(t.Context(), "curl", "-sSk", "-H", "Authorization: Bearer "+s.token, fmt.Sprintf("https://127.0.0.1:%d/metrics", port))
+	out, err := machine.Output(t.Context(), metricsOf(fmt.Sprintf("https://127.0.0.1:%d/metrics", port), s.token)...)
 	if err != nil {
 		return fmt.Sprint(err)
 	}
-	return string(out)
+	return out
 }
 
 // awaitMetric waits until a line of a program's metrics begins and ends so.
