@@ -75,10 +75,46 @@ struct Claiming {
     ownership: watch::Receiver<Arc<Ownership>>,
     serves: watch::Receiver<bool>,
     wish: Wish,
+    /// What decisions rest on.
+    view: Seen,
+}
+
+/// What was known when it was asked for last. It goes on to change by itself, so what follows from it is told of the same
+/// state: of a failover later than the decision, nothing could say which Services it concerns.
+#[derive(Debug, Default)]
+struct Seen {
+    ownership: Arc<Ownership>,
     /// The nodes by their number.
     names: BTreeMap<NodeId, NodeName>,
     /// The last failover that was told.
     told: u64,
+}
+
+impl Seen {
+    /// Whose each address is.
+    fn owners(&self, own: NodeId) -> BTreeMap<IpAddr, NodeName> {
+        let owner = |claims: &BTreeMap<String, NodeId>| {
+            // On several LANs an address may have several owners; where we are one, that is what concerns us.
+            let mut owners = claims.values();
+            let first = if owners.any(|owner| *owner == own) { Some(&own) } else { claims.values().next() };
+            first.and_then(|owner| self.names.get(owner)).cloned()
+        };
+        self.ownership.owners.iter().filter_map(|(address, claims)| Some((*address, owner(claims)?))).collect()
+    }
+
+    fn takeovers(&mut self) -> Vec<Takeover> {
+        let new = self.ownership.taken.iter().filter(|(_, taken)| taken.number > self.told);
+        let name =
+            |node: NodeId| self.names.get(&node).cloned().unwrap_or_else(|| NodeName::new(format!("{:016x}", node.0)));
+        let takeover = |(address, taken): (&IpAddr, &Taken)| Takeover {
+            address: *address,
+            from: name(taken.from),
+            unheard: taken.unheard,
+        };
+        let takeovers = new.map(takeover).collect();
+        self.told = self.ownership.taken.values().map(|taken| taken.number).fold(self.told, u64::max);
+        takeovers
+    }
 }
 
 /// This node has taken an address over from one that had failed.
@@ -132,7 +168,7 @@ impl Owners {
         }
         let ownership = segments.ownership();
         let (serves, wish) = (config.serves, Wish::default());
-        let claiming = Some(Claiming { segments, ownership, serves, wish, names: BTreeMap::new(), told: 0 });
+        let claiming = Some(Claiming { segments, ownership, serves, wish, view: Seen::default() });
         Ok(Self { own, claiming, known: BTreeMap::new() })
     }
 
@@ -168,35 +204,15 @@ impl Owners {
         let claiming = self.claiming.as_mut()?;
         let names = hosts.map(NodeName::new).chain([self.own.clone()]);
         let names: BTreeMap<NodeId, NodeName> = names.map(|name| (NodeId::of(name.as_str()), name)).collect();
-        let ownership = claiming.ownership.borrow_and_update().clone();
-        let own = NodeId::of(self.own.as_str());
-        let owner = |claims: &BTreeMap<String, NodeId>| {
-            // On several LANs an address may have several owners; where we are one, that is what concerns us.
-            let mut owners = claims.values();
-            let first = if owners.any(|owner| *owner == own) { Some(&own) } else { claims.values().next() };
-            first.and_then(|owner| names.get(owner)).cloned()
-        };
-        self.known = ownership.owners.iter().filter_map(|(address, claims)| Some((*address, owner(claims)?))).collect();
-        claiming.names = names;
+        claiming.view.ownership = claiming.ownership.borrow_and_update().clone();
+        claiming.view.names = names;
+        self.known = claiming.view.owners(NodeId::of(self.own.as_str()));
         Some(self.known.clone())
     }
 
-    /// The failovers to this node since this was asked last.
+    /// The failovers to this node that [`known`](Self::known) knew of and that were not told before.
     pub fn takeovers(&mut self) -> Vec<Takeover> {
-        let Some(claiming) = &mut self.claiming else { return Vec::new() };
-        let ownership = claiming.ownership.borrow().clone();
-        let new = ownership.taken.iter().filter(|(_, taken)| taken.number > claiming.told);
-        let name = |node: NodeId| {
-            claiming.names.get(&node).cloned().unwrap_or_else(|| NodeName::new(format!("{:016x}", node.0)))
-        };
-        let takeover = |(address, taken): (&IpAddr, &Taken)| Takeover {
-            address: *address,
-            from: name(taken.from),
-            unheard: taken.unheard,
-        };
-        let takeovers = new.map(takeover).collect();
-        claiming.told = ownership.taken.values().map(|taken| taken.number).fold(claiming.told, u64::max);
-        takeovers
+        self.claiming.as_mut().map_or_else(Vec::new, |claiming| claiming.view.takeovers())
     }
 
     /// Whose an address is, as told last.
@@ -238,5 +254,36 @@ impl Owners {
             Some(claiming) => claiming.segments.leave().await,
             None => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failover_is_told_once_with_the_state_that_the_decision_rests_on() {
+        let (own, other) = (NodeName::new("a"), NodeName::new("b"));
+        let id = |name: &NodeName| NodeId::of(name.as_str());
+        let address: IpAddr = "10.0.0.1".parse().unwrap();
+        let taken = Taken { from: id(&other), unheard: Duration::from_millis(250), number: 1 };
+        let before = Ownership {
+            owners: BTreeMap::from([(address, BTreeMap::from([("eth0".to_owned(), id(&other))]))]),
+            ..Ownership::default()
+        };
+        let after = Ownership {
+            owners: BTreeMap::from([(address, BTreeMap::from([("eth0".to_owned(), id(&own))]))]),
+            taken: BTreeMap::from([(address, taken)]),
+            ..Ownership::default()
+        };
+        let names = [&own, &other].map(|name| (id(name), name.clone())).into();
+        let mut seen = Seen { ownership: Arc::new(before), names, told: 0 };
+        assert_eq!(seen.owners(id(&own)), BTreeMap::from([(address, other.clone())]));
+        // It has just happened, and a decision that knows of it is yet to come.
+        assert_eq!(seen.takeovers(), []);
+        seen.ownership = Arc::new(after);
+        assert_eq!(seen.owners(id(&own)), BTreeMap::from([(address, own)]));
+        assert_eq!(seen.takeovers(), [Takeover { address, from: other, unheard: taken.unheard }]);
+        assert_eq!(seen.takeovers(), []);
     }
 }
