@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -122,4 +123,18 @@ func bootLAN(ctx context.Context, dir string, mortal bool) (*Machine, error) {
 	}
 	// Snooping would let multicast through only some seconds after a listener came; a cheap switch at home floods.
 	return lan, lan.ip(ctx, "link add br0 type bridge forward_delay 0 mcast_snooping 0\nlink set br0 up\n")
+}
+
+// Neighbour is the MAC address by which the machine reaches an IPv4 address of its LAN, or nothing: what the kernel's table has.
+func (m *Machine) Neighbour(address string) (string, error) {
+	table, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/arp", m.pid))
+	if err != nil {
+		return "", err
+	}
+	for _, line := range strings.Split(string(table), "\n") {
+		if fields := strings.Fields(line); len(fields) > 3 && fields[0] == address {
+			return fields[3], nil
+		}
+	}
+	return "", nil
 }
