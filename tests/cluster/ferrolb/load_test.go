@@ -17,6 +17,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	cluster "ferrolb.io/tests/cluster"
@@ -192,7 +193,32 @@ func TestTenThousandServicesWaitForAColdController(t *testing.T) {
 	s.assertOneAddressEach(t, many)
 	s.startSpeaker(t, "node-a")
 	time.Sleep(15 * time.Second)
-	t.Logf("speaker at %d Services: %v", many, memoryOf(t, s.speakers["node-a"]))
+	t.Logf("speaker at %d Services without endpoints: %v", many, memoryOf(t, s.speakers["node-a"]))
+	s.announceAll(t, many)
+	t.Logf("speaker that announces %d Services: %v", many, memoryOf(t, s.speakers["node-a"]))
+	t.Logf("controller meanwhile: %v", memoryOf(t, s.controller))
+}
+
+// announceAll gives every Service an endpoint, and waits until the speaker says that it announces them all.
+func (s *system) announceAll(t *testing.T, many int) {
+	t.Helper()
+	ready := true
+	each(t, many, func(ctx context.Context, number int) error {
+		name := fmt.Sprint("s-", number)
+		_, err := s.Client.DiscoveryV1().EndpointSlices("default").Create(ctx, &discoveryv1.EndpointSlice{
+			ObjectMeta:  metav1.ObjectMeta{Name: name, Labels: map[string]string{discoveryv1.LabelServiceName: name}},
+			AddressType: discoveryv1.AddressTypeIPv4,
+			Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{"10.244.0.10"}, Conditions: discoveryv1.EndpointConditions{Ready: &ready}, NodeName: new("node-a")}},
+		}, metav1.CreateOptions{})
+		return err
+	})
+	mark := time.Now()
+	cluster.Eventually(t, 10*time.Minute, "every Service is announced", func() bool {
+		time.Sleep(time.Second)
+		return strings.Count(s.Kubectl(t, "get", "servicel2statuses", "-n", namespace, "-o", "name"), "servicel2status") >= many
+	})
+	t.Logf("the status objects of all were there %.1f s after the last endpoint", time.Since(mark).Seconds())
+	time.Sleep(15 * time.Second)
 }
 
 func (s *system) assertOneAddressEach(t *testing.T, many int) {
