@@ -11,6 +11,7 @@ use ferrolb_rules::config::{self, Resources};
 use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::plan::{Planner, Snapshot};
 use ferrolb_rules::service::{View, compact};
+use ferrolb_rules::slice::Slice;
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::{Value, from_value, json};
@@ -42,14 +43,15 @@ fn service(number: u32, generation: u32) -> Arc<dyn View> {
     compact(&service)
 }
 
-fn slice(number: u32) -> Arc<EndpointSlice> {
+fn slice(number: u32) -> Arc<Slice> {
     let node = format!("node-{}", number as usize % NODES);
-    object(json!({
+    let slice: Arc<EndpointSlice> = object(json!({
         "metadata": {"name": format!("service-{number}-x"), "namespace": "default",
             "labels": {"kubernetes.io/service-name": format!("service-{number}")}},
         "addressType": "IPv4",
         "endpoints": [{"addresses": ["10.244.0.1"], "nodeName": node, "conditions": {"ready": true}}],
-    }))
+    }));
+    Arc::new(Slice::of(&slice).expect("it has the label"))
 }
 
 fn snapshot() -> Snapshot {

@@ -3,13 +3,21 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{LoadBalancerIngress, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde::de::DeserializeOwned;
 
 use crate::config::{self, Config, Invalid, Resources};
+use crate::names::ServiceKey;
+use crate::slice::Slice;
 
 /// Parses YAML into any kind.
 pub(crate) fn object<T: DeserializeOwned>(yaml: &str) -> T {
     serde_saphyr::from_str(yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"))
+}
+
+/// What is read of an EndpointSlice of Service default/x.
+pub(crate) fn slice(yaml: &str) -> Slice {
+    Slice::with(ServiceKey::new("default", "x"), "x-1", &object::<EndpointSlice>(yaml).endpoints)
 }
 
 /// A Service of type LoadBalancer: `spec` and `annotations` are the insides of YAML flow mappings.

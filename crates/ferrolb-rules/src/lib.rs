@@ -43,6 +43,7 @@ pub mod range;
 pub mod reason;
 pub mod service;
 pub mod sighting;
+pub mod slice;
 pub mod surroundings;
 pub mod table;
 pub mod values;

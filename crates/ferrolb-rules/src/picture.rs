@@ -14,7 +14,6 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 
 use crate::alloc::{Allocator, Counters};
 use crate::annotations;
-use crate::api::well_known::SLICE_SERVICE_LABEL;
 use crate::config::{self, Config, Resources};
 use crate::drain::Trigger;
 use crate::names::{NodeName, ServiceKey};
@@ -22,6 +21,7 @@ use crate::plan::bgp::Outlook;
 use crate::plan::{self, Plan, Planner, Snapshot};
 use crate::reason::{Code, Finding};
 use crate::service::{self, Outcome, View, key_of};
+use crate::slice::{self, Slice};
 
 /// How many pods are named of those that are not ready.
 const FEW: usize = 3;
@@ -82,7 +82,7 @@ pub struct Picture {
     /// Counts per pool.
     pub counters: BTreeMap<String, Counters>,
     /// The EndpointSlices of each Service.
-    endpoints: BTreeMap<ServiceKey, Vec<Arc<EndpointSlice>>>,
+    slices: BTreeMap<ServiceKey, Vec<Arc<EndpointSlice>>>,
 }
 
 impl Picture {
@@ -103,7 +103,7 @@ impl Picture {
     fn with_endpoints(&self, key: &ServiceKey, mut finding: Finding) -> Finding {
         let spec = self.services.get(key).and_then(|service| service.spec.as_ref());
         let selector = spec.and_then(|spec| spec.selector.clone()).unwrap_or_default();
-        let pods = self.endpoints.get(key).map(|slices| pods_of(slices)).unwrap_or_default();
+        let pods = self.slices.get(key).map(|slices| pods_of(slices)).unwrap_or_default();
         if !pods.is_empty() {
             let some: Vec<&str> = pods.iter().take(FEW).map(String::as_str).collect();
             let rest = match pods.len().saturating_sub(FEW) {
@@ -155,7 +155,18 @@ pub fn draw(known: &Known, options: &Options) -> Picture {
         .filter_map(|(key, service)| Some((key.clone(), plan::bgp::outlook(key, &**service, &snapshot)?)))
         .collect();
     let counters = config.pools.keys().filter_map(|pool| Some((pool.clone(), allocator.counters(pool)?))).collect();
-    Picture { config, loads, findings, outcomes, services, plan, bgp, counters, endpoints: snapshot.endpoints }
+    Picture { config, loads, findings, outcomes, services, plan, bgp, counters, slices: by_service(&known.endpoints) }
+}
+
+/// What plans do not need is needed to name pods.
+fn by_service(slices: &[Arc<EndpointSlice>]) -> BTreeMap<ServiceKey, Vec<Arc<EndpointSlice>>> {
+    let mut services = BTreeMap::<ServiceKey, Vec<Arc<EndpointSlice>>>::new();
+    for slice in slices {
+        if let Some(service) = slice::service_of(slice) {
+            services.entry(service).or_default().push(slice.clone());
+        }
+    }
+    services
 }
 
 /// The names of the pods that EndpointSlices point at.
@@ -172,17 +183,11 @@ fn snapshot(
     services: &BTreeMap<ServiceKey, Arc<Service>>,
     options: &Options,
 ) -> Snapshot {
-    let mut endpoints = BTreeMap::<ServiceKey, Vec<Arc<EndpointSlice>>>::new();
-    for slice in &known.endpoints {
-        let name = slice.metadata.labels.as_ref().and_then(|labels| labels.get(SLICE_SERVICE_LABEL));
-        if let Some(name) = name {
-            let namespace = slice.metadata.namespace.clone().unwrap_or_default();
-            endpoints.entry(ServiceKey::new(namespace, name)).or_default().push(slice.clone());
-        }
-    }
+    let mut endpoints = slice::by_service(known.endpoints.iter().map(|slice| &**slice));
     if options.files && known.endpoints.is_empty() {
-        let everywhere = Arc::new(ready_everywhere(nodes));
-        endpoints = services.keys().map(|key| (key.clone(), vec![everywhere.clone()])).collect();
+        let everywhere = ready_everywhere(nodes);
+        let slice = |key: &ServiceKey| Arc::new(Slice::with(key.clone(), ANY_NODE, &everywhere));
+        endpoints = services.keys().map(|key| (key.clone(), vec![slice(key)])).collect();
     }
     let named = nodes.iter().filter_map(|node| Some((NodeName::new(node.metadata.name.clone()?), node.clone())));
     Snapshot {
@@ -228,9 +233,9 @@ fn assumed(resources: &Resources) -> Resources {
     resources
 }
 
-fn ready_everywhere(nodes: &[Arc<Node>]) -> EndpointSlice {
+fn ready_everywhere(nodes: &[Arc<Node>]) -> Vec<Endpoint> {
     let endpoint = |node: &Arc<Node>| Endpoint { node_name: node.metadata.name.clone(), ..Endpoint::default() };
-    EndpointSlice { endpoints: nodes.iter().map(endpoint).collect(), ..EndpointSlice::default() }
+    nodes.iter().map(endpoint).collect()
 }
 
 /// The Service as it would be once the controller had written its status.

@@ -12,7 +12,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Node;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 use crate::config::Config;
 use crate::drain::Trigger;
@@ -20,6 +19,7 @@ use crate::l2;
 use crate::names::{NodeName, ServiceKey};
 use crate::reason::Code;
 use crate::service::View;
+use crate::slice::Slice;
 
 pub mod bgp;
 mod ground;
@@ -40,7 +40,7 @@ pub struct Snapshot {
     /// The Services, with their status.
     pub services: BTreeMap<ServiceKey, Arc<dyn View>>,
     /// Their EndpointSlices.
-    pub endpoints: BTreeMap<ServiceKey, Vec<Arc<EndpointSlice>>>,
+    pub endpoints: BTreeMap<ServiceKey, Vec<Arc<Slice>>>,
     /// The Nodes.
     pub nodes: BTreeMap<NodeName, Arc<Node>>,
     /// The members that are alive; `None`: there is no membership, every Node counts (spec §6.1).
@@ -130,7 +130,7 @@ pub struct Planner {
 #[derive(Debug)]
 struct Remembered {
     service: Arc<dyn View>,
-    slices: Vec<Arc<EndpointSlice>>,
+    slices: Vec<Arc<Slice>>,
     judgement: Judgement,
     /// The candidates, best first, where nodes claim addresses.
     ranked: Option<Arc<[NodeName]>>,
@@ -138,12 +138,12 @@ struct Remembered {
 }
 
 impl Remembered {
-    fn is_of(&self, service: &Arc<dyn View>, slices: &[Arc<EndpointSlice>], claims: &Claims<'_>) -> bool {
+    fn is_of(&self, service: &Arc<dyn View>, slices: &[Arc<Slice>], claims: &Claims<'_>) -> bool {
         let owner = self.judgement.addresses.first().and_then(|address| claims.owner(*address));
         (claims.0.is_none() || self.judgement.code.is_some() || owner == self.plan.owner.as_ref())
             && Arc::ptr_eq(&self.service, service)
             && self.slices.len() == slices.len()
-            && self.slices.iter().zip(slices).all(|(a, b)| Arc::ptr_eq(a, b))
+            && self.slices.iter().zip(slices).all(|(a, b)| Arc::ptr_eq(a, b) || a == b)
     }
 }
 
@@ -258,7 +258,7 @@ impl Claims<'_> {
 fn single(
     key: &ServiceKey,
     service: &Arc<dyn View>,
-    slices: &[Arc<EndpointSlice>],
+    slices: &[Arc<Slice>],
     ground: &Arc<Ground>,
     claims: &Claims<'_>,
 ) -> Remembered {

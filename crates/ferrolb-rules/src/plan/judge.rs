@@ -5,8 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
-
 use super::Options;
 use super::ground::Ground;
 use crate::annotations;
@@ -14,6 +12,7 @@ use crate::config::{Config, L2Advertisement, Pool, Selector};
 use crate::names::{NodeName, ServiceKey};
 use crate::reason::Code;
 use crate::service::{self, View, is_load_balancer, status_ips};
+use crate::slice::{Backends, Slice};
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -53,7 +52,7 @@ impl Judgement {
 }
 
 /// Judges a Service.
-pub(super) fn judge(key: &ServiceKey, service: &dyn View, slices: &[Arc<EndpointSlice>], ground: &Ground) -> Judgement {
+pub(super) fn judge(key: &ServiceKey, service: &dyn View, slices: &[Arc<Slice>], ground: &Ground) -> Judgement {
     let options = service::Options {
         load_balancer_class: ground.options.load_balancer_class.clone(),
         ..service::Options::default()
@@ -245,12 +244,11 @@ pub(super) enum Endpoints {
 }
 
 impl Endpoints {
-    pub(super) fn of(service: &dyn View, slices: &[Arc<EndpointSlice>], options: &Options) -> Self {
+    pub(super) fn of(service: &dyn View, slices: &[Arc<Slice>], options: &Options) -> Self {
         if options.selectorless_is_ready && slices.is_empty() && service.selector().is_empty() {
             return Self::Somewhere;
         }
-        let mut serving =
-            slices.iter().flat_map(|slice| slice.endpoints.iter()).filter(|endpoint| serves(endpoint)).peekable();
+        let mut serving = slices.iter().flat_map(|slice| slice.backends()).peekable();
         if serving.peek().is_none() {
             return Self::None;
         }
@@ -270,23 +268,14 @@ impl Endpoints {
 }
 
 /// Per node, the endpoints that are ready; where none is, those that still serve.
-fn count<'a>(serving: impl Iterator<Item = &'a Endpoint>) -> BTreeMap<String, u32> {
+fn count<'a>(serving: impl Iterator<Item = &'a Backends>) -> BTreeMap<String, u32> {
     let mut nodes: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
-    for endpoint in serving {
-        let Some(node) = &endpoint.node_name else { continue };
-        let (ready, terminating) = nodes.entry(node).or_default();
-        let counter = if is_ready(endpoint) { ready } else { terminating };
-        *counter = counter.saturating_add(1);
+    for one in serving {
+        let Some(node) = &one.node else { continue };
+        let (ready, ending) = nodes.entry(node).or_default();
+        *ready = ready.saturating_add(one.ready);
+        *ending = ending.saturating_add(one.ending);
     }
-    let get = |(ready, terminating)| if ready > 0 { ready } else { terminating };
+    let get = |(ready, ending)| if ready > 0 { ready } else { ending };
     nodes.into_iter().map(|(node, counts)| (node.to_owned(), get(counts))).collect()
-}
-
-fn is_ready(endpoint: &Endpoint) -> bool {
-    endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
-}
-
-/// Ready, or terminating but still serving (spec §5.3).
-fn serves(endpoint: &Endpoint) -> bool {
-    is_ready(endpoint) || endpoint.conditions.as_ref().and_then(|conditions| conditions.serving) == Some(true)
 }

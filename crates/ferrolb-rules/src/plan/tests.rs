@@ -6,10 +6,11 @@ use super::*;
 use crate::drain::Trigger;
 use crate::fixtures::{l2, node, object, parse, pool, service, with_status};
 
-fn slice(service: &str, endpoints: &str) -> Arc<EndpointSlice> {
-    Arc::new(object(&format!(
+fn slice(service: &str, endpoints: &str) -> Arc<Slice> {
+    let slice = object(&format!(
         "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: {service}-1, namespace: default, labels: {{kubernetes.io/service-name: {service}}}}}\naddressType: IPv4\nendpoints: {endpoints}"
-    )))
+    ));
+    Arc::new(Slice::of(&slice).unwrap())
 }
 
 fn key(name: &str) -> ServiceKey {

@@ -4,7 +4,6 @@
 //! endings come back like everything else. Without the lead the loop stands still.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::identity;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,8 +12,8 @@ use ferrolb_rules::config::Invalid;
 use ferrolb_rules::names::ServiceKey;
 use ferrolb_rules::reason::{Code, Finding, Severity};
 use ferrolb_rules::service::{self, Compact, Options, View};
+use ferrolb_rules::slice::Slice;
 use k8s_openapi::api::core::v1::{Pod, Service};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -59,7 +58,7 @@ const DRAIN: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 enum Update {
     Services(Change<Compact>),
-    Slices(Change<EndpointSlice>),
+    Slices(Change<Option<Slice>>),
     L2(Change<Report>),
     Bgp(Change<Report>),
 }
@@ -127,7 +126,7 @@ impl Leader {
         let (mut watches, mut evidence) = (Watches::default(), Watches::default());
         let keep = |service: Service| Compact::of(&service);
         watches.feed(Api::all(client.clone()), trim::service, keep, sender.clone(), Update::Services);
-        evidence.feed(Api::all(client.clone()), trim::slice, identity, sender.clone(), Update::Slices);
+        evidence.feed(Api::all(client.clone()), trim::slice, |slice| Slice::of(&slice), sender.clone(), Update::Slices);
         let api = Api::namespaced(client.clone(), namespace);
         evidence.feed(api, |_| (), Report::layer2, sender.clone(), Update::L2);
         let api = Api::namespaced(client.clone(), namespace);

@@ -17,9 +17,9 @@ use ferrolb_rules::plan::{Options, Planner, ServicePlan, Snapshot};
 use ferrolb_rules::reason::{Code, Finding, Severity};
 use ferrolb_rules::service::{Event, View};
 use ferrolb_rules::sighting::{self, Sightings};
+use ferrolb_rules::slice::Slice;
 use ferrolb_rules::surroundings::{flag, is_component, is_ready};
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::book::Said;
@@ -112,41 +112,38 @@ impl Reports {
         Self { snapshot: Snapshot { options, ..Snapshot::default() }, ..Self::default() }
     }
 
-    /// Takes in EndpointSlices.
-    pub(super) fn take_in_slices(&mut self, change: Change<EndpointSlice>) {
-        let endpoints = &mut self.snapshot.endpoints;
+    /// Takes in EndpointSlices; none for one that is of no Service.
+    pub(super) fn take_in_slices(&mut self, change: Change<Option<Slice>>) {
+        let keep = |slice: &Arc<Option<Slice>>| slice.as_ref().clone().map(Arc::new);
         match change {
             Change::Listed(slices) => {
-                let old: BTreeMap<_, _> = std::mem::take(endpoints)
-                    .into_values()
-                    .flatten()
-                    .map(|slice| ((slice.metadata.namespace.clone(), slice.metadata.name.clone()), slice))
-                    .collect();
-                for slice in slices {
-                    let Some(key) = service_of(&slice.metadata, well_known::SLICE_SERVICE_LABEL, None) else {
-                        continue;
-                    };
-                    let known = old.get(&(slice.metadata.namespace.clone(), slice.metadata.name.clone()));
-                    let same = known.filter(|old| old.metadata.resource_version == slice.metadata.resource_version);
-                    endpoints.entry(key).or_default().push(same.cloned().unwrap_or(slice));
-                }
+                self.snapshot.endpoints.clear();
+                slices.iter().filter_map(keep).for_each(|slice| self.add_slice(slice));
             }
             Change::Applied(slice) => {
-                self.forget_slice(&slice);
-                if let Some(key) = service_of(&slice.metadata, well_known::SLICE_SERVICE_LABEL, None) {
-                    self.snapshot.endpoints.entry(key).or_default().push(slice);
+                if let Some(slice) = keep(&slice) {
+                    self.forget_slice(&slice);
+                    self.add_slice(slice);
                 }
             }
-            Change::Deleted(slice) => self.forget_slice(&slice),
+            Change::Deleted(slice) => {
+                if let Some(slice) = &*slice {
+                    self.forget_slice(slice);
+                }
+            }
         }
     }
 
-    fn forget_slice(&mut self, slice: &EndpointSlice) {
-        let Some(key) = service_of(&slice.metadata, well_known::SLICE_SERVICE_LABEL, None) else { return };
-        if let Some(slices) = self.snapshot.endpoints.get_mut(&key) {
-            slices.retain(|old| old.metadata.name != slice.metadata.name);
+    fn add_slice(&mut self, slice: Arc<Slice>) {
+        let slices = self.snapshot.endpoints.entry(slice.service.clone()).or_insert_with(|| Vec::with_capacity(1));
+        slices.push(slice);
+    }
+
+    fn forget_slice(&mut self, slice: &Slice) {
+        if let Some(slices) = self.snapshot.endpoints.get_mut(&slice.service) {
+            slices.retain(|old| old.name != slice.name);
             if slices.is_empty() {
-                self.snapshot.endpoints.remove(&key);
+                self.snapshot.endpoints.remove(&slice.service);
             }
         }
     }

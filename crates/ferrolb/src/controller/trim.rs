@@ -1,7 +1,6 @@
 //! What is kept of objects: with ten thousand of each, every field counts.
 
 use ferrolb_rules::annotations;
-use ferrolb_rules::api::well_known;
 use ferrolb_rules::service::{is_load_balancer, status_ips};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Service, ServiceSpec};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
@@ -62,22 +61,13 @@ fn tightened<T>(mut list: Option<Vec<T>>) -> Option<Vec<T>> {
     list
 }
 
-/// Which nodes have endpoints that serve: not their addresses, and no node twice.
+/// Where endpoints are and whether they serve.
 pub(super) fn slice(slice: &mut EndpointSlice) {
-    let labels = slice.metadata.labels.take();
-    let service = labels.and_then(|mut labels| labels.remove_entry(well_known::SLICE_SERVICE_LABEL));
-    slice.metadata = named(std::mem::take(&mut slice.metadata));
-    slice.metadata.labels = service.map(|entry| [entry].into());
     slice.ports = None;
-    let mut kept: Vec<Endpoint> = Vec::new();
-    for endpoint in std::mem::take(&mut slice.endpoints) {
-        let short = Endpoint { node_name: endpoint.node_name, conditions: endpoint.conditions, ..Endpoint::default() };
-        if !kept.contains(&short) {
-            kept.push(short);
-        }
+    for endpoint in &mut slice.endpoints {
+        let (node_name, conditions) = (endpoint.node_name.take(), endpoint.conditions.take());
+        *endpoint = Endpoint { node_name, conditions, ..Endpoint::default() };
     }
-    kept.shrink_to_fit();
-    slice.endpoints = kept;
 }
 
 /// Where it runs, what it is, with which flags, and whether it is ready.

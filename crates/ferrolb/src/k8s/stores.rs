@@ -103,6 +103,7 @@ impl Watches {
     pub fn shelve<I, K, V>(
         &mut self,
         api: Api<K>,
+        config: watcher::Config,
         trim: fn(&mut K),
         key: fn(&K) -> I,
         keep_of: impl Fn(&K) -> Option<V> + Send + Sync + 'static,
@@ -119,7 +120,7 @@ impl Watches {
         let mut filler = shelf.filler(key, keep_of);
         self.tasks.spawn(async move {
             let listed = Arc::new(AtomicBool::new(false));
-            let objects = patient(api, watcher::Config::default().page_size(PAGE), trim, listed.clone())
+            let objects = patient(api, config.page_size(PAGE), trim, listed.clone())
                 .inspect(move |event| event.iter().for_each(|event| filler.take_in(event)));
             keep(objects, &listed, &changes, &pending).await;
         });

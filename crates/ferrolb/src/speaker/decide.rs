@@ -14,8 +14,8 @@ use ferrolb_rules::plan::bgp::BgpPlan;
 use ferrolb_rules::plan::{self, Announcement, Options, Plan, Planner, Snapshot};
 use ferrolb_rules::reason::{Code, Finding, Severity};
 use ferrolb_rules::service::{View, status_ips};
+use ferrolb_rules::slice::Slice;
 use k8s_openapi::api::core::v1::Node;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 #[cfg(test)]
 mod tests;
@@ -39,7 +39,7 @@ pub(super) struct Inputs {
     /// The Services of type LoadBalancer.
     pub(super) services: BTreeMap<ServiceKey, Arc<dyn View>>,
     /// Their EndpointSlices.
-    pub(super) endpoints: BTreeMap<ServiceKey, Vec<Arc<EndpointSlice>>>,
+    pub(super) endpoints: BTreeMap<ServiceKey, Vec<Arc<Slice>>>,
     /// The Nodes.
     pub(super) nodes: BTreeMap<NodeName, Arc<Node>>,
     /// The live members; `None`: no membership, every Node counts.

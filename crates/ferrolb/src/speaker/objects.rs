@@ -1,6 +1,6 @@
 //! What the speaker follows, trimmed to what a plan reads: at 10,000 Services every string kept is a megabyte.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ferrolb_rules::annotations::BGP_COMMUNITIES;
@@ -10,6 +10,7 @@ use ferrolb_rules::api::well_known::{
 use ferrolb_rules::config::{BASIC_AUTH, Resources};
 use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::service::{self, Compact, View, is_load_balancer, key_of};
+use ferrolb_rules::slice::Slice;
 use k8s_openapi::api::core::v1::{
     LoadBalancerIngress, Node, ObjectReference, Secret, Service, ServiceSpec, ServiceStatus,
 };
@@ -27,7 +28,8 @@ pub(super) struct Objects {
     configuration: Configuration,
     /// Those that are ours to announce.
     services: Shelf<ServiceKey, Compact>,
-    slices: Store<EndpointSlice>,
+    /// By their own names.
+    slices: Shelf<ServiceKey, Slice>,
     /// The passwords of routers.
     secrets: Store<Secret>,
     /// Their watch is apart from the others: where it is not allowed, only peers with a `passwordSecret` wait for it.
@@ -44,14 +46,15 @@ impl Objects {
         let ours = move |service: &Service| ours(service).then(|| Compact::of(service));
         // Slices without this label are of no Service.
         let labelled = watcher::Config::default().labels(SLICE_SERVICE_LABEL);
+        let all = watcher::Config::default();
         // Other Secrets are none of our business, and may be large.
         let of_peers = watcher::Config::default().fields(&format!("type={BASIC_AUTH}"));
         let mut passwords = Watches::default();
         let secrets = passwords.follow(Api::namespaced(client.clone(), namespace), of_peers, trim_secret);
         Self {
             configuration: Configuration::follow(watches, client, namespace),
-            services: watches.shelve(Api::all(client.clone()), trim_service, |service| key_of(service), ours),
-            slices: watches.follow(Api::all(client.clone()), labelled, trim_slice),
+            services: watches.shelve(Api::all(client.clone()), all, trim_service, |service| key_of(service), ours),
+            slices: watches.shelve(Api::all(client.clone()), labelled, trim_slice, name_of, Slice::of),
             secrets,
             passwords,
             nodes: BTreeMap::new(),
@@ -95,24 +98,21 @@ impl Objects {
     pub(super) fn endpoints(
         &self,
         services: &BTreeMap<ServiceKey, Arc<dyn View>>,
-    ) -> BTreeMap<ServiceKey, Vec<Arc<EndpointSlice>>> {
-        let mut endpoints = BTreeMap::<ServiceKey, Vec<Arc<EndpointSlice>>>::new();
-        for slice in self.slices.state() {
-            if let Some(key) = service_of(&slice).filter(|key| services.contains_key(key)) {
-                endpoints.entry(key).or_default().push(slice);
+    ) -> BTreeMap<ServiceKey, Vec<Arc<Slice>>> {
+        let mut endpoints = BTreeMap::<ServiceKey, Vec<Arc<Slice>>>::new();
+        self.slices.for_each(|slice| {
+            if let Some((key, _)) = services.get_key_value(&slice.service) {
+                endpoints.entry(key.clone()).or_insert_with(|| Vec::with_capacity(1)).push(slice.clone());
             }
-        }
-        for slices in endpoints.values_mut().filter(|slices| slices.len() > 1) {
-            slices.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
-        }
+        });
         endpoints
     }
 }
 
-/// The Service that a slice is of.
-fn service_of(slice: &EndpointSlice) -> Option<ServiceKey> {
-    let name = slice.metadata.labels.as_ref()?.get(SLICE_SERVICE_LABEL)?;
-    Some(ServiceKey::new(slice.metadata.namespace.clone()?, name))
+/// A slice by its own name.
+fn name_of(slice: &EndpointSlice) -> ServiceKey {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    ServiceKey::new(text(&slice.metadata.namespace), text(&slice.metadata.name))
 }
 
 fn reads_the_same(a: &Node, b: &Node) -> bool {
@@ -170,32 +170,13 @@ fn trim_secret(secret: &mut Secret) {
     }
 }
 
-/// The endpoints that can serve (spec §5.3), by node: how many there are can count (`weightByLocalEndpoints`). Where one is
-/// ready, those that end get no traffic.
+/// Only what a plan reads of it, before a whole page of them is in memory.
 fn trim_slice(slice: &mut EndpointSlice) {
-    let name = slice.metadata.labels.take().and_then(|mut labels| labels.remove_entry(SLICE_SERVICE_LABEL));
-    slice.metadata = ObjectMeta { labels: name.map(|name| BTreeMap::from([name])), ..bare(&mut slice.metadata) };
-    slice.address_type = String::new();
     slice.ports = None;
-    let endpoints = std::mem::take(&mut slice.endpoints);
-    let ready = endpoints.iter().filter(|endpoint| is_ready(endpoint));
-    let ready: BTreeSet<Option<String>> = ready.map(|endpoint| endpoint.node_name.clone()).collect();
-    let mut serving: Vec<Endpoint> = endpoints
-        .into_iter()
-        .filter(|endpoint| is_ready(endpoint) || (serves(endpoint) && !ready.contains(&endpoint.node_name)))
-        .map(|endpoint| Endpoint { node_name: endpoint.node_name, conditions: None, ..Endpoint::default() })
-        .collect();
-    serving.sort_by(|a, b| a.node_name.cmp(&b.node_name));
-    serving.shrink_to_fit();
-    slice.endpoints = serving;
-}
-
-fn is_ready(endpoint: &Endpoint) -> bool {
-    endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
-}
-
-fn serves(endpoint: &Endpoint) -> bool {
-    is_ready(endpoint) || endpoint.conditions.as_ref().and_then(|conditions| conditions.serving) == Some(true)
+    for endpoint in &mut slice.endpoints {
+        let (node_name, conditions) = (endpoint.node_name.take(), endpoint.conditions.take());
+        *endpoint = Endpoint { node_name, conditions, ..Endpoint::default() };
+    }
 }
 
 #[cfg(test)]
@@ -231,25 +212,5 @@ mod tests {
         );
         trim_service(&mut service);
         assert_eq!(service, parsed("metadata: {name: web, namespace: default}\nspec: {type: ClusterIP}"));
-    }
-
-    #[test]
-    fn a_slice_keeps_the_endpoints_that_get_traffic_and_of_them_the_node() {
-        let mut slice: EndpointSlice = parsed(
-            "metadata: {name: web-1, namespace: default, labels: {kubernetes.io/service-name: web, other: x}}\n\
-             addressType: IPv4\nports: [{port: 80}]\nendpoints:\n\
-             - {addresses: [10.0.0.3], nodeName: b, conditions: {ready: true}}\n\
-             - {addresses: [10.0.0.1], nodeName: a, conditions: {ready: false, serving: true}}\n\
-             - {addresses: [10.0.0.2], nodeName: a}\n\
-             - {addresses: [10.0.0.5], nodeName: a}\n\
-             - {addresses: [10.0.0.6], nodeName: d, conditions: {ready: false, serving: true}}\n\
-             - {addresses: [10.0.0.4], nodeName: c, conditions: {ready: false}}",
-        );
-        trim_slice(&mut slice);
-        let nodes: Vec<_> = slice.endpoints.iter().map(|endpoint| endpoint.node_name.as_deref()).collect();
-        assert_eq!(nodes, [Some("a"), Some("a"), Some("b"), Some("d")]);
-        assert!(slice.endpoints.iter().all(serves));
-        assert_eq!(service_of(&slice), Some(ServiceKey::new("default", "web")));
-        assert_eq!(slice.metadata.labels.map(|labels| labels.len()), Some(1));
     }
 }

@@ -19,6 +19,7 @@ use ferrolb_rules::plan::bgp::BgpPlan;
 use ferrolb_rules::plan::{self, Plan, Planner, Snapshot};
 use ferrolb_rules::reason::{Code, Finding, Severity};
 use ferrolb_rules::service::{self, Outcome, key_of};
+use ferrolb_rules::slice;
 use ferrolb_rules::table::{Entry, Table};
 use k8s_openapi::api::core::v1::{LoadBalancerIngress, LoadBalancerStatus, Node, Service, ServiceStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -373,14 +374,7 @@ impl Decider {
         config: &Arc<Config>,
         services: &BTreeMap<ServiceKey, Arc<Service>>,
     ) -> (Plan, BgpPlan) {
-        let mut endpoints = BTreeMap::<ServiceKey, Vec<_>>::new();
-        for slice in &inputs.objects.endpoint_slices {
-            let labels = slice.metadata.labels.as_ref();
-            if let Some(name) = labels.and_then(|labels| labels.get("kubernetes.io/service-name")) {
-                let namespace = slice.metadata.namespace.clone().unwrap_or_default();
-                endpoints.entry(ServiceKey::new(namespace, name)).or_default().push(slice.clone());
-            }
-        }
+        let endpoints = slice::by_service(inputs.objects.endpoint_slices.iter().map(|slice| &**slice));
         let nodes = nodes(inputs.objects, &self.own)
             .into_iter()
             .filter_map(|node| Some((NodeName::new(node.metadata.name.clone()?), node)))

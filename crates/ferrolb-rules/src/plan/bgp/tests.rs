@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{Node, Secret, Service};
 use super::*;
 use crate::api;
 use crate::config::{self, Config, Invalid, PeerPassword, Resources};
-use crate::fixtures::{object, pool, service, with_status};
+use crate::fixtures::{self, object, pool, service, with_status};
 use crate::plan::Options;
 use crate::service::key_of;
 
@@ -135,7 +135,7 @@ fn weights(advertisement: &str, services: Vec<(Service, &str)>) -> Vec<(String, 
     let config = config::parse(&resources(&[advertisement])).unwrap();
     let mut snapshot = snapshot(config, services.iter().map(|(service, _)| service.clone()).collect());
     for (service, endpoints) in services {
-        let slice = object(&format!("addressType: IPv4\nendpoints: [{endpoints}]"));
+        let slice = fixtures::slice(&format!("addressType: IPv4\nendpoints: [{endpoints}]"));
         snapshot.endpoints.insert(key_of(&service), vec![Arc::new(slice)]);
     }
     let routes = plan(&snapshot).peers["one"].clone();
@@ -184,7 +184,7 @@ fn a_second_advertisement_of_a_service_does_not_double_its_endpoints() {
     let web = local("web", "Local", "192.0.2.10");
     let key = key_of(&web);
     let mut snapshot = snapshot(config, vec![web]);
-    let slice = object("addressType: IPv4\nendpoints: [{addresses: [10.1.1.1], nodeName: a}]");
+    let slice = fixtures::slice("addressType: IPv4\nendpoints: [{addresses: [10.1.1.1], nodeName: a}]");
     snapshot.endpoints.insert(key, vec![Arc::new(slice)]);
     let routes = plan(&snapshot).peers["one"].clone();
     let set = routes.values().next().unwrap();
@@ -213,7 +213,8 @@ fn local_traffic_is_announced_where_an_endpoint_is() {
         let local = with_status(service("web", "externalTrafficPolicy: Local", ""), &["192.0.2.10"]);
         let key = key_of(&local);
         let mut snapshot = snapshot(config.clone(), vec![local]);
-        let slice = object(&format!("addressType: IPv4\nendpoints: [{{addresses: [10.1.1.1], nodeName: {node}}}]"));
+        let slice =
+            fixtures::slice(&format!("addressType: IPv4\nendpoints: [{{addresses: [10.1.1.1], nodeName: {node}}}]"));
         snapshot.endpoints.insert(key.clone(), vec![Arc::new(slice)]);
         assert_eq!(plan(&snapshot).services[&key].code, code, "{node}");
     }
@@ -321,7 +322,7 @@ fn seen_from_outside_a_service_has_the_nodes_that_tell_of_it_and_the_reasons_of_
     snapshot.nodes.insert(NodeName::new("b"), Arc::new(object::<Node>("metadata: {name: b}")));
     let seen = |snapshot: &Snapshot| outlook(&key, &*snapshot.services[&key], snapshot).unwrap();
     assert_eq!(seen(&snapshot).finding(&key).map(|finding| finding.code), Some(Code::NoReadyEndpoints));
-    let slice = object("addressType: IPv4\nendpoints: [{addresses: [10.1.1.1], nodeName: b}]");
+    let slice = fixtures::slice("addressType: IPv4\nendpoints: [{addresses: [10.1.1.1], nodeName: b}]");
     snapshot.endpoints.insert(key.clone(), vec![Arc::new(slice)]);
     let tells = BTreeMap::from([(NodeName::new("b"), BTreeSet::from(["one".to_owned()]))]);
     let codes = BTreeMap::from([(NodeName::new("a"), Code::NoLocalEndpoints)]);

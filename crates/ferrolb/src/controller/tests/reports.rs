@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ferrolb_rules::slice::Slice;
 use k8s_openapi::api::core::v1::{Node, Pod};
 
 use super::super::reports::{Passed, Protocol, Report, Reports};
@@ -22,9 +23,9 @@ impl Scene {
         let mut service = service("a", 1, "annotations: {metallb.io/ip-allocated-from-pool: p}", "");
         service.status = object("loadBalancer: {ingress: [{ip: 10.0.0.1}]}");
         let mut reports = Reports::new(None);
-        reports.take_in_slices(Change::Applied(Arc::new(object(
+        reports.take_in_slices(Change::Applied(Arc::new(Slice::of(&object(
             "metadata: {name: a-1, namespace: default, labels: {kubernetes.io/service-name: a}}\naddressType: IPv4\nendpoints: [{addresses: [10.1.0.1], nodeName: node-a}]",
-        ))));
+        )))));
         Self {
             reports,
             services: [(key("a"), compact(&service))].into(),

@@ -26,6 +26,11 @@ impl<I: Ord + Clone, V> Shelf<I, V> {
         kept.iter().map(|(key, value)| (key.clone(), each(value))).collect()
     }
 
+    /// Shows everything kept, in the order of keys.
+    pub fn for_each(&self, mut each: impl FnMut(&Arc<V>)) {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).values().for_each(&mut each);
+    }
+
     /// Who fills it from a watch: `keep` says what is kept of an object, if anything.
     pub(super) fn filler<K, F: Fn(&K) -> Option<V>>(&self, key: fn(&K) -> I, keep: F) -> Filler<I, K, V, F> {
         Filler { shelf: Self(self.0.clone()), key, keep, listing: BTreeMap::new() }

@@ -2,6 +2,7 @@
 
 use ferrolb_rules::api;
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde::de::DeserializeOwned;
 
 use super::*;
@@ -36,11 +37,11 @@ fn key() -> ServiceKey {
 }
 
 fn inputs(resources: Resources, ip: &str) -> Inputs {
-    let slice = "metadata: {name: web-1, namespace: default}\naddressType: IPv4\nendpoints: [{addresses: [10.1.0.1]}]";
+    let slice: Arc<EndpointSlice> = object("addressType: IPv4\nendpoints: [{addresses: [10.1.0.1]}]");
     Inputs {
         resources,
         services: BTreeMap::from([(key(), service(ip))]),
-        endpoints: BTreeMap::from([(key(), vec![object(slice)])]),
+        endpoints: BTreeMap::from([(key(), vec![Arc::new(Slice::with(key(), "web-1", &slice.endpoints))])]),
         nodes: BTreeMap::from([(NodeName::new("a"), node())]),
         members: Some(BTreeSet::from([NodeName::new("a")])),
         owners: None,

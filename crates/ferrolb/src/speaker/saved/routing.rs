@@ -155,7 +155,9 @@ mod tests {
 
     use ferrolb_rules::config::{self, Resources};
     use ferrolb_rules::plan::{self, Snapshot};
+    use ferrolb_rules::slice::Slice;
     use k8s_openapi::api::core::v1::Service;
+    use k8s_openapi::api::discovery::v1::EndpointSlice;
     use serde::de::DeserializeOwned;
 
     use super::super::Saver;
@@ -191,9 +193,10 @@ mod tests {
         };
         let node = NodeName::new("n");
         let config = Arc::new(config::parse(&resources).unwrap());
-        let slice = || vec![object("metadata: {}\naddressType: IPv4\nendpoints: [{addresses: [10.1.0.1]}]")];
+        let slice: Arc<EndpointSlice> = object("addressType: IPv4\nendpoints: [{addresses: [10.1.0.1]}]");
+        let slice = |key: &ServiceKey| vec![Arc::new(Slice::with(key.clone(), "x", &slice.endpoints))];
         let services = BTreeMap::from([service("web", "192.0.2.1"), service("db", "192.0.2.2")]);
-        let endpoints = services.keys().map(|key| (key.clone(), slice())).collect();
+        let endpoints = services.keys().map(|key| (key.clone(), slice(key))).collect();
         let snapshot =
             Snapshot { config: config.clone(), services, endpoints, own: node.clone(), ..Snapshot::default() };
         let plan = plan::bgp::plan(&snapshot);
