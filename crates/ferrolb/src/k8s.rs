@@ -20,6 +20,7 @@ pub mod events;
 pub mod lease;
 pub mod malformed;
 pub mod memberlist_secret;
+pub mod number;
 mod references;
 pub mod service_status;
 pub mod stores;

@@ -36,7 +36,7 @@ pub struct ServiceBGPStatusSpec {}
 spec_may_be_absent!(ServiceBGPStatusSpec);
 
 /// To whom a node announces a Service.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Hash, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceBGPStatusDetails {
     /// Node that announces.

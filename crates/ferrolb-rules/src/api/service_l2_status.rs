@@ -39,7 +39,7 @@ pub struct ServiceL2StatusSpec {}
 spec_may_be_absent!(ServiceL2StatusSpec);
 
 /// Who answers for a Service, and on which interfaces.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Hash, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceL2StatusDetails {
     /// Node that answers.
@@ -66,7 +66,7 @@ pub struct ServiceL2StatusDetails {
 }
 
 /// Where a Service is really answered for.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Hash, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Answer {
     /// Name of the interface.
@@ -78,7 +78,7 @@ pub struct Answer {
 }
 
 /// One network interface.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Hash, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InterfaceInfo {
     /// Name of the interface.

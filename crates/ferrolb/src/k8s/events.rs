@@ -7,7 +7,6 @@
 //! bounded: the oldest is dropped. It may be ten thousand, so what waits is small.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +18,8 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use tokio::sync::Notify;
+
+use super::number::{Number, number};
 
 /// Events that may wait to be written.
 const QUEUE: usize = 16_384;
@@ -225,25 +226,14 @@ enum Step {
     },
 }
 
-/// An object, and an Event about it, by a number that is as good as unique: two times 64 bits of hash, keyed anew in each
-/// process. The texts themselves would be half a kilobyte for each of thousands.
-type Number = (u64, u64);
+/// An object, and an Event about it.
 type Key = (Number, Number);
 
-#[derive(Debug, Default)]
-struct Hashers(RandomState, RandomState);
-
-impl Hashers {
-    fn number(&self, text: &impl Hash) -> Number {
-        (self.0.hash_one(text), self.1.hash_one(text))
-    }
-
-    fn object(&self, about: &About) -> Number {
-        match about {
-            // One that was deleted and made anew is another one: who describes it is shown only what was said of its UID.
-            About::Service(key, uid) => self.number(&("Service", key, uid)),
-            About::Object(object) => self.number(&(&object.kind, &object.namespace, &object.name, &object.uid)),
-        }
+fn object_number(about: &About) -> Number {
+    match about {
+        // One that was deleted and made anew is another one: who describes it is shown only what was said of its UID.
+        About::Service(key, uid) => number(&("Service", key, uid)),
+        About::Object(object) => number(&(&object.kind, &object.namespace, &object.name, &object.uid)),
     }
 }
 
@@ -251,13 +241,12 @@ impl Hashers {
 #[derive(Debug, Default)]
 struct Budget {
     left: HashMap<Number, (u32, Instant)>,
-    hashers: Hashers,
 }
 
 impl Budget {
     /// Whether an object may say one more thing; if so it counts.
     fn allows(&mut self, about: &About, now: Instant) -> bool {
-        let object = self.hashers.object(about);
+        let object = object_number(about);
         let (left, since) = self.left.get(&object).copied().unwrap_or((BURST, now));
         let refilled = now.saturating_duration_since(since).as_secs() / REFILL_INTERVAL.as_secs();
         let left = left.saturating_add(u32::try_from(refilled).unwrap_or(BURST)).min(BURST);
@@ -274,12 +263,11 @@ impl Budget {
 #[derive(Debug, Default)]
 struct Memory {
     written: HashMap<Key, (String, i32, Instant)>,
-    hashers: Hashers,
 }
 
 impl Memory {
     fn key(&self, event: &Event) -> Key {
-        (self.hashers.object(&event.about), self.hashers.number(&(event.reason, &event.message)))
+        (object_number(&event.about), number(&(event.reason, &event.message)))
     }
 
     /// What to do with an Event.

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,6 @@ use futures::StreamExt as _;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
-use kube::runtime::reflector::Store;
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
 use serde::Serialize;
@@ -31,7 +31,8 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::drive::answers::Answering;
-use crate::k8s::stores::Watches;
+use crate::k8s::number::{Number, number};
+use crate::k8s::stores::{Shelf, Watches};
 
 #[cfg(test)]
 mod tests;
@@ -61,7 +62,7 @@ pub(super) trait Report:
     + 'static
 {
     /// What stands in its status.
-    type Details: Clone + Debug + PartialEq + Serialize + Send + Sync + 'static;
+    type Details: Clone + Debug + PartialEq + Hash + Serialize + Send + Sync + 'static;
 
     /// How its names begin.
     const PREFIX: &'static str;
@@ -158,53 +159,63 @@ pub(super) fn wanted(own: &NodeName, answering: &BTreeMap<ServiceKey, Answering>
 #[derive(Clone, Debug, PartialEq)]
 enum Write<D> {
     Create(ServiceKey, D),
-    Set(String, D),
-    Delete(String),
+    Set(Arc<str>, D),
+    Delete(Arc<str>),
 }
 
-/// One of this node's objects.
-#[derive(Clone, Debug, PartialEq)]
-struct Existing<D> {
-    name: String,
+/// One of this node's objects. There may be ten thousand: what stands in it is kept as a number, to be compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Existing {
+    name: Arc<str>,
     service: Option<ServiceKey>,
-    details: Option<D>,
+    details: Option<Print>,
 }
 
-impl<D> Existing<D> {
-    fn read<K: Report<Details = D>>(object: &K) -> Self
-    where
-        D: Clone,
-    {
+/// What a status says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Print {
+    /// The immutable fields; none where they are not set.
+    about: Option<Number>,
+    all: Number,
+}
+
+impl Print {
+    fn of<K: Report>(details: &K::Details) -> Self {
+        let about = K::about(details);
+        Self { about: (!about[0].is_empty()).then(|| number(&about)), all: number(details) }
+    }
+}
+
+impl Existing {
+    fn read<K: Report>(object: &K) -> Self {
         let labels = object.meta().labels.as_ref();
         let label = |key: &str| labels.and_then(|labels| labels.get(key)).cloned();
         Self {
-            name: object.meta().name.clone().unwrap_or_default(),
+            name: object.meta().name.as_deref().unwrap_or_default().into(),
             service: label(SERVICE_NAMESPACE_LABEL)
                 .zip(label(SERVICE_NAME_LABEL))
                 .map(|(namespace, name)| ServiceKey::new(namespace, name)),
-            details: object.details().cloned(),
+            details: object.details().map(Print::of::<K>),
         }
     }
 
     /// Whether its immutable fields say something else.
-    fn is_of_another<K: Report<Details = D>>(&self, wanted: &D) -> bool {
-        let different =
-            |[node, name, namespace]: [&str; 3]| !node.is_empty() && [node, name, namespace] != K::about(wanted);
-        self.details.as_ref().is_some_and(|details| different(K::about(details)))
+    fn is_of_another(&self, wanted: &Print) -> bool {
+        self.details.and_then(|details| details.about).is_some_and(|about| Some(about) != wanted.about)
     }
 }
 
 /// What has to be written. `existing` are the objects with this node's label, in order of name.
-fn difference<K: Report>(wanted: &Wanted<K>, existing: &[Existing<K::Details>]) -> Vec<Write<K::Details>> {
+fn difference<K: Report>(wanted: &Wanted<K>, existing: &[Existing]) -> Vec<Write<K::Details>> {
     let mut writes = Vec::new();
     let mut there = BTreeSet::new();
     for object in existing {
         // An object without the other labels is not ours to judge (spec §6.9).
         let Some(service) = &object.service else { continue };
-        match wanted.get(service) {
-            Some(details) if !there.contains(service) && !object.is_of_another::<K>(details) => {
+        match wanted.get(service).map(|details| (details, Print::of::<K>(details))) {
+            Some((details, print)) if !there.contains(service) && !object.is_of_another(&print) => {
                 there.insert(service);
-                if object.details.as_ref() != Some(details) {
+                if object.details != Some(print) {
                     writes.push(Write::Set(object.name.clone(), details.clone()));
                 }
             }
@@ -218,18 +229,18 @@ fn difference<K: Report>(wanted: &Wanted<K>, existing: &[Existing<K::Details>]) 
 
 /// What was written and what the watch may not show yet.
 #[derive(Debug)]
-struct Remembered<D> {
-    objects: BTreeMap<String, (Option<Existing<D>>, Instant)>,
+struct Remembered {
+    objects: BTreeMap<Arc<str>, (Option<Existing>, Instant)>,
 }
 
-impl<D: Clone + PartialEq> Remembered<D> {
+impl Remembered {
     const fn new() -> Self {
         Self { objects: BTreeMap::new() }
     }
 
     /// The objects as they are, as far as is known: what the watch shows, with what was written since.
-    fn apply(&mut self, shown: Vec<Existing<D>>, now: Instant) -> Vec<Existing<D>> {
-        let mut objects: BTreeMap<String, Existing<D>> =
+    fn apply(&mut self, shown: Vec<Existing>, now: Instant) -> Vec<Existing> {
+        let mut objects: BTreeMap<Arc<str>, Existing> =
             shown.into_iter().map(|object| (object.name.clone(), object)).collect();
         self.objects.retain(|name, (written, at)| {
             let shown = objects.get(name) == written.as_ref();
@@ -244,7 +255,7 @@ impl<D: Clone + PartialEq> Remembered<D> {
         objects.into_values().collect()
     }
 
-    fn wrote(&mut self, name: String, object: Option<Existing<D>>, now: Instant) {
+    fn wrote(&mut self, name: Arc<str>, object: Option<Existing>, now: Instant) {
         self.objects.insert(name, (object, now));
     }
 }
@@ -253,11 +264,11 @@ impl<D: Clone + PartialEq> Remembered<D> {
 pub(super) struct Writer<K: Report> {
     own: NodeName,
     api: Api<K>,
-    store: Store<K>,
+    shown: Shelf<Arc<str>, Existing>,
     /// A watch of its own: nothing is announced any later if these objects cannot be read.
     watches: Watches,
     owner: Option<OwnerReference>,
-    remembered: Remembered<K::Details>,
+    remembered: Remembered,
 }
 
 impl<K: Report> Writer<K> {
@@ -266,8 +277,9 @@ impl<K: Report> Writer<K> {
         let api = Api::namespaced(client.clone(), namespace);
         let ours = watcher::Config::default().labels(&format!("{NODE_LABEL}={own}"));
         let mut watches = Watches::default();
-        let store = watches.follow(api.clone(), ours, |_| ());
-        Self { own, api, store, watches, owner, remembered: Remembered::new() }
+        let name = |object: &K| Arc::from(object.meta().name.as_deref().unwrap_or_default());
+        let shown = watches.shelve(api.clone(), ours, |_| (), name, |object| Some(Existing::read(object)));
+        Self { own, api, shown, watches, owner, remembered: Remembered::new() }
     }
 
     /// Runs until nobody wants anything any more. `alive` are the nodes whose own objects are their own to look after.
@@ -309,7 +321,8 @@ impl<K: Report> Writer<K> {
     }
 
     async fn bring_in_line(&mut self, wanted: &Wanted<K>) -> Result<(), kube::Error> {
-        let shown = self.store.state().iter().map(|object| Existing::read(&**object)).collect();
+        let mut shown = Vec::new();
+        self.shown.for_each(|object| shown.push(Existing::clone(object)));
         let existing = self.remembered.apply(shown, Instant::now());
         let writes = difference::<K>(wanted, &existing);
         let (own, api, owner) = (&self.own, &self.api, &self.owner);
@@ -339,7 +352,7 @@ impl<K: Report> Writer<K> {
     }
 }
 
-type Written<D> = Option<(String, Option<Existing<D>>)>;
+type Written = Option<(Arc<str>, Option<Existing>)>;
 
 /// Does one write. Returns what is there now, as far as it came.
 async fn write_one<K: Report>(
@@ -347,15 +360,15 @@ async fn write_one<K: Report>(
     api: &Api<K>,
     owner: Option<&OwnerReference>,
     write: Write<K::Details>,
-) -> (Written<K::Details>, Result<(), kube::Error>) {
+) -> (Written, Result<(), kube::Error>) {
     match write {
         Write::Create(service, details) => {
             match in_time(api.create(&PostParams::default(), &blank::<K>(own, &service, owner))).await {
                 Err(error) => (None, Err(error)),
                 Ok(object) => {
-                    let name = object.meta().name.clone().unwrap_or_default();
+                    let name: Arc<str> = object.meta().name.as_deref().unwrap_or_default().into();
                     let result = set(api, &name, &details).await;
-                    let details = result.is_ok().then_some(details);
+                    let details = result.is_ok().then(|| Print::of::<K>(&details));
                     (Some((name.clone(), Some(Existing { name, service: Some(service), details }))), result)
                 }
             }
@@ -365,7 +378,11 @@ async fn write_one<K: Report>(
             let service = ServiceKey::new(namespace, service);
             match set(api, &name, &details).await {
                 Ok(()) => {
-                    let object = Existing { name: name.clone(), service: Some(service), details: Some(details) };
+                    let object = Existing {
+                        name: name.clone(),
+                        service: Some(service),
+                        details: Some(Print::of::<K>(&details)),
+                    };
                     (Some((name, Some(object))), Ok(()))
                 }
                 // Somebody deleted it: the watch tells, and it is created anew.

@@ -17,8 +17,9 @@ fn details(name: &str, mac: &str) -> ServiceL2StatusDetails {
     }
 }
 
-fn existing(name: &str, service: &str, details: Option<ServiceL2StatusDetails>) -> Existing<ServiceL2StatusDetails> {
-    Existing { name: name.to_owned(), service: Some(key(service)), details }
+fn existing(name: &str, service: &str, details: Option<ServiceL2StatusDetails>) -> Existing {
+    let details = details.as_ref().map(Print::of::<ServiceL2Status>);
+    Existing { name: name.into(), service: Some(key(service)), details }
 }
 
 #[test]
@@ -27,7 +28,7 @@ fn each_service_that_is_answered_for_has_one_object_and_no_other_has() {
     let there = [existing("l2-1", "same", Some(details("same", "m"))), existing("l2-2", "over", None)];
     assert_eq!(
         difference::<ServiceL2Status>(&wanted, &there),
-        [Write::Delete("l2-2".to_owned()), Write::Create(key("new"), details("new", "m"))]
+        [Write::Delete("l2-2".into()), Write::Create(key("new"), details("new", "m"))]
     );
 }
 
@@ -41,8 +42,8 @@ fn nothing_is_written_where_everything_is_right() {
 fn a_second_object_is_deleted_and_a_changed_one_is_set() {
     let wanted = BTreeMap::from([(key("x"), details("x", "new"))]);
     let there = [existing("l2-1", "x", Some(details("x", "old"))), existing("l2-2", "x", Some(details("x", "new")))];
-    let set = Write::Set("l2-1".to_owned(), details("x", "new"));
-    assert_eq!(difference::<ServiceL2Status>(&wanted, &there), [set, Write::Delete("l2-2".to_owned())]);
+    let set = Write::Set("l2-1".into(), details("x", "new"));
+    assert_eq!(difference::<ServiceL2Status>(&wanted, &there), [set, Write::Delete("l2-2".into())]);
 }
 
 #[test]
@@ -51,13 +52,13 @@ fn an_object_whose_immutable_fields_are_wrong_is_replaced() {
     let there = [existing("l2-1", "x", Some(details("y", "m")))];
     assert_eq!(
         difference::<ServiceL2Status>(&wanted, &there),
-        [Write::Delete("l2-1".to_owned()), Write::Create(key("x"), details("x", "m"))]
+        [Write::Delete("l2-1".into()), Write::Create(key("x"), details("x", "m"))]
     );
 }
 
 #[test]
 fn an_object_without_the_labels_of_a_service_is_left_alone() {
-    let stranger = Existing { name: "l2-1".to_owned(), service: None, details: None };
+    let stranger = Existing { name: "l2-1".into(), service: None, details: None };
     assert_eq!(difference::<ServiceL2Status>(&BTreeMap::new(), &[stranger]), []);
 }
 
@@ -65,8 +66,8 @@ fn an_object_without_the_labels_of_a_service_is_left_alone() {
 fn what_was_written_counts_until_the_watch_shows_it() {
     let (mut remembered, now) = (Remembered::new(), Instant::now());
     let written = existing("l2-1", "x", Some(details("x", "m")));
-    remembered.wrote("l2-1".to_owned(), Some(written.clone()), now);
-    remembered.wrote("l2-2".to_owned(), None, now);
+    remembered.wrote("l2-1".into(), Some(written.clone()), now);
+    remembered.wrote("l2-2".into(), None, now);
     let shown = vec![existing("l2-1", "x", None), existing("l2-2", "y", None)];
     assert_eq!(remembered.apply(shown, now), std::slice::from_ref(&written));
     assert_eq!(remembered.apply(vec![written.clone()], now), [written]);
@@ -77,7 +78,7 @@ fn what_was_written_counts_until_the_watch_shows_it() {
 #[test]
 fn what_the_watch_never_shows_is_forgotten() {
     let (mut remembered, now) = (Remembered::new(), Instant::now());
-    remembered.wrote("l2-1".to_owned(), Some(existing("l2-1", "x", None)), now);
+    remembered.wrote("l2-1".into(), Some(existing("l2-1", "x", None)), now);
     assert_eq!(remembered.apply(Vec::new(), now + REMEMBER), []);
 }
 
@@ -103,7 +104,7 @@ fn a_status_by_bgp_names_the_peers_in_order() {
     let details = &wanted[&key("x")];
     assert_eq!(ServiceBGPStatus::about(details), ["a", "x", "default"]);
     assert_eq!(details.peers, ["tor-1", "tor-2"]);
-    let there = [Existing { name: "bgp-1".to_owned(), service: Some(key("x")), details: None }];
-    let set = Write::Set("bgp-1".to_owned(), details.clone());
+    let there = [Existing { name: "bgp-1".into(), service: Some(key("x")), details: None }];
+    let set = Write::Set("bgp-1".into(), details.clone());
     assert_eq!(difference::<ServiceBGPStatus>(&wanted, &there), [set]);
 }
