@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Node;
+use smallvec::SmallVec;
 
 use crate::config::Config;
 use crate::drain::Trigger;
@@ -82,8 +83,8 @@ pub struct Options {
 pub struct Announcement {
     /// Only on these interfaces; `None` means on all.
     pub interfaces: Option<BTreeSet<String>>,
-    /// The Services on it.
-    pub services: BTreeSet<ServiceKey>,
+    /// The Services on it, in order; mostly one.
+    pub services: SmallVec<[ServiceKey; 1]>,
 }
 
 /// Who may announce an address.
@@ -326,7 +327,7 @@ fn announce(own: &NodeName, plan: &mut Plan) {
             continue;
         }
         for address in service.addresses.iter() {
-            let none_yet = || Announcement { interfaces: Some(BTreeSet::new()), services: BTreeSet::new() };
+            let none_yet = || Announcement { interfaces: Some(BTreeSet::new()), ..Announcement::default() };
             let announcement = plan.announce.entry(*address).or_insert_with(none_yet);
             announcement.interfaces = match (announcement.interfaces.take(), service.interfaces.as_deref()) {
                 (Some(mut ours), Some(theirs)) => {
@@ -335,7 +336,9 @@ fn announce(own: &NodeName, plan: &mut Plan) {
                 }
                 _ => None,
             };
-            announcement.services.insert(service.service.clone());
+            if announcement.services.last() != Some(&service.service) {
+                announcement.services.push(service.service.clone());
+            }
         }
     }
 }

@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use ferrolb_proto::bfd;
 use ferrolb_proto::bgp::session::report::Counters as Messages;
 use ferrolb_rules::alloc::Counters;
-use ferrolb_rules::names::ServiceKey;
 use ferrolb_rules::reason::Code;
 
+use crate::drive::answers::Announced as Addresses;
 use crate::drive::l2::Stranger;
 use crate::drive::segment::figures::{Figures, Spans};
 
@@ -55,7 +55,7 @@ pub struct Metrics {
     config_stale: AtomicBool,
     pools: Mutex<BTreeMap<String, Counters>>,
     services: Mutex<BTreeMap<Code, usize>>,
-    announced: Mutex<BTreeMap<String, Announced>>,
+    announced: Mutex<BTreeMap<String, Shown>>,
     takeovers: Mutex<BTreeMap<IpAddr, Takeovers>>,
     strangers: Mutex<BTreeMap<IpAddr, Vec<Stranger>>>,
     layer2: Mutex<BTreeMap<IpAddr, Layer2Frames>>,
@@ -66,9 +66,9 @@ pub struct Metrics {
 
 /// What is announced by one protocol.
 #[derive(Debug)]
-struct Announced {
+struct Shown {
     node: String,
-    addresses: BTreeMap<ServiceKey, BTreeSet<IpAddr>>,
+    addresses: Arc<Addresses>,
 }
 
 /// How often this node began to announce an address by layer 2, and when it last did or was seen to.
@@ -142,8 +142,8 @@ impl Metrics {
     }
 
     /// What this node announces, per Service (`metallb_speaker_announced`), by `protocol` (`layer2` or `bgp`).
-    pub fn set_announced(&self, node: &str, protocol: &str, announced: &BTreeMap<ServiceKey, BTreeSet<IpAddr>>) {
-        let announced = Announced { node: node.to_owned(), addresses: announced.clone() };
+    pub fn set_announced(&self, node: &str, protocol: &str, announced: &Arc<Addresses>) {
+        let announced = Shown { node: node.to_owned(), addresses: announced.clone() };
         let now: BTreeSet<IpAddr> = announced.addresses.values().flatten().copied().collect();
         let before = locked(&self.announced).insert(protocol.to_owned(), announced);
         if protocol == "layer2" {
@@ -372,7 +372,7 @@ impl Metrics {
 
     fn write_announced(&self, text: &mut Text) {
         let protocols = locked(&self.announced);
-        let samples = protocols.iter().flat_map(|(protocol, Announced { node, addresses })| {
+        let samples = protocols.iter().flat_map(|(protocol, Shown { node, addresses })| {
             addresses.iter().flat_map(move |(service, ips)| {
                 ips.iter().map(move |ip| {
                     let labels = [
@@ -431,8 +431,8 @@ mod tests {
         metrics.set_config(true, false);
         metrics.set_pools(&BTreeMap::from([("a".to_owned(), counters(10, 3, 0)), ("b".to_owned(), counters(1, 0, 4))]));
         let ip: IpAddr = "192.0.2.1".parse().unwrap();
-        let service: ServiceKey = ServiceKey::new("default", "web");
-        metrics.set_announced("n1", "layer2", &BTreeMap::from([(service, BTreeSet::from([ip]))]));
+        let service = ferrolb_rules::names::ServiceKey::new("default", "web");
+        metrics.set_announced("n1", "layer2", &Arc::new(BTreeMap::from([(service, [ip].into())])));
         metrics.set_services(BTreeMap::from([(Code::NodeExcluded, 2), (Code::TwoAnnouncers, 1)]));
         let frames = Layer2Frames { requests: 7, responses: 6, gratuitous: 5, pings: 4 };
         metrics.set_layer2(&BTreeMap::from([(ip, frames), ("2001:db8::1".parse().unwrap(), Layer2Frames::default())]));

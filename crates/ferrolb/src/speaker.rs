@@ -142,7 +142,7 @@ struct Speaker {
     wire: watch::Receiver<Arc<Wire>>,
     frames: Option<mpsc::UnboundedReceiver<Frames>>,
     frames_so_far: Frames,
-    announced: Option<BTreeMap<IpAddr, Announcement>>,
+    announced: Option<Arc<BTreeMap<IpAddr, Announcement>>>,
     /// What was saved before this start; forgotten once a plan is in force.
     saved: Option<Saved>,
     saver: Option<Saver<Saved>>,
@@ -157,7 +157,7 @@ struct Speaker {
 
 /// What is to be announced now, and what it comes from.
 struct Outcome {
-    announce: BTreeMap<IpAddr, Announcement>,
+    announce: Arc<BTreeMap<IpAddr, Announcement>>,
     /// Who may announce, where nodes claim addresses; none: not known.
     candidates: Option<BTreeMap<IpAddr, Candidates>>,
     /// The nodes whose address is known, and those that membership hears.
@@ -329,11 +329,11 @@ impl Speaker {
         let basis = Basis::choose(true, decision.configured, self.saved.is_some(), self.started_at, now);
         let (announce, candidates) = match (basis, &self.saved) {
             (Basis::SavedAndStill, Some(saved)) if !listening => {
-                let still = decide::still(&saved.announce(), &services);
+                let still = decide::still(&saved.announce, &services);
                 let alone = self.alone(&still);
-                (still, alone)
+                (Arc::new(still), alone)
             }
-            _ => (decision.plan.announce.clone(), decision.plan.candidates.clone()),
+            _ => (Arc::new(decision.plan.announce.clone()), decision.plan.candidates.clone()),
         };
         if basis == Basis::Plan && !listening {
             self.saved = None;
@@ -365,10 +365,10 @@ impl Speaker {
         saved: &Saved,
         now: Instant,
         findings: &mut Vec<Finding>,
-    ) -> Option<BTreeMap<IpAddr, Announcement>> {
+    ) -> Option<Arc<BTreeMap<IpAddr, Announcement>>> {
         let (alive, problems) = self.meeting.follow(saved.nodes.clone(), now);
         findings.extend(problems);
-        let announce = saved.announce();
+        let announce = saved.announce.clone();
         let message = format!(
             "no complete answer within {} s; announcing the {} addresses from before the restart",
             decide::API_INTERVAL.as_secs(),
@@ -395,10 +395,10 @@ impl Speaker {
         }
     }
 
-    fn save(&mut self, announce: &BTreeMap<IpAddr, Announcement>) {
+    fn save(&mut self, announce: &Arc<BTreeMap<IpAddr, Announcement>>) {
         if let Some(saver) = &self.saver {
             let nodes = addresses_of(self.objects.nodes().values());
-            saver.save(Saved::new(self.own.clone(), nodes, announce));
+            saver.save(Saved::new(self.own.clone(), nodes, announce.clone()));
         }
     }
 
@@ -409,13 +409,13 @@ impl Speaker {
         let seen = self.bgp.seen();
         let told = self.bgp.told(&seen);
         self.l2.answer_pings_for(told.addresses.values().flatten().copied());
-        let mut notices = self.narrator.announcements(&self.own, &answering, outcome.plan.as_ref(), now);
+        let announced = Arc::new(answers::announced(&answering));
+        let mut notices = self.narrator.announcements(&self.own, &announced, outcome.plan.as_ref(), now);
         let takeovers = self.meeting.owners().takeovers();
         notices.extend(Narrator::takeovers(&self.own, &outcome.announce, &takeovers));
         notices.extend(self.narrator.strangers(&self.own, &outcome.announce, wire));
         notices.extend(self.narrator.routes(&self.own, &told.addresses, |service| self.bgp.reason(service)));
         narrate::publish(&self.events, notices, |key| outcome.services.get(key).map(|service| &**service));
-        let announced = answering.iter().map(|(key, one)| (key.clone(), one.addresses.clone())).collect();
         self.metrics.set_announced(self.own.as_str(), "layer2", &announced);
         self.metrics.set_strangers(&wire.strangers);
         self.metrics.set_announced(self.own.as_str(), "bgp", &told.addresses);

@@ -295,7 +295,7 @@ impl Host {
         decision.findings = decision.findings.into_iter().map(|finding| loaded.places.point(finding)).collect();
         let document = HostDocument {
             table: self.decider.table().clone(),
-            announced: wire.announced.clone(),
+            announced: wire.announced.iter().map(|(address, links)| (*address, links.to_vec())).collect(),
             unhealthy,
             interfaces: Some(wire.interfaces.clone()),
             stand_ins: wire.stand_ins.clone(),
@@ -410,7 +410,7 @@ impl Host {
     ) {
         let mut announced = report::Announced::new();
         for (address, links) in &wire.announced {
-            announced.entry(*address).or_default().insert(self.own.clone(), links.clone());
+            announced.entry(*address).or_default().insert(self.own.clone(), links.to_vec());
         }
         for (host, document) in self.peers.documents().filter(|(host, _)| self.peers.document(host).is_some()) {
             for (address, links) in &document.announced {

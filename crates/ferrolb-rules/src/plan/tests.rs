@@ -76,7 +76,7 @@ fn the_elected_node_announces_and_the_others_say_why_not() {
     let snapshot = snapshot(&[""]);
     let plan = Planner::default().plan(&snapshot);
     let address: IpAddr = "192.168.1.240".parse().unwrap();
-    let announcement = Announcement { interfaces: None, services: BTreeSet::from([key("x")]) };
+    let announcement = Announcement { interfaces: None, services: [key("x")].into() };
     assert_eq!(plan.announce, BTreeMap::from([(address, announcement)]));
     let codes: Vec<_> =
         plan.service(&key("x")).unwrap().node_codes().map(|(node, code)| (node.as_str(), code)).collect();

@@ -1,24 +1,27 @@
 //! What this node really answers for, per Service (decision D12): the plan, where the wire bears it out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use ferrolb_proto::ethernet::MacAddr;
 use ferrolb_rules::names::ServiceKey;
 use ferrolb_rules::plan::Announcement;
+use smallvec::SmallVec;
 
-use super::l2::{Wanted, Wire};
+use super::l2::{AnsweredOn, Wanted, Wire};
 
 /// How a Service is answered for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answering {
-    /// The addresses that are answered.
-    pub addresses: BTreeSet<IpAddr>,
+    /// The addresses that are answered, in order.
+    pub addresses: SmallVec<[IpAddr; 1]>,
     /// The plan names interfaces, rather than all.
     pub selected: bool,
     /// The interfaces that the first of the addresses is answered on, with the MAC address.
-    pub links: Vec<(String, MacAddr)>,
+    pub links: AnsweredOn,
 }
+
+/// Services with the addresses that are announced, in order.
+pub type Announced = BTreeMap<ServiceKey, SmallVec<[IpAddr; 1]>>;
 
 /// What goes to the responders.
 pub fn wanted(announce: &BTreeMap<IpAddr, Announcement>) -> Wanted {
@@ -31,19 +34,26 @@ pub fn answering(announce: &BTreeMap<IpAddr, Announcement>, wire: &Wire) -> BTre
     for (address, one) in announce {
         let Some(links) = wire.announced.get(address) else { continue };
         for service in &one.services {
-            let answering = services.entry(service.clone()).or_insert_with(|| {
-                let mut links = links.clone();
-                links.sort();
-                Answering { addresses: BTreeSet::new(), selected: one.interfaces.is_some(), links }
+            let answering = services.entry(service.clone()).or_insert_with(|| Answering {
+                addresses: SmallVec::new(),
+                selected: one.interfaces.is_some(),
+                links: links.clone(),
             });
-            answering.addresses.insert(*address);
+            answering.addresses.push(*address);
         }
     }
     services
 }
 
+/// The addresses alone.
+pub fn announced(answering: &BTreeMap<ServiceKey, Answering>) -> Announced {
+    answering.iter().map(|(service, one)| (service.clone(), one.addresses.clone())).collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use ferrolb_proto::ethernet::MacAddr;
+
     use super::*;
 
     fn mac(last: u8) -> MacAddr {
@@ -54,16 +64,12 @@ mod tests {
     fn a_service_is_answered_for_only_where_the_wire_says_so() {
         let key = ServiceKey::new("default", "web");
         let (first, second): (IpAddr, IpAddr) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
-        let announcement = Announcement { interfaces: None, services: BTreeSet::from([key.clone()]) };
+        let announcement = Announcement { interfaces: None, services: [key.clone()].into() };
         let announce = BTreeMap::from([(first, announcement.clone()), (second, announcement)]);
         assert!(answering(&announce, &Wire::default()).is_empty());
-        let links = vec![("eth1".to_owned(), mac(2)), ("eth0".to_owned(), mac(1))];
-        let wire = Wire { announced: BTreeMap::from([(second, links)]), ..Wire::default() };
-        let expected = Answering {
-            addresses: BTreeSet::from([second]),
-            selected: false,
-            links: vec![("eth0".to_owned(), mac(1)), ("eth1".to_owned(), mac(2))],
-        };
+        let links: AnsweredOn = [("eth0".to_owned(), mac(1)), ("eth1".to_owned(), mac(2))].into();
+        let wire = Wire { announced: BTreeMap::from([(second, links.clone())]), ..Wire::default() };
+        let expected = Answering { addresses: [second].into(), selected: false, links };
         assert_eq!(answering(&announce, &wire), BTreeMap::from([(key, expected)]));
     }
 }

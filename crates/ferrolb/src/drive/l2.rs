@@ -120,13 +120,16 @@ impl Stranger {
     }
 }
 
+/// Interfaces with the MAC address that is told there, in order of name. Thousands of addresses share a few of these.
+pub type AnsweredOn = Arc<[(String, MacAddr)]>;
+
 /// What is really on the wire.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Wire {
     /// The interfaces that can announce, in order of name.
     pub interfaces: Vec<InterfaceState>,
     /// Per address, where it is answered: interface and MAC address. Interfaces without carrier are left out.
-    pub announced: BTreeMap<IpAddr, Vec<(String, MacAddr)>>,
+    pub announced: BTreeMap<IpAddr, AnsweredOn>,
     /// Per address that is answered for in another's name, the interface and the MAC address that is told.
     pub stand_ins: BTreeMap<IpAddr, Vec<(String, MacAddr)>>,
     /// Strangers, by the address of ours that they use.

@@ -93,13 +93,16 @@ struct Seen {
 impl Seen {
     /// Whose each address is.
     fn owners(&self, own: NodeId) -> BTreeMap<IpAddr, NodeName> {
-        let owner = |claims: &BTreeMap<String, NodeId>| {
+        let mut owners = BTreeMap::new();
+        for (address, claim) in self.ownership.claims.values().flatten() {
             // On several LANs an address may have several owners; where we are one, that is what concerns us.
-            let mut owners = claims.values();
-            let first = if owners.any(|owner| *owner == own) { Some(&own) } else { claims.values().next() };
-            first.and_then(|owner| self.names.get(owner)).cloned()
-        };
-        self.ownership.owners.iter().filter_map(|(address, claims)| Some((*address, owner(claims)?))).collect()
+            let owner = owners.entry(*address).or_insert(claim.owner);
+            if claim.owner == own {
+                *owner = own;
+            }
+        }
+        let named = |(address, owner)| Some((address, self.names.get(&owner)?.clone()));
+        owners.into_iter().filter_map(named).collect()
     }
 
     fn takeovers(&mut self) -> Vec<Takeover> {
@@ -259,6 +262,9 @@ impl Owners {
 
 #[cfg(test)]
 mod tests {
+    use ferrolb_proto::ethernet::MacAddr;
+    use ferrolb_proto::segment::Claim;
+
     use super::*;
 
     #[test]
@@ -267,15 +273,12 @@ mod tests {
         let id = |name: &NodeName| NodeId::of(name.as_str());
         let address: IpAddr = "10.0.0.1".parse().unwrap();
         let taken = Taken { from: id(&other), unheard: Duration::from_millis(250), number: 1 };
-        let before = Ownership {
-            owners: BTreeMap::from([(address, BTreeMap::from([("eth0".to_owned(), id(&other))]))]),
-            ..Ownership::default()
+        let held = |owner: &NodeName| {
+            let claim = Claim { owner: id(owner), mac: MacAddr([2; 6]), epoch: 1, firm: true };
+            Ownership { claims: [("eth0".to_owned(), [(address, claim)].into())].into(), ..Ownership::default() }
         };
-        let after = Ownership {
-            owners: BTreeMap::from([(address, BTreeMap::from([("eth0".to_owned(), id(&own))]))]),
-            taken: BTreeMap::from([(address, taken)]),
-            ..Ownership::default()
-        };
+        let before = held(&other);
+        let after = Ownership { taken: [(address, taken)].into(), ..held(&own) };
         let names = [&own, &other].map(|name| (id(name), name.clone())).into();
         let mut seen = Seen { ownership: Arc::new(before), names, told: 0 };
         assert_eq!(seen.owners(id(&own)), BTreeMap::from([(address, other.clone())]));

@@ -103,12 +103,17 @@ pub struct Wish {
 pub struct Ownership {
     /// What there was to know at the start is known, on every interface.
     pub learned: bool,
-    /// Per address, whose it is, by the interface that this is heard on.
-    pub owners: BTreeMap<IpAddr, BTreeMap<String, NodeId>>,
     /// What is this node's, and was another's that had failed.
     pub taken: BTreeMap<IpAddr, Taken>,
-    /// Every claim known.
+    /// Every claim known, by the interface that it is heard on.
     pub claims: Claims,
+}
+
+impl Ownership {
+    /// Whose an address is on an interface.
+    pub fn owner(&self, interface: &str, address: IpAddr) -> Option<NodeId> {
+        self.claims.get(interface)?.get(&address).map(|claim| claim.owner)
+    }
 }
 
 /// A failover, as the node that took over has seen it.

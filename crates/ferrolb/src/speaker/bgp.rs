@@ -4,7 +4,7 @@
 //! what it announces. Until then, and where neither a configuration nor a plan from before the restart is known, sessions
 //! are left as they are.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use ferrolb_rules::service::View;
 
 use super::decide::{Basis, Decision};
 use super::saved::{self, Routing, Saver};
+use crate::drive::answers::Announced;
 use crate::drive::routers::{self, AllSeen, Routers};
 use crate::metrics::Metrics;
 
@@ -42,7 +43,7 @@ pub(super) struct Bgp {
 /// What routers have been told.
 pub(super) struct Told {
     /// Per Service the addresses that some router was told of.
-    pub(super) addresses: BTreeMap<ServiceKey, BTreeSet<IpAddr>>,
+    pub(super) addresses: Arc<Announced>,
     /// Per Service the peers that were told everything of it.
     pub(super) peers: BTreeMap<ServiceKey, plan::bgp::Routers>,
 }
@@ -126,19 +127,18 @@ impl Bgp {
 
     /// What routers have been told.
     pub(super) fn told(&self, seen: &AllSeen) -> Told {
-        let mut told = Told { addresses: BTreeMap::new(), peers: BTreeMap::new() };
-        let Some(routing) = &self.routing else { return told };
-        for key in routing.plan.services.keys() {
+        let (mut told, mut peers_told) = (Announced::new(), BTreeMap::new());
+        for (routing, key) in self.routing.iter().flat_map(|one| one.plan.services.keys().map(move |key| (one, key))) {
             let addresses = routers::reached(&routing.plan, seen, key);
             if !addresses.is_empty() {
-                told.addresses.insert(key.clone(), addresses);
+                told.insert(key.clone(), addresses.into_iter().collect());
             }
             let peers = routers::told(&routing.plan, seen, key);
             if !peers.is_empty() {
-                told.peers.insert(key.clone(), peers);
+                peers_told.insert(key.clone(), peers);
             }
         }
-        told
+        Told { addresses: Arc::new(told), peers: peers_told }
     }
 
     /// Why this node tells nobody of a Service.

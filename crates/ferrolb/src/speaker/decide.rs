@@ -16,6 +16,7 @@ use ferrolb_rules::reason::{Code, Finding, Severity};
 use ferrolb_rules::service::{View, status_ips};
 use ferrolb_rules::slice::Slice;
 use k8s_openapi::api::core::v1::Node;
+use smallvec::SmallVec;
 
 #[cfg(test)]
 mod tests;
@@ -298,7 +299,8 @@ pub(super) fn still(
     };
     let mut kept = BTreeMap::new();
     for (address, one) in saved {
-        let services: BTreeSet<ServiceKey> = one.services.iter().filter(|key| has(key, *address)).cloned().collect();
+        let services: SmallVec<[ServiceKey; 1]> =
+            one.services.iter().filter(|key| has(key, *address)).cloned().collect();
         if !services.is_empty() {
             kept.insert(*address, Announcement { interfaces: one.interfaces.clone(), services });
         }

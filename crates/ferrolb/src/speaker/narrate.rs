@@ -12,7 +12,7 @@ use ferrolb_rules::reason::{Code, Finding};
 use ferrolb_rules::service::View;
 use ferrolb_rules::sighting::Sighting;
 
-use crate::drive::answers::Answering;
+use crate::drive::answers::Announced;
 use crate::drive::l2::{Stranger, Wire};
 use crate::drive::owners::Takeover;
 use crate::findings::Said;
@@ -43,14 +43,11 @@ impl Notice {
     }
 }
 
-/// Services with the addresses that are announced.
-type Announced = BTreeMap<ServiceKey, BTreeSet<IpAddr>>;
-
 /// What was said last.
 #[derive(Debug, Default)]
 pub(super) struct Narrator {
     /// What was announced, by protocol.
-    announced: BTreeMap<&'static str, Announced>,
+    announced: BTreeMap<&'static str, Arc<Announced>>,
     /// The Services whose interfaces are missing here, with their addresses, since when, and whether it was said.
     failed: BTreeMap<ServiceKey, (Arc<[IpAddr]>, Instant, bool)>,
     alive: BTreeSet<NodeName>,
@@ -64,12 +61,11 @@ impl Narrator {
     pub(super) fn announcements(
         &mut self,
         own: &NodeName,
-        answering: &BTreeMap<ServiceKey, Answering>,
+        announced: &Arc<Announced>,
         plan: Option<&Plan>,
         now: Instant,
     ) -> Vec<Notice> {
-        let announced = answering.iter().map(|(service, one)| (service.clone(), one.addresses.clone())).collect();
-        let mut events = self.changes(own, "layer2", announced, |service| reason(own, service, plan));
+        let mut events = self.changes(own, "layer2", announced.clone(), |service| reason(own, service, plan));
         if let Some(plan) = plan {
             events.extend(self.failures(own, plan, now));
         }
@@ -80,7 +76,7 @@ impl Narrator {
     pub(super) fn routes(
         &mut self,
         own: &NodeName,
-        told: &Announced,
+        told: &Arc<Announced>,
         why: impl Fn(&ServiceKey) -> String,
     ) -> Vec<Notice> {
         self.changes(own, "bgp", told.clone(), why)
@@ -90,12 +86,12 @@ impl Narrator {
         &mut self,
         own: &NodeName,
         protocol: &'static str,
-        announced: Announced,
+        announced: Arc<Announced>,
         why: impl Fn(&ServiceKey) -> String,
     ) -> Vec<Notice> {
         let before = self.announced.remove(protocol).unwrap_or_default();
         let mut events = Vec::new();
-        for (service, ips) in &announced {
+        for (service, ips) in &*announced {
             if before.get(service) == Some(ips) {
                 continue;
             }
@@ -242,7 +238,7 @@ pub(super) fn publish<'a>(
 }
 
 /// Addresses as texts, for the log.
-fn texts(ips: &BTreeSet<IpAddr>) -> Vec<String> {
+fn texts(ips: &[IpAddr]) -> Vec<String> {
     ips.iter().map(ToString::to_string).collect()
 }
 
@@ -254,16 +250,15 @@ mod tests {
     fn an_assignment_is_told_on_change_and_not_on_every_pass() {
         let own = NodeName::new("a");
         let (mut narrator, now) = (Narrator::default(), Instant::now());
-        let one = Answering { addresses: BTreeSet::from(["10.0.0.1".parse().unwrap()]), ..Answering::default() };
-        let answering = BTreeMap::from([(ServiceKey::new("default", "web"), one)]);
+        let web = ServiceKey::new("default", "web");
+        let answering = Arc::new(Announced::from([(web, ["10.0.0.1".parse().unwrap()].into())]));
         let said = narrator.announcements(&own, &answering, None, now);
         let expected = "announcing from node \"a\" with protocol \"layer2\"".to_owned();
         assert_eq!(said, [Notice::assigned(&ServiceKey::new("default", "web"), expected)]);
         assert!(narrator.announcements(&own, &answering, None, now).is_empty());
-        assert!(narrator.announcements(&own, &BTreeMap::new(), None, now).is_empty());
+        assert!(narrator.announcements(&own, &Arc::default(), None, now).is_empty());
         assert_eq!(narrator.announcements(&own, &answering, None, now).len(), 1, "back again is a change");
-        let told =
-            Announced::from([(ServiceKey::new("default", "web"), BTreeSet::from(["10.0.0.1".parse().unwrap()]))]);
+        let told = answering;
         let said = narrator.routes(&own, &told, |_| String::new());
         let expected = "announcing from node \"a\" with protocol \"bgp\"".to_owned();
         assert_eq!(said, [Notice::assigned(&ServiceKey::new("default", "web"), expected)], "each protocol by itself");
@@ -273,7 +268,7 @@ mod tests {
     #[test]
     fn who_else_answers_is_told_once_on_the_service_with_the_remedy_where_there_is_one() {
         let (own, address): (_, IpAddr) = (NodeName::new("a"), "10.0.0.1".parse().unwrap());
-        let services = BTreeSet::from([ServiceKey::new("default", "web")]);
+        let services = [ServiceKey::new("default", "web")].into();
         let announce = BTreeMap::from([(address, Announcement { services, ..Announcement::default() })]);
         let one = |blocks, is_node| Stranger {
             interface: "eth0".to_owned(),
@@ -303,7 +298,7 @@ mod tests {
         let address: IpAddr = "10.0.0.1".parse().unwrap();
         let key = |name: &str| ServiceKey::new("default", name);
         let services = BTreeSet::from([key("web"), key("dns")]);
-        let announcement = Announcement { services: services.clone(), ..Announcement::default() };
+        let announcement = Announcement { services: services.iter().cloned().collect(), ..Announcement::default() };
         let announce = BTreeMap::from([(address, announcement)]);
         let takeover = Takeover { address, from: NodeName::new("b"), unheard: Duration::from_micros(231_400) };
         let said = Narrator::takeovers(&NodeName::new("a"), &announce, &[takeover]);

@@ -7,13 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use std::{fs, io};
 
 use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::plan::Announcement;
 use ferrolb_rules::reason::{Code, Finding, Severity};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::sync::watch;
 
 use crate::durable::{self, Readers};
@@ -46,16 +47,43 @@ pub(super) struct Saved {
     pub(super) node: NodeName,
     /// Every Node with its InternalIP.
     pub(super) nodes: BTreeMap<NodeName, Option<IpAddr>>,
-    /// What this node announces.
-    announce: BTreeMap<IpAddr, SavedAnnouncement>,
+    /// What this node announces, or announced.
+    #[serde(with = "written")]
+    pub(super) announce: Arc<BTreeMap<IpAddr, Announcement>>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct SavedAnnouncement {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    interfaces: Option<BTreeSet<String>>,
-    /// `namespace/name`.
-    services: BTreeSet<String>,
+/// Addresses with their [`Announcement`]s, as they are written: a Service is `namespace/name`.
+mod written {
+    use super::*;
+
+    #[derive(Serialize, Deserialize)]
+    struct Written {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        interfaces: Option<BTreeSet<String>>,
+        services: Vec<String>,
+    }
+
+    pub(super) fn serialize<S: Serializer>(
+        announce: &BTreeMap<IpAddr, Announcement>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(announce.iter().map(|(address, one)| {
+            let services = one.services.iter().map(ToString::to_string).collect();
+            (address, Written { interfaces: one.interfaces.clone(), services })
+        }))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Arc<BTreeMap<IpAddr, Announcement>>, D::Error> {
+        let key = |text: &String| text.split_once('/').map(|(namespace, name)| ServiceKey::new(namespace, name));
+        let read = |one: Written| Announcement {
+            interfaces: one.interfaces,
+            services: one.services.iter().filter_map(key).collect(),
+        };
+        let written = BTreeMap::<IpAddr, Written>::deserialize(deserializer)?;
+        Ok(Arc::new(written.into_iter().map(|(address, one)| (address, read(one))).collect()))
+    }
 }
 
 impl Kept for Saved {
@@ -71,24 +99,9 @@ impl Saved {
     pub(super) fn new(
         node: NodeName,
         nodes: BTreeMap<NodeName, Option<IpAddr>>,
-        announce: &BTreeMap<IpAddr, Announcement>,
+        announce: Arc<BTreeMap<IpAddr, Announcement>>,
     ) -> Self {
-        let saved = |one: &Announcement| SavedAnnouncement {
-            interfaces: one.interfaces.clone(),
-            services: one.services.iter().map(ToString::to_string).collect(),
-        };
-        let announce = announce.iter().map(|(address, one)| (*address, saved(one))).collect();
         Self { version: VERSION, node, nodes, announce }
-    }
-
-    /// What this node announced.
-    pub(super) fn announce(&self) -> BTreeMap<IpAddr, Announcement> {
-        let key = |text: &String| text.split_once('/').map(|(namespace, name)| ServiceKey::new(namespace, name));
-        let read = |one: &SavedAnnouncement| Announcement {
-            interfaces: one.interfaces.clone(),
-            services: one.services.iter().filter_map(key).collect(),
-        };
-        self.announce.iter().map(|(address, one)| (*address, read(one))).collect()
     }
 
     /// Reads what was saved for this node; none where nothing was.
@@ -181,11 +194,11 @@ mod tests {
     fn saved(node: &str) -> Saved {
         let announcement = Announcement {
             interfaces: Some(BTreeSet::from(["eth0".to_owned()])),
-            services: BTreeSet::from([ServiceKey::new("default", "web")]),
+            services: [ServiceKey::new("default", "web")].into(),
         };
         let announce = BTreeMap::from([("192.168.1.2".parse().unwrap(), announcement)]);
         let nodes = BTreeMap::from([(NodeName::new(node), Some("192.168.1.11".parse().unwrap()))]);
-        Saved::new(NodeName::new(node), nodes, &announce)
+        Saved::new(NodeName::new(node), nodes, Arc::new(announce))
     }
 
     #[tokio::test]
@@ -202,7 +215,7 @@ mod tests {
         }
         let read = Saved::load(&path, &NodeName::new("a")).unwrap().unwrap();
         assert_eq!(read, saved("a"));
-        assert_eq!(read.announce(), saved("a").announce());
+        assert_eq!(read.announce, saved("a").announce);
         assert_eq!(Saved::load(&path, &NodeName::new("b")).unwrap(), None);
     }
 

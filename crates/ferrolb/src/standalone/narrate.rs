@@ -16,7 +16,7 @@ use crate::state::State;
 #[derive(Debug, Default)]
 pub(super) struct Narrator {
     addresses: BTreeMap<ServiceKey, Vec<IpAddr>>,
-    announced: BTreeMap<ServiceKey, BTreeSet<IpAddr>>,
+    announced: answers::Announced,
     findings: Said,
     alive: BTreeSet<String>,
 }
@@ -59,8 +59,7 @@ impl Narrator {
     /// What is on the wire counts, and not what is wished for.
     fn announcements(&mut self, own: &NodeName, decision: &Decision, wire: &Wire) {
         let answering = answers::answering(&decision.plan.announce, wire);
-        let announced: BTreeMap<ServiceKey, BTreeSet<IpAddr>> =
-            answering.into_iter().map(|(service, one)| (service, one.addresses)).collect();
+        let announced = answers::announced(&answering);
         for (service, ips) in announced.iter().filter(|(service, ips)| self.announced.get(*service) != Some(*ips)) {
             tracing::info!(event = "serviceAnnounced", %service, ?ips, node = %own, protocol = "layer2", "announcing");
         }

@@ -193,7 +193,7 @@ fn interfaces_are_followed_as_they_change() {
     lan.node.ip("link set eth0 name lan0");
     lan.node.ip("link set lan0 up");
     eventually("the renamed interface answers", || {
-        wire(&l2).announced.values().flatten().any(|(name, _)| name == "lan0")
+        wire(&l2).announced.values().any(|links| links.iter().any(|(name, _)| name == "lan0"))
     });
     eventually("solicitations are answered again", || wire(&l2).interfaces.iter().any(|interface| interface.ndp));
     assert!(lan.client.sh("ndisc6 -1 -r 3 -w 1000 fd00::201 eth0").0);
@@ -203,17 +203,18 @@ fn interfaces_are_followed_as_they_change() {
     lan.node.ip("link set br0 up");
     lan.node.ip("link set lan0 master br0");
     eventually("the bridge answers and its port does not", || {
-        let names: BTreeSet<String> = wire(&l2).announced.values().flatten().map(|(name, _)| name.clone()).collect();
+        let names: BTreeSet<String> =
+            wire(&l2).announced.values().flat_map(|links| links.iter()).map(|(name, _)| name.clone()).collect();
         names == BTreeSet::from(["br0".to_owned()])
     });
     eventually("through the bridge it is one answer", || lan.client.arping("192.168.1.201") == [lan.node.mac("br0")]);
     lan.node.ip("link set lan0 nomaster");
     eventually("out of the bridge it answers again", || {
-        wire(&l2).announced.values().flatten().any(|(name, _)| name == "lan0")
+        wire(&l2).announced.values().any(|links| links.iter().any(|(name, _)| name == "lan0"))
     });
     lan.node.ip("link del lan0");
     eventually("an interface that is gone answers nothing", || {
-        !wire(&l2).announced.values().flatten().any(|(name, _)| name == "lan0")
+        !wire(&l2).announced.values().any(|links| links.iter().any(|(name, _)| name == "lan0"))
     });
 }
 

@@ -122,7 +122,7 @@ fn ownership(speaker: &Speaker) -> Arc<Ownership> {
 }
 
 fn owner(speaker: &Speaker) -> Option<NodeId> {
-    ownership(speaker).owners.get(&IpAddr::V4(ADDRESS)).and_then(|owners| owners.get("eth0")).copied()
+    ownership(speaker).owner("eth0", IpAddr::V4(ADDRESS))
 }
 
 fn settle(speakers: &[Speaker]) {
@@ -146,7 +146,7 @@ fn three_nodes_agree_and_one_of_them_answers() {
     let macs: BTreeSet<MacAddr> = lan.watch(Duration::from_millis(500)).into_iter().map(|(_, mac)| mac).collect();
     assert_eq!(macs, BTreeSet::from([mac(1)]));
     let wire = speakers[0].l2.wire().borrow().clone();
-    assert_eq!(wire.announced[&IpAddr::V4(ADDRESS)], [("eth0".to_owned(), mac(1))]);
+    assert_eq!(*wire.announced[&IpAddr::V4(ADDRESS)], [("eth0".to_owned(), mac(1))]);
     assert!(speakers[1].l2.wire().borrow().announced.is_empty());
 }
 

@@ -20,7 +20,7 @@ use super::links::{Links, Unfit, Usable};
 use super::pings::{Pings, PingsByInterface};
 use super::responder::Responder;
 use super::strangers::Strangers;
-use super::{Answers, AnswersByInterface, Frames, Orders, Promiscuous, Shared, Use, Wanted, Wire};
+use super::{AnsweredOn, Answers, AnswersByInterface, Frames, Orders, Promiscuous, Shared, Use, Wanted, Wire};
 use crate::net::netlink::{self, Change, Monitor};
 use crate::net::raw::PacketSocket;
 use crate::state::InterfaceState;
@@ -451,9 +451,9 @@ impl Run {
             wire.failures.extend(responder.failure.iter().map(|failure| (usable.name.clone(), failure.clone())));
             let none = Answers::default();
             let assigned = self.assigned.get(&usable.index).unwrap_or(&none);
-            for address in assigned.own.iter().filter(|address| usable.running && responder.answers(**address)) {
-                wire.announced.entry(*address).or_default().push((usable.name.clone(), usable.mac));
-            }
+            let here = (usable.name.clone(), usable.mac);
+            let answered = assigned.own.iter().filter(|address| usable.running && responder.answers(**address));
+            add_link(&mut wire.announced, answered, &here);
             for (address, mac) in assigned.stand_ins.iter().filter(|_| usable.running) {
                 wire.stand_ins.entry(*address).or_default().push((usable.name.clone(), *mac));
             }
@@ -468,6 +468,26 @@ impl Run {
                 *old = Arc::new(wire);
             }
             changed
+        });
+    }
+}
+
+/// Adds an interface to where these addresses are answered. Those that have the same interfaces share a list.
+fn add_link<'a>(
+    announced: &mut BTreeMap<IpAddr, AnsweredOn>,
+    addresses: impl Iterator<Item = &'a IpAddr>,
+    link: &(String, MacAddr),
+) {
+    let mut made: Vec<(AnsweredOn, AnsweredOn)> = Vec::new();
+    for address in addresses {
+        let links = announced.entry(*address).or_default();
+        let known = made.iter().find(|(before, _)| before == links).map(|(_, after)| after.clone());
+        *links = known.unwrap_or_else(|| {
+            let mut after = links.to_vec();
+            after.push(link.clone());
+            after.sort();
+            made.push((links.clone(), after.into()));
+            made.last().map_or_else(AnsweredOn::default, |(_, after)| after.clone())
         });
     }
 }

@@ -376,11 +376,7 @@ impl Run {
             ..Ownership::default()
         };
         for machine in self.machines.values() {
-            let claims = machine.segment.claims();
-            for (address, claim) in &claims {
-                new.owners.entry(*address).or_default().insert(machine.link.name.clone(), claim.owner);
-            }
-            new.claims.insert(machine.link.name.clone(), claims);
+            new.claims.insert(machine.link.name.clone(), machine.segment.claims());
         }
         self.ownership.send_replace(Arc::new(new));
     }
@@ -388,7 +384,7 @@ impl Run {
 
 /// Whose an address was before it became ours, if that node has failed, and how long it had not been heard.
 fn failed_owner(before: &Ownership, machine: &Machine, address: IpAddr, now: Instant) -> Option<(NodeId, Duration)> {
-    let owner = *before.owners.get(&address)?.get(&machine.link.name)?;
+    let owner = before.owner(&machine.link.name, address)?;
     let failed = matches!(machine.segment.standing(owner), Standing::Down { .. } | Standing::Gone { .. });
     let heard_at = machine.segment.heard_at(owner).filter(|_| failed)?;
     Some((owner, now.saturating_duration_since(heard_at)))

@@ -138,8 +138,7 @@ fn what_counts_at_a_start_depends_on_what_is_known() {
 
 #[test]
 fn of_what_was_saved_only_what_services_still_have_goes_on() {
-    let one =
-        |name: &str| Announcement { interfaces: None, services: BTreeSet::from([ServiceKey::new("default", name)]) };
+    let one = |name: &str| Announcement { interfaces: None, services: [ServiceKey::new("default", name)].into() };
     let address = |ip: &str| ip.parse::<IpAddr>().unwrap();
     let saved = BTreeMap::from([
         (address("10.0.0.1"), one("web")),

@@ -86,8 +86,9 @@ fn what_the_watch_never_shows_is_forgotten() {
 fn interfaces_are_named_in_order_and_only_where_the_plan_names_them() {
     let mac = ferrolb_proto::ethernet::MacAddr([2, 0, 0, 0, 0, 1]);
     let links = vec![("eth0".to_owned(), mac), ("eth1".to_owned(), mac)];
-    let answering =
-        |selected| BTreeMap::from([(key("x"), Answering { selected, links: links.clone(), ..Answering::default() })]);
+    let answering = |selected| {
+        BTreeMap::from([(key("x"), Answering { selected, links: links.clone().into(), ..Answering::default() })])
+    };
     let names = |selected| {
         let wanted = wanted(&NodeName::new("a"), &answering(selected));
         let interfaces = wanted[&key("x")].interfaces.iter();
