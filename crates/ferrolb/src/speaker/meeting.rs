@@ -109,7 +109,9 @@ impl Meeting {
                     let path = key::file(&config.secret);
                     let message = format!("{}: {error}; waiting for it, and announcing nothing", path.display());
                     let object = format!("Node/{}", self.own);
-                    let finding = Finding::new(Code::MembershipKeyMissing, Severity::Error, object, message);
+                    // With every first start it is so for a moment, where the pod does not wait for the mount.
+                    let severity = if config.asked.is_some() { Severity::Warning } else { Severity::Error };
+                    let finding = Finding::new(Code::MembershipKeyMissing, severity, object, message);
                     return (Alive::Listening, vec![finding]);
                 }
             }
