@@ -291,7 +291,7 @@ func TestValuesReachTheProgramsAsInMetalLBsChart(t *testing.T) {
 			"METALLB_NAMESPACE": "metadata.namespace", "METALLB_POD_NAME": "metadata.name", "METALLB_NODE_NAME": "spec.nodeName",
 			"METALLB_HOST": "status.hostIP", "METALLB_ML_BIND_ADDR": "192.0.2.1", "METALLB_ML_BIND_PORT": "7947",
 			"METALLB_ML_LABELS":          "app.kubernetes.io/name=metallb,app.kubernetes.io/component=speaker",
-			"METALLB_ML_SECRET_KEY_PATH": "/etc/key",
+			"METALLB_ML_SECRET_KEY_PATH": "/etc/key", "METALLB_ML_SECRET_NAME": "mine",
 		},
 	} {
 		if got := variables(title); fmt.Sprint(got) != fmt.Sprint(wanted) {

@@ -197,14 +197,21 @@ async fn keep_secret(around: &Surroundings, leads: watch::Receiver<Option<Lead>>
     let Some(secret) = settings.ml_secret_name.as_deref().filter(|name| !name.is_empty()) else {
         return std::future::pending().await;
     };
+    let look = || memberlist_secret::ensure(client, &settings.namespace, secret, settings.deployment.as_deref());
+    look_again(look, &leads, LOOK_INTERVAL).await
+}
+
+/// Looks again and again, whenever this replica leads and whatever came of the last time.
+async fn look_again<F>(look: impl Fn() -> F, leads: &watch::Receiver<Option<Lead>>, interval: Duration) -> Infallible
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
     loop {
-        tokio::time::sleep(LOOK_INTERVAL).await;
+        tokio::time::sleep(interval).await;
         if leads.borrow().is_none() {
             continue;
         }
-        if let Err(error) =
-            memberlist_secret::ensure(client, &settings.namespace, secret, settings.deployment.as_deref()).await
-        {
+        if let Err(error) = look().await {
             let error = format!("{error:#}");
             tracing::warn!(event = "secret", error, "the memberlist Secret: it is looked for again in five minutes");
         }

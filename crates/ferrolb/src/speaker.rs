@@ -40,6 +40,7 @@ mod bgp;
 mod decide;
 mod exclusion;
 mod joining;
+mod key;
 mod kube_proxy;
 mod meeting;
 mod narrate;
@@ -87,6 +88,8 @@ pub struct Settings {
     pub ml_labels: Option<String>,
     /// The directory with the file `secretkey`.
     pub ml_secret_key_path: Option<PathBuf>,
+    /// The Secret that it comes from, to ask for while the file is not there; none: only the file counts.
+    pub ml_secret_name: Option<String>,
     /// Where the last plan is kept for a restart without an API server (decision D21); none: nowhere.
     pub state_dir: Option<PathBuf>,
     /// How addresses find another node.
@@ -200,7 +203,7 @@ impl Speaker {
             decider: Decider::new(own.clone(), options),
             meeting: Meeting::new(
                 own.clone(),
-                meeting::by_upstreams_rule(&settings),
+                meeting::by_upstreams_rule(&settings, &client),
                 Some(claims(&settings, &own, &l2)),
             ),
             wire: l2.wire(),
@@ -483,10 +486,8 @@ fn known(nodes: &BTreeMap<NodeName, Option<IpAddr>>) -> BTreeMap<NodeName, IpAdd
 }
 
 async fn next(frames: &mut Option<mpsc::UnboundedReceiver<Frames>>) -> Option<Frames> {
-    match frames {
-        Some(frames) => frames.recv().await,
-        None => std::future::pending().await,
-    }
+    let Some(frames) = frames else { return std::future::pending().await };
+    frames.recv().await
 }
 
 /// Adds frames to those so far, and tells.

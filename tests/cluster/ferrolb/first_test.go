@@ -63,6 +63,9 @@ func TestTheUsersTwoFilesServeTheirTraefik(t *testing.T) {
 			}
 		}
 	})
+	t.Run("pools for some Services, namespaces and labels, and in order of priority", s.sharedOut)
+	t.Run("a Service of both families is answered for in both", s.bothFamilies)
+	t.Run("a status that somebody edits", s.editedStatus)
 	t.Run("an unplugged owner is replaced", func(t *testing.T) {
 		s.Node(owner).Unplug(t)
 		next := s.awaitOwner(t, "192.168.1.201")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -11,70 +12,110 @@ import (
 	cluster "ferrolb.io/tests/cluster"
 )
 
-// T3: whatever comes first, it ends the same, and nothing has to be restarted (the order of Argo CD's applications is nobody's promise).
+// T3: whatever comes first, it ends the same, and nothing has to be restarted (the order of Argo CD's applications is nobody's promise). Webhooks are
+// on, there are two nodes, and the one that the advertisement is for gets its label among the rest.
 func TestAnyOrderEndsTheSame(t *testing.T) {
-	rounds := 3
+	const rounds = 4
 	seed := time.Now().UnixNano()
 	if text := os.Getenv("FERROLB_SEED"); text != "" {
 		seed, _ = strconv.ParseInt(text, 10, 64)
 	}
 	t.Logf("FERROLB_SEED=%d", seed)
 	random := rand.New(rand.NewSource(seed))
+	s := newSystem(t, cluster.StartAPI(t, cluster.Options{Nodes: 2}))
+	// Accounts are what the programs run as, and the Deployment is where the controller comes from: without them there is no process to
+	// start. What an account may do can come later.
+	s.ApplyFile(t, root+"deploy/metallb.yaml")
+	s.noPods(t)
+	s.DeclarePod(t, cluster.Pod{Namespace: namespace, Name: "controller", Labels: map[string]string{"app.kubernetes.io/name": "metallb", "app.kubernetes.io/instance": "metallb", "app.kubernetes.io/component": "controller"}, Node: "node-a"})
 	for round := range rounds {
-		t.Run(fmt.Sprint("order ", round), func(t *testing.T) { inOrder(t, random.Perm(7)) })
+		s.forget(t)
+		if !t.Run(fmt.Sprint("order ", round), func(t *testing.T) { s.inOrder(t, random.Perm(len(s.steps(t)))) }) {
+			break
+		}
 	}
 }
 
-func inOrder(t *testing.T, order []int) {
-	c := cluster.StartAPI(t, cluster.Options{Nodes: 1})
-	s := newSystem(t, c)
-	// Accounts are what the programs run as, and the Deployment is where the controller comes from: without them there is no process to
-	// start. What an account may do can come later.
-	c.ApplyFile(t, root+"deploy/metallb.yaml")
-	s.noPods(t)
-	s.Kubectl(t, "delete", "clusterrolebindings,rolebindings", "-A", "-l", "app.kubernetes.io/name=metallb")
-	late := map[string]string{}
-	steps := []struct {
-		name string
-		do   func() bool
-	}{
-		{"the rights", func() bool { c.ApplyFile(t, root+"deploy/metallb.yaml"); return true }},
-		{"the definitions", func() bool { c.ApplyFile(t, root+"deploy/crds.yaml"); return true }},
-		{"the controller", func() bool { s.startController(t); return true }},
-		{"the speaker", func() bool {
-			// A pod waits for the Secret that it has mounted, and the controller for the right to make it.
+// forget takes everything away that a step brings.
+func (s *system) forget(t *testing.T) {
+	t.Helper()
+	s.Kubectl(t, "delete", "customresourcedefinitions", "--all")
+	s.Kubectl(t, "delete", "clusterrolebindings,rolebindings,validatingwebhookconfigurations", "-A", "-l", "app.kubernetes.io/name=metallb")
+	s.Kubectl(t, "delete", "secret", "-n", namespace, "metallb-memberlist", "metallb-webhook-cert", "--ignore-not-found")
+	s.Kubectl(t, "delete", "service,endpointslice", "web", "--ignore-not-found")
+	s.Kubectl(t, "label", "node", "node-b", "announces-")
+}
+
+// end ends the programs. Their directories go with them: no order shall know of the one before.
+func (s *system) end(t *testing.T) {
+	t.Helper()
+	for node, speaker := range s.speakers {
+		speaker.Kill(t)
+		delete(s.speakers, node)
+	}
+	// Who ends in peace gives the lease back.
+	s.controller.Terminate(t)
+}
+
+// step is something that somebody does. It says whether it could be done; if not it is tried again later, as Argo CD does.
+type step struct {
+	name string
+	do   func(t *testing.T) bool
+}
+
+func (s *system) steps(t testing.TB) []step {
+	t.Helper()
+	return []step{
+		{"the rights", func(t *testing.T) bool { s.ApplyFile(t, root+"deploy/metallb.yaml"); s.noPods(t); return true }},
+		{"the definitions", func(t *testing.T) bool { s.ApplyFile(t, root+"deploy/crds.yaml"); return true }},
+		{"the controller", func(t *testing.T) bool {
+			s.controller = s.controllerOn(t, s.Node("node-a"), "--webhook-mode=enabled", "--health-probe-port=17473")
+			return true
+		}},
+		{"node-a's speaker, in a pod that waits for the Secret", func(t *testing.T) bool {
 			if _, err := s.Client.CoreV1().Secrets(namespace).Get(t.Context(), "metallb-memberlist", getOptions); err != nil {
 				return false
 			}
 			s.startSpeaker(t, "node-a")
 			return true
 		}},
-		{"the pool", func() bool { return s.tryApply(t, pool) }},
-		{"the advertisement", func() bool { return s.tryApply(t, advertisement) }},
-		{"the Service", func() bool { s.service(t, "web", ""); return true }},
+		{"node-b's speaker, in a pod that does not", func(t *testing.T) bool {
+			s.speakers["node-b"] = s.speaker(t, "node-b", "--ml-secret-name=metallb-memberlist", "--ml-secret-key-path="+t.TempDir())
+			return true
+		}},
+		{"the pool", func(t *testing.T) bool { return s.tryApply(t, pool) }},
+		{"the advertisement", func(t *testing.T) bool {
+			return s.tryApply(t, advertisement+"spec: {nodeSelectors: [{matchLabels: {announces: here}}]}\n")
+		}},
+		{"the Service", func(t *testing.T) bool { s.service(t, "web", ""); return true }},
+		{"the node's label", func(t *testing.T) bool { s.Kubectl(t, "label", "node", "node-b", "announces=here"); return true }},
 	}
-	said := ""
+}
+
+func (s *system) inOrder(t *testing.T, order []int) {
+	s.secrets = t.TempDir()
+	steps, said := s.steps(t), ""
+	var late []step
 	for _, number := range order {
 		said += steps[number].name + ", "
-		if !steps[number].do() {
-			// What cannot be applied yet is tried again by whoever applies it, as Argo CD does.
-			late[steps[number].name] = ""
+		if !steps[number].do(t) {
+			late = append(late, steps[number])
 		}
-		time.Sleep(300 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond)
 	}
 	t.Log(said)
-	for len(late) > 0 {
-		for _, step := range steps {
-			if _, waits := late[step.name]; waits && step.do() {
-				delete(late, step.name)
-			}
+	for end := time.Now().Add(30 * time.Second); len(late) > 0; time.Sleep(200 * time.Millisecond) {
+		late = slices.DeleteFunc(late, func(one step) bool { return one.do(t) })
+		if time.Now().After(end) {
+			t.Fatalf("%s cannot be done", late[0].name)
 		}
-		time.Sleep(200 * time.Millisecond)
 	}
-	s.awaitAddress(t, "default", "web", "192.168.1.200")
-	if owner := s.awaitOwner(t, "192.168.1.200"); owner != "node-a" {
+	s.awaitAddress(t, "default", "web", firstAddress)
+	if owner := s.awaitOwner(t, firstAddress); owner != "node-b" {
 		t.Errorf("%s answers", owner)
 	}
+	s.awaitWebhook(t)
+	s.end(t)
 }
 
 const pool = `

@@ -24,10 +24,8 @@ type right struct{ account, verb, resource string }
 
 // unused are rights that no test of this package can see used, and why they are granted.
 var unused = map[right]string{
-	{controllerAccount, "create", "configurationstates"}:             "asked for in passing where applying makes the object; in the log it is a patch",
-	{speakerAccount, "create", "configurationstates"}:                "the same",
-	{controllerAccount, "get", "namespaces"}:                         "when the controller ends with a webhook that runs",
-	{controllerAccount, "delete", "validatingwebhookconfigurations"}: "only when the Deployment or the namespace goes, with a webhook that runs",
+	{controllerAccount, "create", "configurationstates"}: "asked for in passing where applying makes the object; in the log it is a patch",
+	{speakerAccount, "create", "configurationstates"}:    "the same",
 }
 
 // count remembers, at the end of the test, what our programs asked for.

@@ -267,8 +267,8 @@ func (s *system) troublesOfWebhooks(t *testing.T) {
 		s.Kubectl(t, "delete", "pod", "-n", namespace, "controller", "--grace-period=0", "--force")
 		s.apply(t, poolManifest("unseen", "192.168.1.230/32"))
 		s.Kubectl(t, "get", "ipaddresspool", "-n", namespace, "unseen")
-		// The API server keeps the connections that it has.
-		s.controller.Kill(t)
+		// The API server keeps the connections that it has. Who ends while its Deployment is there is only being replaced: what calls it stays.
+		s.controller.Terminate(t)
 		cluster.Eventually(t, 20*time.Second, "check sees that the webhooks are not reached", func() bool {
 			out, _ := s.ask(t, "check")
 			return strings.Contains(out, "the API server does not reach the webhooks: objects are accepted unseen") && strings.Contains(out, "LB0043")
@@ -285,6 +285,16 @@ func (s *system) troublesOfWebhooks(t *testing.T) {
 			out, exit := s.ask(t, "check", "--pre")
 			return exit == 1 && strings.Contains(out, "LB0056") && strings.Contains(out, "no endpoint of the Service behind it is ready")
 		})
+	})
+	t.Run("whoever removes the controller for good is left no webhook that nobody answers", func(t *testing.T) {
+		s.controller = s.controllerOn(t, s.Node("node-a"), "--webhook-mode=enabled", "--health-probe-port=17473")
+		s.controller.WaitForLog(t, "webhooks are served", 20*time.Second)
+		s.Kubectl(t, "delete", "-n", namespace, "deployment/metallb-controller")
+		s.controller.Terminate(t)
+		if out := s.Kubectl(t, "get", "validatingwebhookconfiguration", "metallb-webhook-configuration", "--ignore-not-found"); out != "" {
+			t.Errorf("it is still there, with failurePolicy Fail:\n%s", out)
+		}
+		s.apply(t, poolManifest("unhindered", "192.168.1.231/32"))
 	})
 }
 

@@ -11,11 +11,12 @@ pub(super) const TABLE: &[Explanation] = &[
 Speakers talk to one another in datagrams that are sealed with a shared secret. The controller makes
 it at its first start and keeps it in a Secret; every speaker finds it as the file `secretkey` in
 the directory --ml-secret-key-path. Without it a speaker cannot know who is alive. It waits, looks
-once a second, and goes on by itself when the file is there.
+once a second, and goes on by itself when the file is there. The kubelet may take a minute for that,
+so with --ml-secret-name it also reads the Secret of that name as soon as there is one.
 
 It comes about while everything is installed at once, or when the controller does not run, or when
 the Secret has been deleted: the controller looks every five minutes, and makes it anew. Until then
-a new pod waits in ContainerCreating; pods that run need it no more.
+a new pod is not Ready; pods that run need it no more.
 
 See it: the speaker's log; it is not Ready.
 

@@ -35,6 +35,9 @@ pub(super) struct Args {
     /// The directory with the file `secretkey`, which membership is sealed with.
     #[arg(long, env = "METALLB_ML_SECRET_KEY_PATH", default_value = "", hide_default_value = true)]
     ml_secret_key_path: String,
+    /// The Secret with that key, read while there is no such file.
+    #[arg(long, env = "METALLB_ML_SECRET_NAME", default_value = "", hide_default_value = true)]
+    ml_secret_name: String,
     /// Announce also from nodes labelled node.kubernetes.io/exclude-from-external-load-balancers.
     #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
           action = clap::ArgAction::Set)]
@@ -150,6 +153,7 @@ pub(super) fn settings(args: &Args) -> anyhow::Result<Settings> {
         ml_bind_port,
         ml_labels: given(&args.ml_labels),
         ml_secret_key_path: given_path(&args.ml_secret_key_path),
+        ml_secret_name: given(&args.ml_secret_name),
         state_dir: given_path(&args.state_dir),
         failover: args.failover,
         promiscuous: args.promiscuous,
@@ -200,6 +204,7 @@ mod tests {
         let unset = (settings.lb_class, settings.ml_bind_addr, settings.ml_labels, settings.interfaces);
         assert_eq!(unset, (None, None, None, None));
         assert_eq!((settings.ml_secret_key_path, settings.state_dir, settings.kubeconfig), (None, None, None));
+        assert_eq!(settings.ml_secret_name, None);
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod book;
 mod pools;
 mod queue;
 mod reports;
+mod secret;
 mod wanted;
 
 fn object<T: DeserializeOwned>(yaml: &str) -> T {

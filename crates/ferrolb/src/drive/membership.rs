@@ -35,14 +35,15 @@ fn internal_ip(node: &Node) -> Option<IpAddr> {
 /// # Errors
 /// It cannot be read, or is empty.
 pub fn read_secret(path: &Path) -> io::Result<Vec<u8>> {
-    let mut secret = fs::read(path)?;
+    secret_in(fs::read(path)?).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the file is empty"))
+}
+
+/// The secret without the line end that editors put behind it; none where nothing else is there.
+pub fn secret_in(mut secret: Vec<u8>) -> Option<Vec<u8>> {
     while secret.last().is_some_and(u8::is_ascii_whitespace) {
         secret.pop();
     }
-    if secret.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is empty"));
-    }
-    Ok(secret)
+    Some(secret).filter(|secret| !secret.is_empty())
 }
 
 /// Membership, running or not.

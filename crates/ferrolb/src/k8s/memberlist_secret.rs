@@ -1,16 +1,21 @@
-//! The Secret that speakers seal their membership with (spec §4.11): made where there is none, never changed.
+//! The Secret that speakers seal their membership with (spec §4.11): made by the controller where there is none, never
+//! changed; read by a speaker whose pod was faster (decision 87).
 
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
+use futures::StreamExt as _;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{ListParams, PostParams};
+use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
 
 use ferrolb_rules::api::well_known::MEMBERLIST_SECRET_KEY;
+
+use crate::drive::membership::secret_in;
 
 /// Sees to it that the Secret exists; `deployment` owns a new one.
 ///
@@ -57,6 +62,30 @@ pub async fn ensure(client: &Client, namespace: &str, name: &str, deployment: Op
     }
 }
 
+/// The key, as soon as there is such a Secret with one. Without the right to read it this never returns; that the right is
+/// missing is said by who follows the passwords of peers, since it is the same.
+pub async fn awaited(client: Client, namespace: String, name: String) -> Vec<u8> {
+    let by_name = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let events = watcher(Api::<Secret>::namespaced(client, &namespace), by_name).default_backoff();
+    let mut events = std::pin::pin!(events);
+    loop {
+        match events.next().await {
+            Some(Ok(watcher::Event::Apply(secret) | watcher::Event::InitApply(secret))) => {
+                if let Some(key) = key_in(secret) {
+                    return key;
+                }
+            }
+            Some(Err(error)) => tracing::debug!(event = "secret", secret = name, %error, "it is asked for again"),
+            Some(Ok(_)) => {}
+            None => std::future::pending().await,
+        }
+    }
+}
+
+fn key_in(secret: Secret) -> Option<Vec<u8>> {
+    secret_in(secret.data?.remove(MEMBERLIST_SECRET_KEY)?.0)
+}
+
 /// Standard alphabet, no padding: what upstream writes, since the text itself is the key.
 fn base64_without_padding(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -73,7 +102,19 @@ fn base64_without_padding(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::base64_without_padding;
+    use super::*;
+
+    #[test]
+    fn the_key_is_what_the_mounted_file_would_be_read_as() {
+        let secret = |key: &str, value: &str| Secret {
+            data: Some(BTreeMap::from([(key.to_owned(), ByteString(value.into()))])),
+            ..Secret::default()
+        };
+        assert_eq!(key_in(secret("secretkey", "a key\n")), Some(b"a key".to_vec()));
+        for without in [Secret::default(), secret("other", "x"), secret("secretkey", "\n")] {
+            assert_eq!(key_in(without), None);
+        }
+    }
 
     #[test]
     fn sixteen_bytes_become_twenty_two_characters_of_standard_base64() {

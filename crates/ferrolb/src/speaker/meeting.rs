@@ -2,22 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use ferrolb_rules::api::well_known::MEMBERLIST_SECRET_KEY;
 use ferrolb_rules::names::NodeName;
 use ferrolb_rules::reason::{Code, Finding, Severity};
+use kube::Client;
 
 use super::Settings;
 use super::joining::{Heard, Joining};
-use crate::drive::membership::{self, Membership, read_secret};
+use super::key::{self, Asked, KeyFile};
+use crate::drive::membership::{self, Membership};
 use crate::drive::owners::{self, Owners};
+use crate::k8s::memberlist_secret;
 
 /// Between two looks for the secret, and two tries to listen.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// Between two looks whether the secret has changed: the kubelet exchanges the mounted file up to two minutes after the Secret.
-const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Who is alive, as far as is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,45 +31,15 @@ pub(super) enum Alive {
 }
 
 /// How to meet.
-#[derive(Clone, Debug)]
 pub(super) struct Config {
     /// The directory with the file `secretkey`.
     pub(super) secret: PathBuf,
+    /// What to ask while that file is not there.
+    pub(super) asked: Option<Asked>,
     /// Where to listen; none: at the node's InternalIP.
     pub(super) bind: Option<IpAddr>,
     /// The UDP port of all speakers.
     pub(super) port: u16,
-}
-
-/// The file with the secret, and what was in it.
-#[derive(Debug)]
-struct KeyFile {
-    path: PathBuf,
-    secret: Vec<u8>,
-    look_at: Instant,
-}
-
-impl KeyFile {
-    /// The secret, as soon as there is another one. A file that cannot be read is as good as unchanged: who has deleted the
-    /// Secret has not ended what runs.
-    async fn changed(&mut self) -> Vec<u8> {
-        loop {
-            tokio::time::sleep_until(self.look_at.into()).await;
-            self.look_at = Instant::now() + LOOK_INTERVAL;
-            let Ok(secret) = read_secret(&secret_file(&self.path)) else { continue };
-            if secret != self.secret {
-                self.secret.clone_from(&secret);
-                return secret;
-            }
-        }
-    }
-}
-
-async fn key_changed(file: &mut Option<KeyFile>) -> Vec<u8> {
-    match file {
-        Some(file) => file.changed().await,
-        None => std::future::pending().await,
-    }
 }
 
 /// Membership, as soon as it can be had.
@@ -81,6 +51,8 @@ pub(super) struct Meeting {
     owners: Owners,
     membership: Option<Membership>,
     key: Option<KeyFile>,
+    /// The secret, asked for at the API server.
+    told: Option<Vec<u8>>,
     joining: Joining,
     /// The address of the own Node, even where its Node object is gone for a while.
     own_address: Option<IpAddr>,
@@ -98,6 +70,7 @@ impl Meeting {
             claims,
             membership: None,
             key: None,
+            told: None,
             own_address: None,
             retry_at: None,
         }
@@ -116,9 +89,9 @@ impl Meeting {
         now: Instant,
     ) -> (Alive, Vec<Finding>) {
         self.retry_at = None;
-        let Some(config) = &self.config else { return (Alive::Everybody, Vec::new()) };
+        let Some(config) = &mut self.config else { return (Alive::Everybody, Vec::new()) };
         if self.membership.is_none() {
-            match read_secret(&secret_file(&config.secret)) {
+            match key::read(&config.secret).or_else(|error| self.told.take().ok_or(error)) {
                 Ok(secret) => {
                     if let Some(claims) = self.claims.take() {
                         self.owners = Owners::start(claims, &secret).unwrap_or_else(|error| {
@@ -126,20 +99,19 @@ impl Meeting {
                             Owners::elected(self.own.clone())
                         });
                     }
-                    self.key = Some(KeyFile {
-                        path: config.secret.clone(),
-                        secret: secret.clone(),
-                        look_at: now + LOOK_INTERVAL,
-                    });
+                    config.asked = None;
+                    self.key = Some(KeyFile::new(config.secret.clone(), secret.clone(), now));
                     let membership = Membership::new(self.own.clone(), secret, config.bind, config.port);
                     self.membership = Some(membership.of_a_cluster().with_segment(self.owners.port()));
                 }
                 Err(error) => {
                     self.retry_at = Some(now + RETRY_INTERVAL);
-                    let path = secret_file(&config.secret);
+                    let path = key::file(&config.secret);
                     let message = format!("{}: {error}; waiting for it, and announcing nothing", path.display());
                     let object = format!("Node/{}", self.own);
-                    let finding = Finding::new(Code::MembershipKeyMissing, Severity::Error, object, message);
+                    // With every first start it is so for a moment, where the pod does not wait for the mount.
+                    let severity = if config.asked.is_some() { Severity::Warning } else { Severity::Error };
+                    let finding = Finding::new(Code::MembershipKeyMissing, severity, object, message);
                     return (Alive::Listening, vec![finding]);
                 }
             }
@@ -169,10 +141,17 @@ impl Meeting {
 
     /// Returns when something changed; never without membership.
     pub(super) async fn changed(&mut self) {
+        // Nobody asks who has found the file.
+        let waits = self.membership.is_none() && self.retry_at.is_some();
+        let asked = self.config.as_mut().map(|config| &mut config.asked);
         tokio::select! {
             () = membership::changed(&mut self.membership) => {}
             () = self.owners.changed() => {}
-            secret = key_changed(&mut self.key) => {
+            secret = key::told(asked), if waits => {
+                tracing::info!(event = "secret", "the file with the shared secret is not there yet; the Secret itself was read");
+                self.told = Some(secret);
+            }
+            secret = key::changed(&mut self.key) => {
                 tracing::info!(event = "secret", "the shared secret has changed; the one before is understood for ten minutes more");
                 self.owners.rotate(&secret);
                 if let Some(membership) = &mut self.membership {
@@ -189,13 +168,11 @@ impl Meeting {
     }
 }
 
-/// The file itself, where a directory is named as upstream does.
-fn secret_file(path: &Path) -> PathBuf {
-    if path.is_file() { path.to_owned() } else { path.join(MEMBERLIST_SECRET_KEY) }
-}
-
 /// How to meet the other speakers: by upstream's rule (spec §6.7) where both labels and a secret are given.
-pub(super) fn by_upstreams_rule(settings: &Settings) -> Option<Config> {
+pub(super) fn by_upstreams_rule(settings: &Settings, client: &Client) -> Option<Config> {
+    let asked = settings.ml_secret_name.clone().map(|name| -> Asked {
+        Box::pin(memberlist_secret::awaited(client.clone(), settings.namespace.clone(), name))
+    });
     let secret = settings.ml_labels.as_ref().and(settings.ml_secret_key_path.clone());
     if secret.is_none() {
         tracing::info!(
@@ -204,7 +181,7 @@ pub(super) fn by_upstreams_rule(settings: &Settings) -> Option<Config> {
             "off: without --ml-labels and --ml-secret-key-path every node counts as alive"
         );
     }
-    Some(Config { secret: secret?, bind: settings.ml_bind_addr, port: settings.ml_bind_port })
+    Some(Config { secret: secret?, asked, bind: settings.ml_bind_addr, port: settings.ml_bind_port })
 }
 
 #[cfg(test)]
@@ -225,7 +202,7 @@ mod tests {
     #[tokio::test]
     async fn a_secret_that_comes_late_is_waited_for_and_said_with_a_code() {
         let directory = tempfile::tempdir().unwrap();
-        let config = Config { secret: directory.path().to_owned(), bind: None, port: 0 };
+        let config = Config { secret: directory.path().to_owned(), asked: None, bind: None, port: 0 };
         let (mut meeting, now) = (Meeting::new(NodeName::new("a"), Some(config), None), Instant::now());
         let (alive, findings) = meeting.follow(nodes(&["a"]), now);
         assert_eq!((alive, findings[0].code), (Alive::Listening, Code::MembershipKeyMissing));
@@ -236,29 +213,38 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_changed_secret_is_read_once_and_one_that_is_gone_is_as_it_was() {
+    async fn until_there_is_a_file_the_secret_itself_does_and_the_same_in_the_file_changes_nothing() {
         let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("secretkey");
-        let (path, look_at) = (directory.path().to_owned(), Instant::now());
-        let mut key = KeyFile { path, secret: b"old".to_vec(), look_at };
-        std::fs::write(&file, "new\n").unwrap();
-        assert_eq!(key.changed().await, b"new");
-        for text in [Some("new"), Some(""), None] {
-            match text {
-                Some(text) => std::fs::write(&file, text).unwrap(),
-                None => std::fs::remove_file(&file).unwrap(),
-            }
-            key.look_at = Instant::now();
-            let looked = tokio::time::timeout(Duration::from_millis(50), key.changed()).await;
-            assert!(looked.is_err(), "{text:?}");
-        }
+        let asked: Asked = Box::pin(std::future::ready(b"a secret".to_vec()));
+        let config = Config { secret: directory.path().to_owned(), asked: Some(asked), bind: None, port: 0 };
+        let (mut meeting, now) = (Meeting::new(NodeName::new("a"), Some(config), None), Instant::now());
+        assert_eq!(meeting.follow(nodes(&["a"]), now).0, Alive::Listening);
+        meeting.changed().await;
+        let met = meeting.follow(nodes(&["a"]), now);
+        assert_eq!(met, (Alive::These(BTreeSet::from([NodeName::new("a")])), Vec::new()));
+        std::fs::write(directory.path().join("secretkey"), "a secret\n").unwrap();
+        meeting.key.as_mut().unwrap().due();
+        let looked = tokio::time::timeout(Duration::from_millis(50), key::changed(&mut meeting.key)).await;
+        assert!(looked.is_err(), "the same key is no other one");
+    }
+
+    #[tokio::test]
+    async fn who_has_the_file_asks_nobody() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("secretkey"), "of the file").unwrap();
+        let asked: Asked = Box::pin(std::future::ready(b"of the Secret".to_vec()));
+        let config = Config { secret: directory.path().to_owned(), asked: Some(asked), bind: None, port: 0 };
+        let (mut meeting, now) = (Meeting::new(NodeName::new("a"), Some(config), None), Instant::now());
+        assert!(matches!(meeting.follow(nodes(&["a"]), now).0, Alive::These(_)));
+        assert_eq!(meeting.told, None);
+        assert!(meeting.config.is_some_and(|config| config.asked.is_none()));
     }
 
     #[tokio::test]
     async fn a_node_object_that_disappears_does_not_silence_its_node() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("secretkey"), "a secret").unwrap();
-        let config = Config { secret: directory.path().to_owned(), bind: None, port: 0 };
+        let config = Config { secret: directory.path().to_owned(), asked: None, bind: None, port: 0 };
         let (mut meeting, now) = (Meeting::new(NodeName::new("a"), Some(config), None), Instant::now());
         assert!(matches!(meeting.follow(nodes(&["a"]), now).0, Alive::These(_)));
         assert!(matches!(meeting.follow(nodes(&[]), now).0, Alive::These(_)));
