@@ -261,6 +261,11 @@ func (s *system) troublesOfWebhooks(t *testing.T) {
 		s.Kubectl(t, "delete", "ipaddresspool", "-n", namespace, "home")
 	})
 	t.Run("a certificate that cannot be served, and an authority that nobody may be told, are named by their codes", func(t *testing.T) {
+		for _, code := range []string{"LB0041", "LB0042"} {
+			if strings.Contains(s.controller.Log(), code) {
+				t.Fatalf("%s is said before anything is wrong", code)
+			}
+		}
 		giveBack := s.take(t, "clusterrole", "metallb:controller", "patch", "validatingwebhookconfigurations")
 		const nonsense = `{"data": {"tls.crt": "bm9uc2Vuc2U=", "ca.crt": "bm9uc2Vuc2U="}}`
 		s.Kubectl(t, "patch", "secret", "-n", namespace, "metallb-webhook-cert", "--type=merge", "-p", nonsense)

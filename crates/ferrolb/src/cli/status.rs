@@ -142,6 +142,9 @@ fn verdict(state: &State) -> String {
     let troubled = state.services.iter().filter(|service| service.state != Progress::Announced).count();
     let noteworthy = state.findings.iter().any(|finding| !is_note(finding));
     match (troubled, noteworthy) {
+        (0, false) if state.services.iter().any(|service| shown(service).next().is_some()) => {
+            "the Services are served; see the warnings above".to_owned()
+        }
         (0, false) => "fine: nothing to do".to_owned(),
         (0, true) if state.services.is_empty() => "see the findings above".to_owned(),
         (0, true) => "the Services are served; see the findings above".to_owned(),
