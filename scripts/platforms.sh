@@ -13,6 +13,15 @@ target_of() {
   esac
 }
 
+# built_from: from what is built, as the program's own variables, one a line; nothing where there is no Git checkout, and the program says "unknown". A branch
+# is not in a release, whose checkout is of a tag: that stands in its place, so that whoever builds the tag again gets the same program.
+built_from() {
+  local commit branch
+  commit=$(git -C "$root" describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/null) || return 0
+  branch=$(git -C "$root" describe --tags --exact-match 2>/dev/null) || branch=$(git -C "$root" symbolic-ref --short -q HEAD) || branch=unknown
+  printf 'FERROLB_COMMIT=%s\nFERROLB_BRANCH=%s\n' "${FERROLB_COMMIT:-$commit}" "${FERROLB_BRANCH:-$branch}"
+}
+
 # build_for PLATFORM: builds the static program and says where it is. The cryptography is partly C and assembler, so other machines need a C compiler too.
 build_for() {
   local target compiler profile=${FERROLB_PROFILE:-dist}
@@ -28,11 +37,12 @@ build_for() {
       need arm-linux-gnueabihf-gcc:gcc-arm-linux-gnueabihf /usr/arm-linux-gnueabihf/include/stdio.h:libc6-dev-armhf-cross >&2 ;;
   esac
   (cd "$root" && rustup target add "$target" >&2) || die "rustup could not add $target; without it there is no program for $1"
-  local under=${target//-/_} linker=()
+  local under=${target//-/_} linker=() from=()
+  mapfile -t from < <(built_from)
   # On this machine's own platform Rust finds its linker.
   [ "$1" = amd64 ] || linker=("CARGO_TARGET_${under^^}_LINKER=$compiler")
   # Where it was built is nobody's business, and would make two machines' programs differ. Names as in .cargo/config.toml, which this takes the place of.
-  (cd "$root" && env "${linker[@]}" "CC_$under=$compiler" \
+  (cd "$root" && env "${linker[@]}" "${from[@]}" "CC_$under=$compiler" \
     RUSTFLAGS="-C symbol-mangling-version=v0 --remap-path-prefix=$root=/ferrolb --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo" \
     cargo build --profile "$profile" --locked --target "$target" -p ferrolb >&2) || die "FerroLB did not compile for $1"
   echo "$(cd "$root" && cargo metadata --format-version 1 --no-deps | jq -r .target_directory)/$target/$profile/ferrolb"

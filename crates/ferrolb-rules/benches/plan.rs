@@ -43,7 +43,7 @@ fn service(number: u32, generation: u32) -> Arc<dyn View> {
     compact(&service)
 }
 
-fn slice(number: u32) -> Arc<Slice> {
+fn slice(number: u32) -> Option<Arc<Slice>> {
     let node = format!("node-{}", number as usize % NODES);
     let slice: Arc<EndpointSlice> = object(json!({
         "metadata": {"name": format!("service-{number}-x"), "namespace": "default",
@@ -51,7 +51,7 @@ fn slice(number: u32) -> Arc<Slice> {
         "addressType": "IPv4",
         "endpoints": [{"addresses": ["10.244.0.1"], "nodeName": node, "conditions": {"ready": true}}],
     }));
-    Arc::new(Slice::of(&slice).expect("it has the label"))
+    Slice::of(&slice).map(Arc::new)
 }
 
 fn snapshot() -> Snapshot {
@@ -72,7 +72,7 @@ fn snapshot() -> Snapshot {
     Snapshot {
         config: Arc::new(config::parse(&resources).unwrap()),
         services: (0..SERVICES).map(|number| (name(number), service(number, 1))).collect(),
-        endpoints: (0..SERVICES).map(|number| (name(number), vec![slice(number)])).collect(),
+        endpoints: (0..SERVICES).map(|number| (name(number), slice(number).into_iter().collect())).collect(),
         members: Some((0..NODES).map(|number| NodeName::new(format!("node-{number}"))).collect()),
         own: NodeName::new("node-7"),
         interfaces: BTreeMap::from([(NodeName::new("node-7"), BTreeSet::from(["eth0".to_owned()]))]),

@@ -22,6 +22,7 @@ mod values;
 
 pub use rivals::Workload;
 pub(crate) use rivals::is_metallb;
+pub use rivals::metallb_image;
 pub use values::values;
 
 /// The label that says which pods a namespace allows.
@@ -458,8 +459,7 @@ fn waiting<'a>(pods: impl Iterator<Item = &'a Arc<Pod>>) -> String {
 
 /// Whether a pod is our controller or speaker, by the labels of the chart or of the manifests. MetalLB's pods have them too.
 pub fn is_component(pod: &Pod, component: &str) -> bool {
-    let images = pod.spec.iter().flat_map(|spec| &spec.containers).filter_map(|container| container.image.as_deref());
-    if images.into_iter().any(rivals::is_metallb) {
+    if metallb_image(pod).is_some() {
         return false;
     }
     let label = |key: &str| pod.metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);

@@ -62,6 +62,21 @@ pub struct PoolState {
     pub families: Vec<FamilyCount>,
     /// The advertisements that announce it.
     pub advertised_by: Vec<String>,
+    /// The same, with how each of them does.
+    #[serde(default)]
+    pub advertisements: Vec<AdvertisementState>,
+}
+
+/// An advertisement that announces a pool.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdvertisementState {
+    /// Its name.
+    pub name: String,
+    /// `layer2` or `bgp`.
+    pub protocol: String,
+    /// The interfaces that it is limited to; none: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interfaces: Vec<String>,
 }
 
 /// A pool's counts for one family.
@@ -241,16 +256,25 @@ impl PoolState {
         let sum = |field: fn(&FamilyCount) -> u64| {
             families.iter().map(field).fold(0, u64::saturating_add).min(i64::MAX as u64)
         };
+        let layer2 = pool.l2_advertisements.iter().map(|one| AdvertisementState {
+            name: one.name.clone(),
+            protocol: "layer2".to_owned(),
+            interfaces: one.interfaces.iter().flatten().cloned().collect(),
+        });
+        let bgp = pool.bgp_advertisements.iter().map(|one| AdvertisementState {
+            name: one.name.clone(),
+            protocol: "bgp".to_owned(),
+            interfaces: Vec::new(),
+        });
+        let advertisements: Vec<AdvertisementState> = layer2.chain(bgp).collect();
         Self {
             name: pool.name.clone(),
             ranges: pool.ranges.iter().map(ToString::to_string).collect(),
             total: sum(|count| count.total),
             assigned: sum(|count| count.assigned),
             available: sum(|count| count.available),
-            advertised_by: (pool.l2_advertisements.iter().map(|one| &one.name))
-                .chain(pool.bgp_advertisements.iter().map(|one| &one.name))
-                .cloned()
-                .collect(),
+            advertised_by: advertisements.iter().map(|one| one.name.clone()).collect(),
+            advertisements,
             families,
         }
     }

@@ -222,7 +222,7 @@ func (s *system) troublesAround(t *testing.T) {
 		s.ApplyFile(t, gitops+"services/static-ip.yaml")
 		s.endpoints(t, "default", "static-ip")
 		s.awaitCode(t, "svc/static-ip", "")
-		out, _ := s.ask(t, "status")
+		out, _ := s.ask(t, "status", "--notes")
 		for _, code := range []string{"LB4004", "LB4008", "LB2001", "LB2002"} {
 			if !strings.Contains(out, code) {
 				t.Errorf("status does not name %s:\n%s", code, out)
@@ -337,7 +337,8 @@ func (s *system) screensOfTheFirstUser(t *testing.T) {
 		squeezed := strings.Join(strings.Fields(out), " ")
 		for _, text := range []string{
 			"traefik-system/traefik 192.168.1.201 announced node-", "http://192.168.1.201/ https://192.168.1.201/ 192.168.1.201:9000",
-			"default-pool 192.168.1.200-192.168.1.220 IPv4 21 2 19 default-advertisement", "LB2001", "the Services are served; see the findings above",
+			"default-pool 192.168.1.200-192.168.1.220 IPv4 21 2 19 default-advertisement (L2, eth0)",
+			"fine: nothing to do 1 note (ferrolb status --notes)",
 		} {
 			if !strings.Contains(squeezed, text) {
 				t.Errorf("no %q in\n%s", text, out)
@@ -346,6 +347,7 @@ func (s *system) screensOfTheFirstUser(t *testing.T) {
 		if exit != 0 {
 			t.Errorf("exit code %d", exit)
 		}
+		s.says(t, 0, []string{"LB2001", "metallb.universe.tf/loadBalancer-class"}, "status", "--notes")
 	})
 	s.Kubectl(t, "delete", "namespace", "traefik-system")
 }

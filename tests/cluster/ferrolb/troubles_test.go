@@ -260,6 +260,20 @@ func (s *system) troublesOfWebhooks(t *testing.T) {
 		}
 		s.Kubectl(t, "delete", "ipaddresspool", "-n", namespace, "home")
 	})
+	t.Run("a certificate that cannot be served, and an authority that nobody may be told, are named by their codes", func(t *testing.T) {
+		for _, code := range []string{"LB0041", "LB0042"} {
+			if strings.Contains(s.controller.Log(), code) {
+				t.Fatalf("%s is said before anything is wrong", code)
+			}
+		}
+		giveBack := s.take(t, "clusterrole", "metallb:controller", "patch", "validatingwebhookconfigurations")
+		const nonsense = `{"data": {"tls.crt": "bm9uc2Vuc2U=", "ca.crt": "bm9uc2Vuc2U="}}`
+		s.Kubectl(t, "patch", "secret", "-n", namespace, "metallb-webhook-cert", "--type=merge", "-p", nonsense)
+		s.controller.WaitForLog(t, "LB0041", 20*time.Second)
+		s.controller.WaitForLog(t, "LB0042", 20*time.Second)
+		giveBack()
+		s.awaitWebhook(t)
+	})
 	t.Run("T21: an API server that does not reach the webhook is not held up, and check says where it would be", func(t *testing.T) {
 		if out, _ := s.ask(t, "check"); !strings.Contains(out, "the API server reaches the webhooks") {
 			t.Errorf("check does not see that the webhooks are reached:\n%s", out)
@@ -274,6 +288,7 @@ func (s *system) troublesOfWebhooks(t *testing.T) {
 			return strings.Contains(out, "the API server does not reach the webhooks: objects are accepted unseen") && strings.Contains(out, "LB0043")
 		})
 		s.Kubectl(t, "delete", "ipaddresspool", "-n", namespace, "unseen")
+		s.firstSyncWithoutAWebhook(t)
 		configuration := s.object(t, "validatingwebhookconfiguration", "metallb-webhook-configuration")
 		webhooks, _ := at(configuration, "webhooks").([]any)
 		var patch []string
@@ -296,6 +311,23 @@ func (s *system) troublesOfWebhooks(t *testing.T) {
 		}
 		s.apply(t, poolManifest("unhindered", "192.168.1.231/32"))
 	})
+}
+
+// firstSyncWithoutAWebhook is T1: the webhook is registered and nobody answers. What is sound is accepted at once, what is wrong in itself is refused by the
+// definitions, and `wait` names the stage that is missing.
+func (s *system) firstSyncWithoutAWebhook(t *testing.T) {
+	t.Helper()
+	begun := time.Now()
+	s.ApplyFile(t, gitops+"manifests/metallb-config")
+	s.apply(t, poolManifest("young", "192.168.1.220-192.168.1.225"))
+	if took := time.Since(begun); took > 15*time.Second {
+		t.Errorf("the first sync took %v", took)
+	}
+	if s.tryApply(t, poolManifest("wrong", "192.168.1.300/24")) {
+		t.Error("without a webhook, an address that is none is accepted")
+	}
+	s.says(t, 1, []string{"Not ready: controller"}, "wait", "--timeout=3")
+	s.Kubectl(t, "delete", "ipaddresspool", "-n", namespace, "young")
 }
 
 // A new user has only what `status`, `why` and `explain` print. What is printed as a command is run; where a text is printed instead, the example that
@@ -354,7 +386,7 @@ func (s *system) badDay(t *testing.T) {
 	out, _ := s.ask(t, "status")
 	squeezed := strings.Join(strings.Fields(out), " ")
 	for _, text := range []string{
-		"traefik-system/traefik 192.168.1.201 allocated, NOT announced - -", "traefik-system/traefik LB1104 why ", excludeLabel, "fix edit the Node, or `kubectl label node NODE " + excludeLabel + "-`",
+		"traefik-system/traefik 192.168.1.201 allocated, NOT announced - -", "traefik-system/traefik LB1104 why ", excludeLabel, "fix speaker.ignoreExcludeLB: true, or `kubectl label node NODE " + excludeLabel + "-`",
 	} {
 		if !strings.Contains(squeezed, text) {
 			t.Errorf("no %q in\n%s", text, out)

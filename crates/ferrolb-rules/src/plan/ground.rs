@@ -13,7 +13,7 @@ use crate::names::{NodeName, ServiceKey};
 use crate::reason::Code;
 
 /// The label that takes a node out (spec §1.14); its value does not matter.
-const EXCLUDE: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+pub(super) const EXCLUDE: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
 /// The nodes and everything else that all Services have in common.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::ground::Ground;
+use super::ground::{EXCLUDE, Ground};
 use super::judge::Judgement;
 use crate::config::Pool;
 use crate::names::{NodeName, ServiceKey};
@@ -125,7 +125,15 @@ impl ServicePlan {
         }
         match code {
             Code::NoAddress => "it has no address yet".to_owned(),
-            Code::NoAdvertisement => format!("no L2Advertisement selects pool {pool:?} for this Service"),
+            Code::NoAdvertisement => {
+                let others = self.pool.iter().flat_map(|pool| &pool.l2_advertisements);
+                let others: Vec<&str> = others.map(|one| one.name.as_str()).collect();
+                let why = match others.as_slice() {
+                    [] => String::new(),
+                    others => format!(": the serviceSelectors of {} do not match its labels", others.join(" and ")),
+                };
+                format!("no L2Advertisement selects pool {pool:?} for this Service{why}")
+            }
             Code::NoReadyEndpoints => "none of its endpoints is ready".to_owned(),
             Code::NoCandidate => format!("no node may announce it: {}", list()),
             Code::NodeNotAlive => format!("none of the nodes that may announce it is alive: {}", list()),
@@ -138,7 +146,16 @@ impl ServicePlan {
                 format!("no single pool has {}", addresses.join(" and "))
             }
             code if self.nodes.is_empty() => code.explanation().summary.to_owned(),
-            code => format!("no node may announce it, {}: {}", code.explanation().summary, list()),
+            Code::NodeExcluded => {
+                format!("no node may announce it: all that could carry the label {EXCLUDE} ({})", list())
+            }
+            code => format!("no node may announce it: {} ({})", within(code.explanation().summary), list()),
         }
     }
+}
+
+/// A sentence as a part of another.
+fn within(sentence: &str) -> String {
+    let mut letters = sentence.chars();
+    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
 }

@@ -262,6 +262,32 @@ fn a_node_that_says_that_it_has_no_interface_is_no_candidate() {
 }
 
 #[test]
+fn a_message_reads_as_a_sentence_and_names_what_must_be_changed() {
+    let message = |snapshot: &Snapshot| {
+        let plan = Planner::default().plan(snapshot);
+        plan.service(&key("x")).unwrap().finding().unwrap().message
+    };
+    assert_eq!(
+        message(&snapshot(&["nodeSelectors: [{matchLabels: {zone: nowhere}}]"])),
+        "no node may announce it: no advertisement for this address selects this node (node-a LB1110 NodeNotSelected, \
+         node-b LB1110 NodeNotSelected, node-c LB1110 NodeNotSelected)"
+    );
+    let mut excluded = snapshot(&[""]);
+    excluded.options.announce_if_all_excluded = false;
+    ["node-a", "node-b", "node-c"].iter().for_each(|name| relabel(&mut excluded, name, EXCLUDE));
+    assert_eq!(
+        message(&excluded),
+        "no node may announce it: all that could carry the label node.kubernetes.io/exclude-from-external-load-balancers \
+         (node-a LB1104 NodeExcluded, node-b LB1104 NodeExcluded, node-c LB1104 NodeExcluded)"
+    );
+    assert_eq!(message(&snapshot(&[])), "no L2Advertisement selects pool \"p\" for this Service");
+    assert_eq!(
+        message(&snapshot(&["serviceSelectors: [{matchLabels: {app: y}}]"])),
+        "no L2Advertisement selects pool \"p\" for this Service: the serviceSelectors of l2-0 do not match its labels"
+    );
+}
+
+#[test]
 fn the_headline_is_what_is_wrong_with_the_nodes_that_are_selected() {
     let only_b = "nodeSelectors: [{matchLabels: {kubernetes.io/hostname: node-b}}]";
     let mut selected = snapshot(&[only_b]);

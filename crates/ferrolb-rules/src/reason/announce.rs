@@ -108,7 +108,7 @@ Right:
     Explanation {
         code: Code::NodeExcluded,
         summary: "The node is labelled to be left out by load balancers, so it does not announce",
-        fix: "edit the Node, or `kubectl label node NODE node.kubernetes.io/exclude-from-external-load-balancers-`",
+        fix: "speaker.ignoreExcludeLB: true, or `kubectl label node NODE node.kubernetes.io/exclude-from-external-load-balancers-`",
         long: "\
 The label node.kubernetes.io/exclude-from-external-load-balancers on a Node, with any value, even
 false, takes it out. kubeadm and Talos put it on control-plane nodes, because a cloud's load

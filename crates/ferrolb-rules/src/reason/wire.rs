@@ -191,7 +191,7 @@ Right:
     Explanation {
         code: Code::AllNodesExcluded,
         summary: "Every node is labelled to be left out, and the address is announced all the same",
-        fix: "edit the Nodes, or `kubectl label nodes --all node.kubernetes.io/exclude-from-external-load-balancers-`",
+        fix: "speaker.ignoreExcludeLB: true, or `kubectl label nodes --all node.kubernetes.io/exclude-from-external-load-balancers-`",
         long: "\
 All nodes that could announce carry node.kubernetes.io/exclude-from-external-load-balancers. MetalLB
 would announce nothing at all then, which is hardly what anybody wants: the label mostly comes from

@@ -4,7 +4,7 @@
 //! MetalLB is known by its image: its labels and names are those that ours have too, and people rename what they install.
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
-use k8s_openapi::api::core::v1::PodSpec;
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{Check, Mark, Surroundings, fine, found};
@@ -68,6 +68,12 @@ fn parts(image: &str) -> Vec<&str> {
 /// Whether an image is FerroLB's, wherever it was copied to.
 pub(super) fn is_ours(image: &str) -> bool {
     parts(image).last().is_some_and(|last| last.contains("ferrolb"))
+}
+
+/// The image of MetalLB that a pod runs, if it runs one.
+pub fn metallb_image(pod: &Pod) -> Option<&str> {
+    let images = pod.spec.iter().flat_map(|spec| &spec.containers).filter_map(|container| container.image.as_deref());
+    images.into_iter().find(|image| is_metallb(image))
 }
 
 /// Whether an image is MetalLB's controller or speaker, its own (`quay.io/metallb/speaker`), a copy of it, or another build

@@ -162,7 +162,7 @@ fn the_first_users_cluster_before_installation() {
 kubernetes      ✓ v1.32.3, one node (nuc-1)
 namespace       ✓ metallb-system allows privileged pods
 node labels     ! every node has node.kubernetes.io/exclude-from-external-load-balancers; addresses are announced all the same  LB1117
-                  fix  edit the Nodes, or `kubectl label nodes --all node.kubernetes.io/exclude-from-external-load-balancers-`
+                  fix  speaker.ignoreExcludeLB: true, or `kubectl label nodes --all node.kubernetes.io/exclude-from-external-load-balancers-`
 failover        ! no failover: 1 eligible node  LB0057
                   fix  nothing, if one node is meant; else add nodes, or let more of them announce
 kube-proxy      ✓ iptables mode

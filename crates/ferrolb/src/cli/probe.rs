@@ -16,7 +16,7 @@ use ferrolb_rules::reason::Finding;
 use serde::Serialize;
 
 use super::output::{Format, show};
-use super::reach::Reach;
+use super::reach::{Reach, patiently_here};
 use super::why::split;
 use super::wire::{Answers, Interface, interfaces, towards};
 use super::{Verdict, faces};
@@ -82,7 +82,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
     };
     let here = interfaces()?;
     let probe = |address| probe(address, args, state.as_ref(), &here);
-    let probed: Vec<Probed> = addresses.into_iter().map(probe).collect::<anyhow::Result<_>>()?;
+    let probed = || addresses.into_iter().map(probe).collect::<anyhow::Result<Vec<Probed>>>();
+    let probed = patiently_here(&format!("for {}", args.target), probed)?;
     let answers = || probed.iter().flat_map(|one| one.answers.iter().flatten());
     let names = || answers().map(|answer| format!("{}\n", answer.mac)).collect();
     show(args.output, &probed, || probed.iter().map(screen).collect(), names)?;

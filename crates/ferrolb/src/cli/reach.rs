@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -164,10 +165,49 @@ async fn patiently<T>(whom: &str, work: impl Future<Output = anyhow::Result<T>>)
     work.await
 }
 
+/// The same for work that holds this thread up: asking the wire.
+pub(super) fn patiently_here<T>(whom: &str, work: impl FnOnce() -> T) -> T {
+    if !std::io::stderr().is_terminal() {
+        return work();
+    }
+    meanwhile(PATIENCE, || drop(writeln!(std::io::stderr(), "still asking {whom} …")), work)
+}
+
+/// Does something once if work takes longer than so long.
+fn meanwhile<T>(patience: Duration, tell: impl FnOnce() + Send, work: impl FnOnce() -> T) -> T {
+    let (done, wait) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            if wait.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+                tell();
+            }
+        });
+        let result = work();
+        drop(done);
+        result
+    })
+}
+
 /// Fails with words where an address or a name makes no sense.
 pub(super) fn parse<T: std::str::FromStr>(text: &str, what: &str) -> anyhow::Result<T>
 where
     T::Err: std::error::Error + Send + Sync + 'static,
 {
     text.parse::<T>().with_context(|| format!("{text:?} is no {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_person_is_told_once_what_is_waited_for_and_only_if_it_takes_long() {
+        let (mut told, long) = (0, Duration::from_secs(60));
+        assert_eq!(meanwhile(long, || told += 1, || "at once"), "at once");
+        assert_eq!(told, 0);
+        let (told, wait) = mpsc::channel();
+        // The work ends when it was told of.
+        let work = || wait.recv_timeout(long);
+        assert_eq!(meanwhile(Duration::from_millis(1), || told.send(()).unwrap(), work), Ok(()));
+    }
 }

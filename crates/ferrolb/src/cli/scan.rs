@@ -16,7 +16,7 @@ use ferrolb_rules::reason::{Code, Finding, Severity};
 use serde::Serialize;
 
 use super::output::{Format, show};
-use super::reach::Reach;
+use super::reach::{Reach, patiently_here};
 use super::wire::{Answers, interfaces, towards};
 use super::{Verdict, faces};
 use crate::state::State;
@@ -85,7 +85,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
     };
     let sweep = sweep(args.what.as_deref(), range, state.as_ref())?;
     let here = interfaces()?;
-    let scanned = Scanned { not_asked, ..scan(args, &sweep, state.as_ref(), &here)? };
+    let asked = format!("the LAN for {} addresses", sweep.addresses.len());
+    let found = patiently_here(&asked, || scan(args, &sweep, state.as_ref(), &here))?;
+    let scanned = Scanned { not_asked, ..found };
     let names = || scanned.used.iter().map(|one| format!("{}\n", one.address)).collect();
     show(args.output, &scanned, || screen(&scanned), names)?;
     Ok(verdict(&scanned))

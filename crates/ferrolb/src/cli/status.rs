@@ -2,6 +2,7 @@
 //!
 //! The server writes one JSON document ([`State`]) and closes; there is no request.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Read as _};
 use std::os::unix::net::UnixStream;
@@ -14,7 +15,7 @@ use ferrolb_rules::reason::{Code, Finding, Severity};
 use super::Verdict;
 use super::output::{Format, show};
 use super::reach::{Answer, Reach};
-use crate::state::{Progress, ReasonState, ServiceState, State};
+use crate::state::{AdvertisementState, PoolState, Progress, ReasonState, ServiceState, State};
 
 /// Where a standalone process listens unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/ferrolb/ferrolb.sock";
@@ -26,6 +27,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct Args {
     #[command(flatten)]
     reach: Reach,
+    /// Print the notes, too: what works and does nothing, or could be written better.
+    #[arg(long)]
+    notes: bool,
     /// How to print it.
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     output: Format,
@@ -34,7 +38,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
     let answer = args.reach.ask()?;
     let state = &answer.state;
-    show(args.output, state, || screen(state), || names(state))?;
+    show(args.output, state, || screen(state, args.notes), || names(state))?;
     Ok(verdict_of(&answer))
 }
 
@@ -105,23 +109,42 @@ fn names(state: &State) -> String {
     state.services.iter().map(|service| format!("service/{}/{}\n", service.namespace, service.name)).collect()
 }
 
-/// The screen for people: Services first, what is wrong with them right below, then pools, hosts and notes.
-pub fn screen(state: &State) -> String {
+/// The screen for people: Services first, what is wrong with them right below, then pools, hosts and what else is found.
+/// Notes are only counted, unless asked for: at night they are in the way.
+pub fn screen(state: &State, with_notes: bool) -> String {
     let mut out = String::new();
     services(state, &mut out);
     pools(state, &mut out);
     routers(state, &mut out);
     peers(state, &mut out);
-    findings(state, &mut out);
+    let (notes, findings): (Vec<&Finding>, Vec<&Finding>) = state.findings.iter().partition(|finding| is_note(finding));
+    list(&findings, &mut out);
+    if with_notes {
+        list(&notes, &mut out);
+    }
     let _ = writeln!(out, "{}", verdict(state));
+    let _ = match (with_notes, notes.len()) {
+        (true, _) | (false, 0) => Ok(()),
+        (false, 1) => writeln!(out, "1 note (ferrolb status --notes)"),
+        (false, count) => writeln!(out, "{count} notes (ferrolb status --notes)"),
+    };
     out
+}
+
+/// What keeps nothing from working: the annotations of the block LB2001, too, which are refused nobody and do nothing.
+fn is_note(finding: &Finding) -> bool {
+    let of_annotation = (2000..3000).contains(&finding.code.number());
+    finding.severity == Severity::Note || of_annotation && finding.severity != Severity::Error
 }
 
 /// The last line: what to make of it all.
 fn verdict(state: &State) -> String {
     let troubled = state.services.iter().filter(|service| service.state != Progress::Announced).count();
-    let noteworthy = state.findings.iter().any(|finding| finding.severity != Severity::Note);
+    let noteworthy = state.findings.iter().any(|finding| !is_note(finding));
     match (troubled, noteworthy) {
+        (0, false) if state.services.iter().any(|service| shown(service).next().is_some()) => {
+            "the Services are served; see the warnings above".to_owned()
+        }
         (0, false) => "fine: nothing to do".to_owned(),
         (0, true) if state.services.is_empty() => "see the findings above".to_owned(),
         (0, true) => "the Services are served; see the findings above".to_owned(),
@@ -212,11 +235,31 @@ fn pools(state: &State, out: &mut String) {
                 count.total.to_string(),
                 count.assigned.to_string(),
                 count.available.to_string(),
-                first(join(pool.advertised_by.iter().cloned())),
+                first(advertised(state, pool)),
             ]);
         }
     }
     push_table(out, &rows);
+}
+
+/// The advertisements of a pool, each with its protocol and the interfaces: those that it names, else those that the
+/// pool's addresses are announced on.
+fn advertised(state: &State, pool: &PoolState) -> String {
+    let of_pool = state.services.iter().filter(|service| service.pool.as_ref() == Some(&pool.name));
+    let used: BTreeSet<&str> = of_pool.flat_map(|service| &service.interfaces).map(String::as_str).collect();
+    let one = |advertisement: &AdvertisementState| {
+        let AdvertisementState { name, protocol, interfaces } = advertisement;
+        if protocol == "bgp" {
+            return format!("{name} (BGP)");
+        }
+        let mut words = vec!["L2"];
+        words.extend(interfaces.iter().map(String::as_str));
+        if interfaces.is_empty() {
+            words.extend(used.iter());
+        }
+        format!("{name} ({})", words.join(", "))
+    };
+    join(pool.advertisements.iter().map(one))
 }
 
 fn routers(state: &State, out: &mut String) {
@@ -280,8 +323,8 @@ fn peers(state: &State, out: &mut String) {
     }
 }
 
-fn findings(state: &State, out: &mut String) {
-    for finding in &state.findings {
+fn list(findings: &[&Finding], out: &mut String) {
+    for finding in findings {
         let place = finding.location.as_ref().map(|place| format!("  ({place})")).unwrap_or_default();
         let field = if finding.field.is_empty() { String::new() } else { format!(" {}", finding.field) };
         let _ = writeln!(out, "{}  {}{field}{place}", finding.code, finding.object);

@@ -32,7 +32,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
     loop {
         // Whoever watches wants to see that nobody answers, and when somebody does again.
         let (text, verdict) = match args.reach.ask() {
-            Ok(answer) => (screen(&answer.state), verdict_of(&answer)),
+            Ok(answer) => (screen(&answer.state, false), verdict_of(&answer)),
             Err(error) => (format!("nobody answers: {error:#}\n"), Verdict::Exit(2)),
         };
         let now = OffsetDateTime::now_utc();

@@ -1,16 +1,14 @@
-//! What the lab found out, as it happens for people, and in the end as one object for programs. The names are those of
-//! `ferrolb status -o json`.
+//! What the lab found out, as it happens for people, and in the end as one object for programs. Pools, Services and
+//! findings in it are those of `ferrolb status -o json`, the same types.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use ferrolb_proto::ethernet::MacAddr;
-use ferrolb_rules::reason::{Code, Finding};
+use ferrolb_rules::reason::Finding;
 use serde::Serialize;
 
 use crate::cli;
-use crate::state::{ReasonState, State};
+use crate::state::{PoolState, ServiceState, State};
 
 /// Everything that was found out.
 #[derive(Debug, Default, Serialize)]
@@ -18,12 +16,12 @@ pub(super) struct Outcome {
     /// Whether every check passed and the story came to its end.
     pub(super) ok: bool,
     steps: Vec<Step>,
-    pools: Vec<Pool>,
-    services: Vec<Service>,
+    pools: Vec<PoolState>,
+    services: Vec<ServiceState>,
     failover: Option<Failover>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     measures: Vec<Measure>,
-    findings: Vec<FoundOut>,
+    findings: Vec<Finding>,
 }
 
 #[derive(Debug, Serialize)]
@@ -31,24 +29,6 @@ struct Step {
     name: String,
     ok: bool,
     detail: String,
-}
-
-#[derive(Debug, Serialize)]
-struct Pool {
-    name: String,
-    total: u64,
-    assigned: u64,
-    available: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct Service {
-    namespace: String,
-    name: String,
-    addresses: Vec<IpAddr>,
-    node: Option<String>,
-    mac: Option<MacAddr>,
-    reasons: Vec<ReasonState>,
 }
 
 /// A node was unplugged: who announced before and after, and what the client saw of it.
@@ -75,14 +55,6 @@ pub(super) struct Measure {
     pub(super) failed: usize,
     /// From the first of these to the first answered one after the last of them, in milliseconds.
     pub(super) outage_ms: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct FoundOut {
-    code: Code,
-    object: String,
-    message: String,
-    fix: String,
 }
 
 /// A check that failed and without which the story makes no sense. It is in the record already.
@@ -167,33 +139,13 @@ impl Recorder {
 
     /// The pools and Services as they are now.
     pub(super) fn state(&mut self, state: &State) {
-        let pools = state.pools.iter().map(|pool| Pool {
-            name: pool.name.clone(),
-            total: pool.total,
-            assigned: pool.assigned,
-            available: pool.available,
-        });
-        self.outcome.pools = pools.collect();
-        let services = state.services.iter().map(|service| Service {
-            namespace: service.namespace.clone(),
-            name: service.name.clone(),
-            addresses: service.addresses.clone(),
-            node: service.node.clone(),
-            mac: service.mac,
-            reasons: service.reasons.clone(),
-        });
-        self.outcome.services = services.collect();
+        self.outcome.pools.clone_from(&state.pools);
+        self.outcome.services.clone_from(&state.services);
     }
 
     /// What in the manifests does nothing.
     pub(super) fn findings<'a>(&mut self, findings: impl Iterator<Item = &'a Finding>) {
-        let found = findings.map(|finding| FoundOut {
-            code: finding.code,
-            object: finding.object.clone(),
-            message: finding.message.clone(),
-            fix: finding.fix.clone(),
-        });
-        self.outcome.findings = found.collect();
+        self.outcome.findings = findings.cloned().collect();
     }
 
     /// The verdict, after the story came to its end or not.
@@ -208,7 +160,28 @@ impl Recorder {
 
 #[cfg(test)]
 mod tests {
+    use ferrolb_rules::reason::{Code, Location, Severity};
+
     use super::*;
+    use crate::state::Progress;
+
+    #[test]
+    fn what_is_found_is_said_as_status_says_it() {
+        let location = Location { file: "web.yaml".to_owned(), line: 7, column: 5 };
+        let finding = Finding::new(Code::UnknownAnnotation, Severity::Warning, "Service/default/web", "does nothing");
+        let finding = finding.at_field("metadata.annotations").at(location);
+        let service = ServiceState { name: "web".to_owned(), state: Progress::Announced, ..ServiceState::default() };
+        let state = State { services: vec![service], findings: vec![finding], ..State::default() };
+        let mut recorder = Recorder::new(true);
+        recorder.state(&state);
+        recorder.findings(state.findings.iter());
+        let (lab, status) =
+            (serde_json::to_value(recorder.finish(true)).unwrap(), serde_json::to_value(&state).unwrap());
+        assert_eq!((&lab["services"], &lab["findings"]), (&status["services"], &status["findings"]));
+        assert_eq!(lab["services"][0]["state"], "announced");
+        let finding = &lab["findings"][0];
+        assert_eq!((&finding["severity"], &finding["location"]["line"]), (&"warning".into(), &7.into()));
+    }
 
     #[test]
     fn one_failed_check_is_enough() {

@@ -10,7 +10,7 @@ use ferrolb_rules::plan::{ServicePlan, bgp};
 use ferrolb_rules::reason::{Code, Finding, Severity};
 use ferrolb_rules::service::is_load_balancer;
 use ferrolb_rules::sighting::{self, Sightings};
-use ferrolb_rules::surroundings::{is_component, is_ready};
+use ferrolb_rules::surroundings::{is_component, is_ready, metallb_image};
 use k8s_openapi::api::core::v1::Service;
 
 use super::cluster::{Announcer, Cluster};
@@ -28,6 +28,7 @@ pub fn of_cluster(picture: &Picture, cluster: &Cluster) -> State {
     findings.extend(picture.findings.iter().cloned());
     findings.extend(annotations(picture));
     findings.extend(trouble.controller.clone());
+    findings.extend(metallb(cluster));
     findings.extend(cluster.announced.iter().filter_map(|(key, by)| twice(key, by)));
     let announced = cluster.announced.keys().filter_map(|key| picture.plan.service(key));
     findings
@@ -40,6 +41,16 @@ pub fn of_cluster(picture: &Picture, cluster: &Cluster) -> State {
     }));
     let services = ours(picture).map(service).collect();
     State { routers: routers(cluster), ..finish(picture, services, peers(cluster), findings) }
+}
+
+/// MetalLB's own pods run where ours would be: the addresses and whoever announces them are its affair.
+fn metallb(cluster: &Cluster) -> Option<Finding> {
+    let (pod, image) = cluster.pods.iter().find_map(|pod| Some((pod, metallb_image(pod)?)))?;
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let message = format!("MetalLB runs here ({image}): what is told here of nodes is what its speakers report");
+    let fix = "nothing, before the change to FerroLB; after it, uninstall what is left of MetalLB (its pools can stay)";
+    let finding = Finding::new(Code::RivalLoadBalancer, Severity::Warning, format!("Pod/{name}"), message);
+    Some(finding.with_fix(fix))
 }
 
 /// Two nodes report that they announce it on layer 2: for a moment one takes over from the other; for longer they do not hear each

@@ -188,3 +188,41 @@ fn waiting_for_a_server_that_keeps_silent_ends_in_time() {
     assert_eq!(output.status.code(), Some(2), "{}", said(&output));
     assert!(said(&output).contains("LB0022"), "{}", said(&output));
 }
+
+#[test]
+fn a_cluster_that_still_runs_metallb_is_told_so_by_status() {
+    const PODS: &str = r#"{"kind":"PodList","apiVersion":"v1","metadata":{},"items":[{"metadata":{"name":"speaker-x",
+        "namespace":"metallb-system","labels":{"app.kubernetes.io/name":"metallb","app.kubernetes.io/component":"speaker"}},
+        "spec":{"containers":[{"name":"speaker","image":"quay.io/metallb/speaker:v0.14.8"}]}}]}"#;
+    let server = serve(|path| match path {
+        path if path.contains("/pods") => (200, PODS.to_owned()),
+        path if path.starts_with("/version") => (200, VERSION.to_owned()),
+        _ => (200, NOTHING.to_owned()),
+    });
+    let output = run(&server, &["status"]);
+    let text = said(&output);
+    assert!(text.contains("LB0055  Pod/speaker-x\n"), "{text}");
+    assert!(text.contains("MetalLB runs here (quay.io/metallb/speaker:v0.14.8)"), "{text}");
+    assert_eq!(output.status.code(), Some(0), "before the change that is as it should be: {text}");
+}
+
+#[test]
+fn a_flag_that_does_nothing_is_named_when_the_program_starts() {
+    let server = serve(|_| refusal(503, "not yet"));
+    let directory = kubeconfig(&server);
+    let log = directory.path().join("log");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ferrolb"));
+    command.args(["speaker", "--node-name=a", "--namespace=metallb-system", "--port=0", "--health-probe-port=0"]);
+    command.args(["--pprof-bind-address=:6060", "--frrk8s-namespace=frr"]).arg("--kubeconfig");
+    command.arg(directory.path().join("config")).env_clear();
+    command.stdout(std::fs::File::create(&log).unwrap()).stderr(std::fs::File::create(&log).unwrap());
+    let mut speaker = command.spawn().unwrap();
+    let said = || std::fs::read_to_string(&log).unwrap();
+    crate::hosts::eventually("both flags are named", || {
+        let text = said();
+        let of = |flag: &str| text.lines().any(|line| line.contains("LB0032") && line.contains(flag));
+        of("--pprof-bind-address") && of("--frrk8s-namespace")
+    });
+    speaker.kill().unwrap();
+    speaker.wait().unwrap();
+}

@@ -144,17 +144,26 @@ SERVICE                 ADDRESS        STATE               NODE  MAC  TRY
 traefik-system/traefik  192.168.1.201  would be announced  -     -    http://192.168.1.201/ https://192.168.1.201/ 192.168.1.201:9000
 
 POOL          RANGE                        FAMILY  TOTAL  USED  FREE  ADVERTISED BY
-default-pool  192.168.1.200-192.168.1.220  IPv4    21     1     20    default-advertisement
+default-pool  192.168.1.200-192.168.1.220  IPv4    21     1     20    default-advertisement (L2)
 
-LB2001  Service/traefik-system/traefik metadata.annotations[\"metallb.universe.tf/loadBalancer-class\"]  (services/traefik.yaml:7:5)
-    why    metallb.universe.tf/loadBalancer-class is not an annotation of MetalLB and does nothing
-    fix    did you mean the field spec.loadBalancerClass? Without --lb-class no Service needs it: remove the annotation
-
-the Services are served; see the findings above
+fine: nothing to do
+1 note (ferrolb status --notes)
 ";
     let squeezed =
         |text: &str| text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>();
     assert_eq!(squeezed(&text(&output)), squeezed(expected));
+    assert_eq!(code(&output), Some(0));
+    let files = ["--manifests", "manifests/metallb-config", "--manifests", "services/traefik.yaml"];
+    let output = run(&[&["status", "--notes"], &files[..]].concat());
+    let notes = "
+LB2001  Service/traefik-system/traefik metadata.annotations[\"metallb.universe.tf/loadBalancer-class\"]  (services/traefik.yaml:7:5)
+    why    metallb.universe.tf/loadBalancer-class is not an annotation of MetalLB and does nothing
+    fix    did you mean the field spec.loadBalancerClass? Without --lb-class no Service needs it: remove the annotation
+
+fine: nothing to do
+";
+    let text = text(&output);
+    assert!(text.ends_with(notes), "{text}");
     assert_eq!(code(&output), Some(0));
 }
 

@@ -4,6 +4,7 @@
 mod asked;
 mod bfd;
 mod bgp;
+mod built;
 mod cli;
 mod codes;
 mod hosts;

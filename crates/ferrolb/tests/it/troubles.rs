@@ -61,6 +61,8 @@ const TROUBLES: &[Trouble] = &[
             (Condition, POOLS, "func TestOverlappingPoolsShareOutWhatTheyHaveAndSayWhoIsFirst", "LB4004"),
             (Event, POOLS, "func TestOverlappingPoolsShareOutWhatTheyHaveAndSayWhoIsFirst", "PoolsOverlap"),
             (Tool, CLI, "T1: wait names the stage that is missing", "Not ready: controller 0 of 0 ready"),
+            (Tool, WIRE, "func (s *system) firstSyncWithoutAWebhook", "Not ready: controller"),
+            (Test, WIRE, "func (s *system) firstSyncWithoutAWebhook", "192.168.1.300/24"),
             (Docs, COMPATIBILITY, "the webhook is away", "crds.validationFailurePolicy: Fail"),
             (Test, "tests/cluster/ferrolb/definitions_test.go", "func TestEveryFieldRuleAndColumnOfTheDefinitions", ""),
         ],

@@ -167,16 +167,8 @@ fn review_here(files: &[Written], namespace: Option<&str>) -> Review {
     let mut documents = Vec::new();
     let mut texts = Vec::new();
     for (file, written) in files.iter().enumerate() {
-        let text = match documents_of(written) {
-            Ok((text, nodes)) => {
-                documents.extend(nodes.into_iter().map(|node| Document { file, node }));
-                text
-            }
-            Err(finding) => {
-                findings.extend(finding.map(|finding| *finding));
-                ""
-            }
-        };
+        let (text, nodes) = documents_of(written, &mut findings);
+        documents.extend(nodes.into_iter().map(|node| Document { file, node }));
         texts.push(text);
     }
     let gitops = GitOps::of(files, &documents);
@@ -203,22 +195,37 @@ fn sort_key(finding: &Finding) -> (Option<(&str, u32, u32)>, &Finding) {
     (finding.location.as_ref().map(|place| (place.file.as_str(), place.line, place.column)), finding)
 }
 
-/// A file's documents; or what to say about it, which is nothing for a file that is not meant to be a manifest.
-fn documents_of(written: &Written) -> Result<(&str, Vec<Node>), Option<Box<Finding>>> {
+/// A file's text and documents. Of one that is broken those that can be read, and what to say about the others, which is
+/// nothing for a file that is not meant to be a manifest.
+fn documents_of<'a>(written: &'a Written, findings: &mut Vec<Finding>) -> (&'a str, Vec<Node>) {
     let wrong = |place: tree::Place, message: String| {
         let finding = Finding::new(Code::ManifestInvalid, Severity::Error, written.name.as_str(), message);
-        Box::new(finding.at(Location { file: written.name.clone(), line: place.line, column: place.column }))
+        finding.at(Location { file: written.name.clone(), line: place.line, column: place.column })
     };
     let text = match document::decode(&written.bytes) {
         Ok(text) => text,
-        Err((place, message)) => return Err(written.named.then(|| wrong(place, message))),
+        Err((place, message)) => {
+            findings.extend(written.named.then(|| wrong(place, message)));
+            return ("", Vec::new());
+        }
     };
-    tree::documents(text).map(|nodes| (text, nodes)).map_err(|error| {
-        let template = text.contains("{{");
-        let manifest = text.contains("apiVersion") || written.named;
-        let message = format!("the YAML is broken here or just above: {}", error.message);
-        (manifest && !template).then(|| wrong(error.place, message))
-    })
+    let whole = match tree::documents(text) {
+        Ok(nodes) => return (text, nodes),
+        Err(error) => error,
+    };
+    let manifest = text.contains("apiVersion") || written.named;
+    if !manifest || text.contains("{{") {
+        return ("", Vec::new());
+    }
+    let (nodes, mut broken) = tree::documents_apart(text);
+    // What is too much for one file need not be too much for any of its documents.
+    let nodes = if broken.is_empty() { Vec::new() } else { nodes };
+    if broken.is_empty() {
+        broken.push(whole);
+    }
+    let message = |error: &tree::SyntaxError| format!("the YAML is broken here or just above: {}", error.message);
+    findings.extend(broken.iter().map(|error| wrong(error.place, message(error))));
+    (text, nodes)
 }
 
 impl Document {

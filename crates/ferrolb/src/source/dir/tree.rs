@@ -70,6 +70,21 @@ impl Node {
         }
     }
 
+    /// Says of everything here that it stands so many lines further down. Returns how many values that are.
+    fn move_down(&mut self, lines: u32) -> usize {
+        let move_place = |place: &mut Place| place.line = place.line.saturating_add(lines);
+        move_place(&mut self.place);
+        let within: usize = match &mut self.value {
+            Value::List(list) => list.iter_mut().map(|node| node.move_down(lines)).sum(),
+            Value::Map(entries) => {
+                entries.iter_mut().for_each(|(key, _)| move_place(&mut key.place));
+                entries.iter_mut().map(|(_, node)| node.move_down(lines)).sum()
+            }
+            _ => 0,
+        };
+        within + 1
+    }
+
     /// The text, where this is one that is not empty.
     pub(super) fn text(&self) -> Option<&str> {
         match &self.value {
@@ -122,6 +137,38 @@ pub(super) fn documents(text: &str) -> Result<Vec<Node>, SyntaxError> {
         let place = error.location().map_or(Place { line: 1, column: 1 }, place);
         SyntaxError { message: plain_words(&error.without_snippet().to_string()), place }
     })
+}
+
+/// The same for a text of which a part is broken: each document by itself, those that can be read and what is wrong with the
+/// others. A line that begins with `---` ends a document wherever it stands (YAML 1.2.2 §9.1.2).
+pub(super) fn documents_apart(text: &str) -> (Vec<Node>, Vec<SyntaxError>) {
+    let (mut sound, mut broken, mut room) = (Vec::new(), Vec::new(), MAX_NODES);
+    let mut read = |document: &str, above: u32| match documents(document) {
+        Ok(mut nodes) => {
+            let count: usize = nodes.iter_mut().map(|node| node.move_down(above)).sum();
+            // The limit is one for the file.
+            room = room.saturating_sub(count);
+            if room > 0 {
+                sound.append(&mut nodes);
+            }
+        }
+        Err(mut error) => {
+            error.place.line = error.place.line.saturating_add(above);
+            broken.push(error);
+        }
+    };
+    let (mut from, mut above, mut at) = (0, 0, 0);
+    for (line, number) in text.split_inclusive('\n').zip(0..) {
+        let marks =
+            line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace));
+        if marks && at > from {
+            read(&text[from..at], above);
+            (from, above) = (at, number);
+        }
+        at += line.len();
+    }
+    read(&text[from..], above);
+    (sound, broken)
 }
 
 /// The parser's message on one line, without the place, which is said elsewhere, and without advice to programmers.

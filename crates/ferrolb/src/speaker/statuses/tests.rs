@@ -17,15 +17,15 @@ fn details(name: &str, mac: &str) -> ServiceL2StatusDetails {
     }
 }
 
-fn existing(name: &str, service: &str, details: Option<ServiceL2StatusDetails>) -> Existing {
-    let details = details.as_ref().map(Print::of::<ServiceL2Status>);
+fn existing(name: &str, service: &str, details: Option<&ServiceL2StatusDetails>) -> Existing {
+    let details = details.map(Print::of::<ServiceL2Status>);
     Existing { name: name.into(), service: Some(key(service)), details }
 }
 
 #[test]
 fn each_service_that_is_answered_for_has_one_object_and_no_other_has() {
     let wanted = BTreeMap::from([(key("new"), details("new", "m")), (key("same"), details("same", "m"))]);
-    let there = [existing("l2-1", "same", Some(details("same", "m"))), existing("l2-2", "over", None)];
+    let there = [existing("l2-1", "same", Some(&details("same", "m"))), existing("l2-2", "over", None)];
     assert_eq!(
         difference::<ServiceL2Status>(&wanted, &there),
         [Write::Delete("l2-2".into()), Write::Create(key("new"), details("new", "m"))]
@@ -35,13 +35,13 @@ fn each_service_that_is_answered_for_has_one_object_and_no_other_has() {
 #[test]
 fn nothing_is_written_where_everything_is_right() {
     let wanted = BTreeMap::from([(key("same"), details("same", "m"))]);
-    assert_eq!(difference::<ServiceL2Status>(&wanted, &[existing("l2-1", "same", Some(details("same", "m")))]), []);
+    assert_eq!(difference::<ServiceL2Status>(&wanted, &[existing("l2-1", "same", Some(&details("same", "m")))]), []);
 }
 
 #[test]
 fn a_second_object_is_deleted_and_a_changed_one_is_set() {
     let wanted = BTreeMap::from([(key("x"), details("x", "new"))]);
-    let there = [existing("l2-1", "x", Some(details("x", "old"))), existing("l2-2", "x", Some(details("x", "new")))];
+    let there = [existing("l2-1", "x", Some(&details("x", "old"))), existing("l2-2", "x", Some(&details("x", "new")))];
     let set = Write::Set("l2-1".into(), details("x", "new"));
     assert_eq!(difference::<ServiceL2Status>(&wanted, &there), [set, Write::Delete("l2-2".into())]);
 }
@@ -49,7 +49,7 @@ fn a_second_object_is_deleted_and_a_changed_one_is_set() {
 #[test]
 fn an_object_whose_immutable_fields_are_wrong_is_replaced() {
     let wanted = BTreeMap::from([(key("x"), details("x", "m"))]);
-    let there = [existing("l2-1", "x", Some(details("y", "m")))];
+    let there = [existing("l2-1", "x", Some(&details("y", "m")))];
     assert_eq!(
         difference::<ServiceL2Status>(&wanted, &there),
         [Write::Delete("l2-1".into()), Write::Create(key("x"), details("x", "m"))]
@@ -65,7 +65,7 @@ fn an_object_without_the_labels_of_a_service_is_left_alone() {
 #[test]
 fn what_was_written_counts_until_the_watch_shows_it() {
     let (mut remembered, now) = (Remembered::new(), Instant::now());
-    let written = existing("l2-1", "x", Some(details("x", "m")));
+    let written = existing("l2-1", "x", Some(&details("x", "m")));
     remembered.wrote("l2-1".into(), Some(written.clone()), now);
     remembered.wrote("l2-2".into(), None, now);
     let shown = vec![existing("l2-1", "x", None), existing("l2-2", "y", None)];

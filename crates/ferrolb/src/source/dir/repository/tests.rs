@@ -49,6 +49,30 @@ fn a_sound_repository_has_nothing_to_say() {
 }
 
 #[test]
+fn a_broken_document_hides_nothing_of_the_others() {
+    let typo = SERVICE.replace("app: web", "metallb.io/loadbalancerips: 192.168.1.201");
+    let wrong = POOL.replace("192.168.1.200-192.168.1.220", "192.168.1.300/24");
+    let broken = "apiVersion: v1\nkind: Service\nmetadata: {name: a\nspec: [\n";
+    // The places are those in the file, before and after what is broken.
+    let all = format!("{wrong}---\n{broken}---\n{typo}---\nb: [\n");
+    let other = typo.replace("name: web", "name: other");
+    let others = [("all.yaml", all.as_str()), ("b.yaml", other.as_str())];
+    assert_eq!(
+        found(&others),
+        [
+            "all.yaml:8:5 LB4002",
+            "all.yaml:13:5 LB0004",
+            "all.yaml:20:5 LB2001",
+            "all.yaml:26:4 LB0004",
+            "b.yaml:6:5 LB2001"
+        ]
+    );
+    let review = review(&written(&others), None);
+    assert_eq!((review.objects.pools.len(), review.objects.services.len()), (1, 2));
+    assert_eq!(review.unread().len(), 2, "nobody takes these files for what they would have been");
+}
+
+#[test]
 fn findings_point_at_the_field() {
     let wrong = POOL.replace("192.168.1.200-192.168.1.220", "192.168.1.0/24\n  - 192.168.1.300/24");
     assert_eq!(found(&[("pool.yaml", &wrong)]), ["pool.yaml:9:5 LB4002"]);
