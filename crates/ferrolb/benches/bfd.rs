@@ -133,7 +133,7 @@ impl Net {
     }
 
     fn ours(&self, tries: usize) {
-        let way = Way { remote: "10.8.0.2".parse().unwrap(), source: None };
+        let way = Way { remote: "10.8.0.2".parse().unwrap(), source: None, device: None };
         let settings = config::Bfd {
             transmit_interval: INTERVAL,
             receive_interval: INTERVAL,

@@ -114,7 +114,7 @@ Wrong:
     apiVersion: metallb.io/v1beta2
     kind: BGPPeer
     metadata: {name: router, namespace: metallb-system}
-    spec: {myASN: 64512, peerASN: 64513, peerAddressFrom: {defaultGateway: IPv6}}    # nodes have IPv4
+    spec: {myASN: 64512, peerASN: 64513, peerAddressFrom: {defaultGateway: IPv6}}
 
 Right:
     apiVersion: metallb.io/v1beta2

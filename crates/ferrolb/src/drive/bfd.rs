@@ -45,18 +45,23 @@ mod watched;
 const GOODBYE: Duration = Duration::from_millis(1500);
 
 /// A way to a router. Peers that are the same way share a session, as they do at the router.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Way {
     /// The router.
     pub remote: IpAddr,
     /// Our address, where it must be a certain one.
     pub source: Option<IpAddr>,
+    /// The interface that a link-local address is on.
+    pub device: Option<String>,
 }
 
 impl Way {
-    /// The way that a connection takes; `None` where its router is not known.
-    pub fn of(transport: &Transport) -> Option<Self> {
-        Some(Self { remote: transport.remote?, source: transport.source })
+    /// The way that a connection takes to the router that is configured, or was `found`; `None` where neither is so.
+    pub fn of(transport: &Transport, found: Option<IpAddr>) -> Option<Self> {
+        let remote = transport.remote.or(found)?;
+        let on_link = matches!(remote, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        let device = transport.device.clone().filter(|_| on_link);
+        Some(Self { remote, source: transport.source, device })
     }
 }
 
@@ -190,8 +195,8 @@ impl Bfd {
         }
         self.reports.retain(|way, _| wanted.contains_key(way));
         let wish = wanted.iter().map(|(way, settings)| {
-            let report = self.reports.entry(*way).or_default();
-            (*way, (*settings, Arc::clone(report)))
+            let report = self.reports.entry(way.clone()).or_default();
+            (way.clone(), (*settings, Arc::clone(report)))
         });
         let wish = wish.collect();
         self.wanted = wanted;
@@ -225,12 +230,12 @@ impl Bfd {
 
     /// What is so, per way.
     pub fn seen(&self) -> BTreeMap<Way, Seen> {
-        self.reports.iter().map(|(way, report)| (*way, report.seen.borrow().clone())).collect()
+        self.reports.iter().map(|(way, report)| (way.clone(), report.seen.borrow().clone())).collect()
     }
 
     /// What was counted, per way, since it has been watched.
     pub fn counters(&self) -> BTreeMap<Way, Counters> {
-        self.reports.iter().map(|(way, report)| (*way, report.tally.get())).collect()
+        self.reports.iter().map(|(way, report)| (way.clone(), report.tally.get())).collect()
     }
 
     /// How late the thread was.

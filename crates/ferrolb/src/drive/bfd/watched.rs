@@ -1,17 +1,18 @@
 //! One way: its machine, its socket, the route to it, and what is told of it.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ferrolb_proto::bfd::{self, Input, Output, Path, Reach, Session, State};
 use ferrolb_rules::config::{Bfd, Distance};
+use nix::net::if_::if_nametoindex;
 use nix::sys::epoll::Epoll;
 
 use super::ports::{self, Kind, Ports, Received};
 use super::{Report, Seen, Way};
-use crate::net::netlink;
+use crate::net::netlink::{self, Route};
 
 /// How often the route is looked at while the session is not up, and what could not be had is tried again.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -159,7 +160,7 @@ impl Watched {
 
     /// Finds out how the router is reached, and gets the sockets for that. Looks again while the session is not up.
     pub(super) fn look(&mut self, now: Instant, ports: &mut Ports, epoll: &Epoll, token: u64, first_port: u16) {
-        let route = netlink::route(self.way.remote, self.way.source).ok();
+        let route = self.route();
         self.interface = route.map(|route| route.interface);
         if let (Distance::AsRouted(_), Some(route)) = (self.settings.distance, route)
             && self.multihop != route.has_gateway
@@ -178,6 +179,17 @@ impl Watched {
         }
         let settled = self.machine.change().state == State::Up && self.deaf.is_none() && self.socket.is_some();
         self.look_at = (!settled).then(|| now + LOOK_INTERVAL);
+    }
+
+    /// How packets get to the router. To a link-local address no route leads: it is on its interface.
+    fn route(&self) -> Option<Route> {
+        match &self.way.device {
+            Some(device) => {
+                let interface = if_nametoindex(device.as_str()).ok()?;
+                Some(Route { interface, has_gateway: false })
+            }
+            None => netlink::route(self.way.remote, self.way.source).ok(),
+        }
     }
 
     fn set_deaf(&mut self, why: Option<String>) {
@@ -212,7 +224,12 @@ impl Watched {
 
     fn send(&mut self, bytes: &[u8]) {
         let Some(socket) = &self.socket else { return };
-        let sent = socket.send_to(bytes, SocketAddr::new(self.way.remote, ports::to_port(self.multihop)));
+        let port = ports::to_port(self.multihop);
+        let to = match (self.way.remote, &self.way.device) {
+            (IpAddr::V6(v6), Some(_)) => SocketAddrV6::new(v6, port, 0, self.interface.unwrap_or_default()).into(),
+            (remote, _) => SocketAddr::new(remote, port),
+        };
+        let sent = socket.send_to(bytes, to);
         self.set_mute(sent.err().map(|error| format!("cannot send: {error}")));
     }
 

@@ -176,3 +176,18 @@ fn a_restart_switches_bfd_off_in_time_for_the_router_to_keep_the_routes() {
     let process = site.start(0);
     await_watched(&process, &frr);
 }
+
+#[test]
+fn a_router_that_is_taken_out_of_the_files_is_asked_for_other_ways_before_bfd_ends() {
+    let site = site("");
+    let frr = Frr::start(&site);
+    let process = site.start(0);
+    await_watched(&process, &frr);
+    std::fs::remove_file(site.manifests().join("peer.yaml")).unwrap();
+    let asked = || frr.vtysh(&[&format!("show bgp ipv4 unicast {ROUTE}")]).contains("graceful-shutdown");
+    eventually("the route asks for other ways", asked);
+    eventually("the route is withdrawn", || !frr.has_route());
+    let said = frr.vtysh(&["show bgp neighbors 192.168.1.11"]);
+    assert!(said.contains("Peer Unconfigured") && !said.contains("BFD Down"), "{said}");
+    eventually("BFD ends on purpose", || frr.bfd_says("Remote diagnostics: administratively down"));
+}
