@@ -15,7 +15,7 @@
 //! none, to the session of the router that it comes from, if it came in on the interface that leads there. RFC 5880
 //! §6.8.6 asks for the discriminator alone; the router is looked at as well, because all that this loses is forgeries.
 //!
-//! A session that is not wanted any more says so (AdminDown) until the router has taken note of it, at most a second: then
+//! A session that is not wanted any more outlives BGP's farewell, and then says so (AdminDown) until the router has taken note of it, at most a second: then
 //! the router knows that nothing is broken.
 
 use std::collections::BTreeMap;
@@ -33,6 +33,7 @@ use ferrolb_rules::reason::{Code, Finding, Severity};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::watch;
 
+use super::bgp::PARTING;
 use super::lateness::Lateness;
 
 mod ports;
@@ -41,6 +42,9 @@ mod run;
 mod tests;
 mod watched;
 
+/// A way that is not wanted any more is watched for so long: BGP takes its leave of the router meanwhile. FRR ends the BGP
+/// session with BFD's, against RFC 5882 §3.2, and would not hear that it is to find other ways.
+const FAREWELL: Duration = PARTING.saturating_add(Duration::from_millis(500));
 /// How long sessions get to end: longer than each of them takes at most.
 const GOODBYE: Duration = Duration::from_millis(1500);
 

@@ -29,7 +29,9 @@ pub(super) struct Watched {
     interface: Option<u32>,
     socket: Option<UdpSocket>,
     look_at: Option<Instant>,
-    /// It is not wanted any more, and is over then at the latest.
+    /// It is not wanted any more, and the router is told so then.
+    leaves_at: Option<Instant>,
+    /// The router is being told so, and it is over then at the latest.
     leaving_until: Option<Instant>,
     breaks: u64,
     path: Path,
@@ -67,6 +69,7 @@ impl Watched {
             interface: None,
             socket: None,
             look_at: Some(now),
+            leaves_at: None,
             leaving_until: None,
             breaks: 0,
             path: Path::Unknown,
@@ -93,13 +96,14 @@ impl Watched {
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         // While it leaves, a router that goes on as before is told again by the machine.
         let looks = self.look_at.filter(|_| self.leaving_until.is_none());
-        [self.machine.next_deadline(), self.leaving_until, looks].into_iter().flatten().min()
+        [self.machine.next_deadline(), self.leaves_at, self.leaving_until, looks].into_iter().flatten().min()
     }
 
     /// Wanted in this way from now on, be it again.
     pub(super) fn want(&mut self, now: Instant, settings: Bfd, report: Arc<Report>) {
         self.report = report;
         self.news = true;
+        self.leaves_at = None;
         if self.leaving_until.take().is_some() {
             self.machine.handle(now, Input::AdminDown(false));
         }
@@ -120,8 +124,15 @@ impl Watched {
         self.machine.handle(now, Input::Configure(config(discriminator, &self.settings, self.multihop)));
     }
 
-    /// Not wanted any more: the router is told, and given time to take note.
-    pub(super) fn leave(&mut self, now: Instant) {
+    /// Not wanted any more: the router is told then, and given time to take note. At once where nothing is there to end.
+    pub(super) fn leave_at(&mut self, now: Instant, at: Instant) {
+        let at = if self.machine.change().state == State::Up { at } else { now };
+        if self.leaving_until.is_none() {
+            self.leaves_at = Some(self.leaves_at.map_or(at, |earlier| earlier.min(at)));
+        }
+    }
+
+    fn leave(&mut self, now: Instant) {
         if self.leaving_until.is_none() {
             let heard = self.machine.detection_interval().unwrap_or_default();
             self.leaving_until = Some(now + heard.min(GOODBYE));
@@ -150,6 +161,9 @@ impl Watched {
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if self.leaves_at.take_if(|at| *at <= now).is_some() {
+            self.leave(now);
+        }
         self.machine.handle_timeout(now);
     }
 
