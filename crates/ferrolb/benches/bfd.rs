@@ -141,9 +141,10 @@ impl Net {
             passive: false,
             distance: Distance::OneHop,
         };
+        let watched = way.clone();
         let bfd = self.near.run(move || {
             let mut bfd = Bfd::default();
-            bfd.set(BTreeMap::from([(way, settings)]));
+            bfd.set(BTreeMap::from([(watched, settings)]));
             bfd
         });
         let seen = bfd.follow(&way).unwrap();

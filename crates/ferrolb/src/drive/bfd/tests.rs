@@ -34,7 +34,7 @@ fn a_thread_that_watches_nothing_any_more_ends_with_its_owner() {
         distance: Distance::OneHop,
     };
     assert!(bfd.follow(&way).is_none());
-    bfd.set(BTreeMap::from([(way, settings)]));
+    bfd.set(BTreeMap::from([(way.clone(), settings)]));
     let seen = bfd.follow(&way).unwrap();
     bfd.set(BTreeMap::new());
     assert!(bfd.follow(&way).is_none() && bfd.seen().is_empty() && bfd.counters().is_empty());
