@@ -466,7 +466,7 @@ fn a_value_that_may_be_a_secret_is_never_repeated() {
 fn a_word_of_several_is_read_and_another_is_named_with_its_place() {
     let peer = |more: &str| {
         let text = format!(
-            "apiVersion: metallb.io/v1beta2\nkind: BGPPeer\nmetadata: {{name: a}}\nspec: {{myASN: 1, {more}}}\n"
+            "apiVersion: metallb.io/v1beta2\nkind: BGPPeer\nmetadata: {{name: a, namespace: metallb-system}}\nspec: {{myASN: 1, {more}}}\n"
         );
         read(&text)
     };
