@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 
 pub use bfd_profile::{BFDProfile, BFDProfileSpec};
 pub use bgp_advertisement::{BGPAdvertisement, BGPAdvertisementSpec};
-pub use bgp_peer::{BGPPeer, BGPPeerSpec, DynamicAsn, SecretReference};
+pub use bgp_peer::{BGPPeer, BGPPeerSpec, DynamicAsn, IpFamily, PeerAddressSource, SecretReference};
 pub use bgp_peer_v1beta1::{BGPPeerV1Beta1, BGPPeerV1Beta1Spec, LegacyNodeSelector, LegacyRequirement};
 pub use community::{Community, CommunityAlias, CommunitySpec};
 pub use configuration_state::{

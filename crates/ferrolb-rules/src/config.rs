@@ -22,6 +22,7 @@ mod communities;
 mod l2;
 mod node_addresses;
 mod overlap;
+mod peer_address;
 mod peers;
 mod pools;
 mod selector;
@@ -31,6 +32,7 @@ mod tests;
 pub use bfd::{Bfd, Distance};
 pub use bgp::{BASIC_AUTH, BgpAdvertisement, BgpPeer, PeerPassword, Router, without_aliases};
 pub use communities::CommunityValue;
+pub use peer_address::on_nodes;
 pub use peers::{check_bgp_advertisement, check_peer};
 
 pub use selector::Selector;

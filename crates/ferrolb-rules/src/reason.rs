@@ -277,6 +277,8 @@ codes! {
     BgpRouteUntold = 1302,
     /// The BFD session that watches over the way to a router is not up.
     BfdSessionDown = 1303,
+    /// The router is the default gateway, and the node has none.
+    NoDefaultGateway = 1304,
 
     /// An annotation that looks like ours and is not.
     UnknownAnnotation = 2001,
@@ -346,6 +348,8 @@ codes! {
     AdvertisedPeerMissing = 4309,
     /// The BFD profile that a peer names does not exist.
     BfdProfileMissing = 4310,
+    /// The label that a peer's address is taken from is missing on a node, or no address.
+    PeerLabelUnusable = 4311,
 }
 
 /// What `ferrolb explain` prints for a code, and where every surface takes its words from.

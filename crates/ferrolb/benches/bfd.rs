@@ -133,7 +133,7 @@ impl Net {
     }
 
     fn ours(&self, tries: usize) {
-        let way = Way { remote: "10.8.0.2".parse().unwrap(), source: None };
+        let way = Way { remote: "10.8.0.2".parse().unwrap(), source: None, device: None };
         let settings = config::Bfd {
             transmit_interval: INTERVAL,
             receive_interval: INTERVAL,
@@ -141,9 +141,10 @@ impl Net {
             passive: false,
             distance: Distance::OneHop,
         };
+        let watched = way.clone();
         let bfd = self.near.run(move || {
             let mut bfd = Bfd::default();
-            bfd.set(BTreeMap::from([(way, settings)]));
+            bfd.set(BTreeMap::from([(watched, settings)]));
             bfd
         });
         let seen = bfd.follow(&way).unwrap();

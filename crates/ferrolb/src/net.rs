@@ -1,6 +1,7 @@
 //! Linux as it is: packet sockets, netlink, namespaces. The only `unsafe` of the program lives below this module, each
 //! piece wrapped so that nothing outside can misuse it.
 
+pub mod default_route;
 #[expect(unsafe_code, reason = "a socket option that no crate wraps")]
 pub mod icmp6;
 pub mod namespace;

@@ -393,7 +393,7 @@ impl Host {
             self.l2.announce(answers::wanted(&decision.plan.announce));
         }
         let address = self.group.addresses().get(&self.own).copied();
-        let configs = routers::configs(&decision.config, &decision.bgp, &self.own, address);
+        let configs = self.routers.configured(&decision.config, &decision.bgp, &self.own, address);
         self.routers.follow(configs, &decision.bgp);
         self.health.set(&decide::checks(decision));
         findings.extend(interfaces::findings(&self.own, self.settings.interfaces.as_ref(), wire));

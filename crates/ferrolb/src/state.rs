@@ -173,6 +173,9 @@ pub struct RouterState {
     pub name: String,
     /// Its address.
     pub address: Option<IpAddr>,
+    /// In a cluster, the addresses that nodes' labels say, where each node has its own router.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<IpAddr>,
     /// Where the session stands, in the words of RFC 4271.
     pub state: String,
     /// Whether routes can go over it.

@@ -380,7 +380,9 @@ impl Session {
     /// How long to wait after a connection ended for this reason.
     fn pause_after(&mut self, reason: &Reason) -> Duration {
         let pause = self.pause(reason.is_discord()).max(FIRST_PAUSE / 2);
-        if reason.is_dead_way() { pause.max(HOLD_DOWN) } else { pause }
+        // Of a router that is looked for on a link, BFD sees nothing before there is a session: FRR begins it with that.
+        let bfd_sees_it_first = self.config.transport.remote.is_some();
+        if reason.is_dead_way() && bfd_sees_it_first { pause.max(HOLD_DOWN) } else { pause }
     }
 
     /// The pause after a failure, longer with each; `discord`: the peer was there, but something was wrong.

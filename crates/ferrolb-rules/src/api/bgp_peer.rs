@@ -112,6 +112,10 @@ pub struct BGPPeerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = false))]
     pub dual_stack_address_family: Option<bool>,
+    /// FerroLB's own: where each node finds the address to dial, so that one peer is for all of them. In place of
+    /// peerAddress and interface.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_address_from: Option<PeerAddressSource>,
 }
 
 spec_may_be_absent!(BGPPeerSpec);
@@ -124,6 +128,27 @@ pub enum DynamicAsn {
     Internal,
     /// Only another than ours.
     External,
+}
+
+/// Where a node finds the address of its router; one of the two.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PeerAddressSource {
+    /// Label of the Node whose value is the address. In an IPv6 address dashes stand for colons: a label takes none.
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
+    pub node_label: String,
+    /// The gateway of the node's default route of this family.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_gateway: Option<IpFamily>,
+}
+
+/// An address family, as Services have them.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+pub enum IpFamily {
+    /// IPv4.
+    IPv4,
+    /// IPv6.
+    IPv6,
 }
 
 /// A Secret by name. It is looked up in the namespace of the configuration, whatever `namespace` says.

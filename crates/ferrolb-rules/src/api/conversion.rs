@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelecto
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::bgp_peer::{BGPPeer, BGPPeerSpec, DynamicAsn, SecretReference};
+use super::bgp_peer::{BGPPeer, BGPPeerSpec, DynamicAsn, PeerAddressSource, SecretReference};
 use super::bgp_peer_v1beta1::{BGPPeerV1Beta1, BGPPeerV1Beta1Spec, LegacyNodeSelector, LegacyRequirement};
 
 /// Annotation of a v1beta1 peer: the fields that only v1beta2 has, as JSON. It is not stored.
@@ -47,6 +47,8 @@ struct Kept {
     disable_mp: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dual_stack_address_family: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer_address_from: Option<PeerAddressSource>,
 }
 
 impl Kept {
@@ -64,6 +66,7 @@ impl Kept {
             vrf: spec.vrf.clone(),
             disable_mp: spec.disable_mp.filter(|set| *set),
             dual_stack_address_family: spec.dual_stack_address_family.filter(|set| *set),
+            peer_address_from: spec.peer_address_from.clone(),
         }
     }
 }
@@ -110,6 +113,7 @@ fn modern_spec(old: &BGPPeerV1Beta1Spec, kept: Kept) -> BGPPeerSpec {
         vrf: kept.vrf,
         disable_mp: kept.disable_mp,
         dual_stack_address_family: kept.dual_stack_address_family,
+        peer_address_from: kept.peer_address_from.filter(|_| old.peer_address.is_empty()),
     }
 }
 

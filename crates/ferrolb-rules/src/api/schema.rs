@@ -186,12 +186,24 @@ pub(super) fn one_peer() -> Value {
             "LB4301: invalid ebgp-multihop parameter set for an ibgp peer; remove ebgpMultiHop",
         ),
         rule(
-            "(has(self.peerAddress) && self.peerAddress != '') || (has(self.interface) && self.interface != '')",
+            "(has(self.peerAddress) && self.peerAddress != '') || (has(self.interface) && self.interface != '') || \
+             has(self.peerAddressFrom)",
             "LB4302: peer has no Address or Interface specified; write peerAddress or interface",
         ),
         rule(
             "!(has(self.peerAddress) && self.peerAddress != '' && has(self.interface) && self.interface != '')",
             "LB4302: peer has both Address and Interface specified; remove one of them",
+        ),
+        rule(
+            "!has(self.peerAddressFrom) || ((!has(self.peerAddress) || self.peerAddress == '') && \
+             (!has(self.interface) || self.interface == ''))",
+            "LB4302: peer has peerAddressFrom beside peerAddress or interface; remove one of them",
+        ),
+        rule(
+            "!has(self.peerAddressFrom) || \
+             (has(self.peerAddressFrom.nodeLabel) && self.peerAddressFrom.nodeLabel != '') != \
+             has(self.peerAddressFrom.defaultGateway)",
+            "LB4302: peerAddressFrom needs nodeLabel or defaultGateway, and not both",
         ),
     ])
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use ferrolb_proto::bgp::session::config::Reach;
 use serde::{Deserialize, Serialize};
 
-use super::{BgpPeer, Report, object};
+use super::{BgpPeer, Report, Router, object};
 use crate::api::{self, BFDProfileSpec};
 use crate::reason::{Code, Finding, Severity};
 
@@ -68,8 +68,8 @@ pub(super) fn attach(
             continue;
         };
         if let Some(parsed) = peer.metadata.name.as_ref().and_then(|name| peers.get_mut(name)) {
-            if parsed.device.is_some() {
-                let message = "BFD does not watch unnumbered sessions and sessions in a VRF yet: the hold time does";
+            if parsed.device.is_some() && parsed.router != Router::OnLink {
+                let message = "BFD does not watch sessions in a VRF yet: the hold time does";
                 let finding = Finding::new(Code::NotYet, Severity::Warning, object, message);
                 report.warn(finding.at_field("spec.bfdProfile"));
                 continue;

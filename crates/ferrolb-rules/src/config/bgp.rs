@@ -18,7 +18,7 @@ use super::bfd::Bfd;
 use super::communities::CommunityValue;
 use super::pools::Parsed;
 use super::selector::{self, Selector};
-use super::{Report, object, peers};
+use super::{Report, object, peer_address, peers};
 use crate::api::{self, DynamicAsn};
 use crate::names::NodeName;
 use crate::range::Family;
@@ -52,14 +52,19 @@ pub enum Router {
     At(IpAddr),
     /// At the other end of the peer's device, by whatever link-local address it has there (unnumbered).
     OnLink,
+    /// Where a label of each node says; nodes whose label says nothing have no session.
+    Labelled(BTreeMap<NodeName, IpAddr>),
+    /// The gateway of the node's default route of this family, which only the node itself knows.
+    Gateway(Family),
 }
 
 impl Router {
-    /// Its address, where the configuration tells it.
-    pub const fn address(&self) -> Option<IpAddr> {
+    /// Its address as a node has it, where the configuration tells it.
+    pub fn address(&self, node: &NodeName) -> Option<IpAddr> {
         match self {
             Self::At(address) => Some(*address),
-            Self::OnLink => None,
+            Self::Labelled(nodes) => nodes.get(node).copied(),
+            Self::OnLink | Self::Gateway(_) => None,
         }
     }
 }
@@ -95,7 +100,7 @@ pub struct BgpPeer {
     pub reach: Reach,
     /// Whether it is asked to keep our routes over a restart.
     pub graceful_restart: bool,
-    /// What is announced to it.
+    /// What is announced to it; for a node see [`BgpPeer::families`].
     pub families: Families,
     /// How BFD watches over the way to it; `None`: not at all.
     pub bfd: Option<Bfd>,
@@ -122,6 +127,17 @@ pub struct BgpAdvertisement {
     pub attributes: Arc<Attributes>,
     /// Routers share traffic out by the endpoints that each node has, where traffic stays on the node.
     pub weighted: bool,
+}
+
+impl BgpPeer {
+    /// What a node's session carries: where each node has its own router, that has its own address.
+    pub fn families(&self, node: &NodeName) -> Families {
+        match (&self.router, self.router.address(node)) {
+            (Router::Labelled(_), Some(IpAddr::V4(_))) => Families { v4: true, ..self.families },
+            (Router::Labelled(_), Some(IpAddr::V6(_))) => Families { v6: true, ..self.families },
+            _ => self.families,
+        }
+    }
 }
 
 impl BgpAdvertisement {
@@ -173,11 +189,14 @@ fn parse_peer(
 ) -> Option<BgpPeer> {
     let object = object("BGPPeer", &peer.metadata);
     let spec = &peer.spec;
-    let (router, device) = match (spec.interface.as_str(), spec.vrf.as_str()) {
-        ("", "") => (Router::At(spec.peer_address.parse().ok()?), None),
-        ("", vrf) => (Router::At(spec.peer_address.parse().ok()?), Some(vrf.to_owned())),
-        (interface, _) => (Router::OnLink, Some(interface.to_owned())),
+    let selectors = selector::parse_list(&spec.node_selectors, report, &object, "spec.nodeSelectors", "nodeSelectors");
+    let mut selected = selected(&selectors, nodes);
+    let (router, device) = match (spec.interface.as_str(), &spec.peer_address_from) {
+        ("", None) => (Router::At(spec.peer_address.parse().ok()?), spec.vrf.as_str()),
+        ("", Some(from)) => (peer_address::found(from, &mut selected, nodes, &object, report), spec.vrf.as_str()),
+        (interface, _) => (Router::OnLink, interface),
     };
+    let device = (!device.is_empty()).then(|| device.to_owned());
     let password = password(peer, secrets, &object, report);
     let local_asn = Asn(spec.local_asn.unwrap_or(spec.my_asn));
     let remote = match (spec.peer_asn, spec.dynamic_asn) {
@@ -194,10 +213,10 @@ fn parse_peer(
     let (hold_interval, keepalive_interval) = timers(spec);
     let families = match (spec.dual_stack_address_family, &router) {
         (Some(true), _) | (_, Router::OnLink) => Families::BOTH,
-        (_, Router::At(IpAddr::V4(_))) => Families::V4,
-        (_, Router::At(IpAddr::V6(_))) => Families::V6,
+        (_, Router::Labelled(_)) => Families { v4: false, v6: false },
+        (_, Router::At(IpAddr::V4(_)) | Router::Gateway(Family::V4)) => Families::V4,
+        (_, Router::At(IpAddr::V6(_)) | Router::Gateway(Family::V6)) => Families::V6,
     };
-    let selectors = selector::parse_list(&spec.node_selectors, report, &object, "spec.nodeSelectors", "nodeSelectors");
     Some(BgpPeer {
         name: peer.metadata.name.clone().unwrap_or_default(),
         local_asn,
@@ -215,7 +234,7 @@ fn parse_peer(
         graceful_restart: spec.enable_graceful_restart.unwrap_or(false),
         families,
         bfd: None,
-        nodes: selected(&selectors, nodes),
+        nodes: selected,
     })
 }
 

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::communities::CommunityValue;
-use super::{Report, object, refuse_duplicates, selector};
+use super::{Report, object, peer_address, refuse_duplicates, selector};
 use crate::api;
 use crate::api::DynamicAsn;
 use crate::reason::{Code, Finding};
@@ -58,10 +58,18 @@ fn numbers(spec: &api::BGPPeerSpec, object: &str, report: &mut Report) {
 
 fn addresses(spec: &api::BGPPeerSpec, object: &str, report: &mut Report) {
     let mut wrong = |field: &str, message: String| report.error(Code::PeerAddressInvalid, object, field, message);
-    match (spec.peer_address.is_empty(), spec.interface.is_empty()) {
-        (true, true) => wrong("spec.peerAddress", "peer has no Address or Interface specified".to_owned()),
-        (false, false) => wrong("spec.interface", "peer has both Address and Interface specified".to_owned()),
-        _ => {}
+    match (spec.peer_address.is_empty(), spec.interface.is_empty(), &spec.peer_address_from) {
+        (true, true, None) => wrong("spec.peerAddress", "peer has no Address or Interface specified".to_owned()),
+        (false, false, _) => wrong("spec.interface", "peer has both Address and Interface specified".to_owned()),
+        (true, true, Some(from)) => {
+            if let Err(why) = peer_address::check(from, spec) {
+                wrong("spec.peerAddressFrom", why);
+            }
+        }
+        (.., Some(_)) => {
+            wrong("spec.peerAddressFrom", "it stands beside peerAddress or interface: keep one of them".to_owned());
+        }
+        (.., None) => {}
     }
     for (field, what, text) in [
         ("spec.peerAddress", "invalid BGPPeer address", &spec.peer_address),

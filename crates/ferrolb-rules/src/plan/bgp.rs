@@ -74,7 +74,8 @@ pub fn plan(snapshot: &Snapshot) -> BgpPlan {
         let part = match concern.on(&snapshot.own, key, snapshot, all_excluded) {
             Err(code) => BgpService { code: Some(code), ..BgpService::default() },
             Ok(advertisements) => {
-                let told = tell(&concern, &concern.said(&advertisements, &snapshot.own), &here, &mut routes);
+                let own = &snapshot.own;
+                let told = tell(&concern, &concern.said(&advertisements, own), (own, &here), &mut routes);
                 let leads = shared.leads(told);
                 BgpService { code: leads.is_empty().then_some(Code::NoBgpPeer), leads, ..BgpService::default() }
             }
@@ -237,16 +238,17 @@ struct Wording<'a> {
 fn tell<'a>(
     concern: &Concern<'_>,
     wordings: &[Wording<'_>],
-    peers: &[&'a BgpPeer],
+    (node, peers): (&NodeName, &[&'a BgpPeer]),
     routes: &mut BTreeMap<&'a str, Sayings>,
 ) -> BTreeMap<IpNet, BTreeSet<&'a str>> {
     let mut all: BTreeMap<IpNet, BTreeSet<&'a str>> = BTreeMap::new();
     for peer in peers {
         let Some(routes) = routes.get_mut(peer.name.as_str()) else { continue };
+        let families = peer.families(node);
         let mut told = Sayings::new();
         for wording in wordings.iter().filter(|wording| wording.advertisement.is_for(&peer.name)) {
             let prefixes = concern.addresses.iter().filter_map(|address| cut(*address, wording.advertisement));
-            for prefix in prefixes.filter(|prefix| peer.families.contains(Family::of(prefix))) {
+            for prefix in prefixes.filter(|prefix| families.contains(Family::of(prefix))) {
                 let whole = prefix.prefix_len() == prefix.max_prefix_len();
                 saying::add_again(&mut told, prefix, if whole { &wording.own } else { &wording.all });
             }

@@ -92,4 +92,34 @@ Right:
      neighbor 192.168.1.11 remote-as 64512
      neighbor 192.168.1.11 bfd",
     },
+    Explanation {
+        code: Code::NoDefaultGateway,
+        summary: "The router is to be the node's default gateway, and the node has no default route with one",
+        fix: "see `ip route show default` on the node, or write peerAddress or nodeLabel instead",
+        long: "\
+spec.peerAddressFrom.defaultGateway of the BGPPeer says that each node talks to the gateway of its
+own default route. The main route table of this node has no default route of that family with a
+gateway: there is none at all, or one that leads out of an interface without naming a router. So
+there is nobody to talk to. As soon as such a route is there the session is opened. One that there
+is already goes on while the route is missing; another gateway takes a new session.
+
+Where there are several default routes, the one with the smallest metric counts, and of several
+gateways of one route the smallest address.
+
+See it: `ip route show default` and `ip -6 route show default` on the node.
+
+What to do: give the node a default route, or say otherwise where its router is.
+
+Wrong:
+    apiVersion: metallb.io/v1beta2
+    kind: BGPPeer
+    metadata: {name: router, namespace: metallb-system}
+    spec: {myASN: 64512, peerASN: 64513, peerAddressFrom: {defaultGateway: IPv6}}
+
+Right:
+    apiVersion: metallb.io/v1beta2
+    kind: BGPPeer
+    metadata: {name: router, namespace: metallb-system}
+    spec: {myASN: 64512, peerASN: 64513, peerAddressFrom: {defaultGateway: IPv4}}",
+    },
 ];

@@ -33,5 +33,6 @@ pub(super) const FIXES: &[(Code, &str)] = &[
     (Code::NoNodeSelected, "change spec.nodeSelectors, or metadata.labels of a Node in the manifests"),
     (Code::CommunityDuplicate, "rename or remove one of the two: `grep -rn 'kind: Community' DIR` finds them"),
     (Code::SecretMismatch, "give all hosts the same --secret-file, and restart ferrolb where it was another"),
+    (Code::PeerLabelUnusable, "write the label into the host's Node; in IPv6 addresses dashes for colons"),
     (Code::AdvertisedPeerMissing, "correct the name in spec.peers, or write that BGPPeer"),
 ];

@@ -303,4 +303,41 @@ Right:
     metadata: {name: router, namespace: metallb-system}
     spec: {myASN: 64512, peerASN: 64513, peerAddress: 192.168.1.1, bfdProfile: fast}",
     },
+    Explanation {
+        code: Code::PeerLabelUnusable,
+        summary: "A node has no session because its label does not say where its router is",
+        fix: "label the node: `kubectl label node NODE LABEL=ADDRESS`; in IPv6 addresses dashes for colons",
+        long: "\
+spec.peerAddressFrom.nodeLabel of the BGPPeer names a label, and each node that the peer selects
+talks to the router whose address is the label's value there. A node without that label, or with a
+value that is no address, has no session by this peer and announces nothing by it. The others do.
+A link-local address is none here, because it does not say on which interface.
+
+The value of a label cannot have colons, so an IPv6 address is written with dashes in their place:
+2001-db8--1 for 2001:db8::1.
+
+See it: `kubectl get nodes -L LABEL`.
+
+What to do: label the nodes, or take those that have no such router out with nodeSelectors.
+
+Wrong:
+    apiVersion: v1
+    kind: Node
+    metadata: {name: node-1, labels: {example.com/router: rack-7}}
+    ---
+    apiVersion: metallb.io/v1beta2
+    kind: BGPPeer
+    metadata: {name: router, namespace: metallb-system}
+    spec: {myASN: 64512, peerASN: 64513, peerAddressFrom: {nodeLabel: example.com/router}}
+
+Right:
+    apiVersion: v1
+    kind: Node
+    metadata: {name: node-1, labels: {example.com/router: 10.0.7.1}}
+    ---
+    apiVersion: metallb.io/v1beta2
+    kind: BGPPeer
+    metadata: {name: router, namespace: metallb-system}
+    spec: {myASN: 64512, peerASN: 64513, peerAddressFrom: {nodeLabel: example.com/router}}",
+    },
 ];

@@ -273,20 +273,20 @@ See it: the finding names the kind or field. `ferrolb --version` shows the relea
 says what has been added since.
 
 What to do: see whether it can be done without. Shorter intervals of a BFDProfile find a dead router
-as fast as its echo mode; and where BFD does not watch yet (a peer with interface or vrf), a short
+as fast as its echo mode; and where BFD does not watch yet (a peer with vrf), a short
 holdTime finds it within a few seconds.
 
 Wrong:
     apiVersion: metallb.io/v1beta2
     kind: BGPPeer
     metadata: {name: router, namespace: metallb-system}
-    spec: {myASN: 64512, peerASN: 64513, interface: eth1, bfdProfile: fast}
+    spec: {myASN: 64512, peerASN: 64513, peerAddress: 10.0.0.1, vrf: red, bfdProfile: fast}
 
 Right:
     apiVersion: metallb.io/v1beta2
     kind: BGPPeer
     metadata: {name: router, namespace: metallb-system}
-    spec: {myASN: 64512, peerASN: 64513, interface: eth1, holdTime: 3s}",
+    spec: {myASN: 64512, peerASN: 64513, peerAddress: 10.0.0.1, vrf: red, holdTime: 3s}",
     },
     Explanation {
         code: Code::NodeUnknown,

@@ -15,7 +15,11 @@ use ferrolb_rules::reason::{Code, Finding, Severity};
 use super::Verdict;
 use super::output::{Format, show};
 use super::reach::{Answer, Reach};
+<<<<<<< HEAD
 use crate::state::{AdvertisementState, PoolState, Progress, ReasonState, ServiceState, State};
+=======
+use crate::state::{Progress, ReasonState, RouterState, ServiceState, State};
+>>>>>>> eight
 
 /// Where a standalone process listens unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/ferrolb/ferrolb.sock";
@@ -273,7 +277,7 @@ fn routers(state: &State, out: &mut String) {
     for router in &state.routers {
         rows.add_row(vec![
             router.name.clone(),
-            router.address.map_or_else(|| "-".to_owned(), |address| address.to_string()),
+            whereabouts(router),
             router.state.clone(),
             router.bfd.clone().unwrap_or_else(|| "-".to_owned()),
             format!("{} of {}", router.told, router.prefixes),
@@ -283,13 +287,23 @@ fn routers(state: &State, out: &mut String) {
     push_table(out, &rows);
 }
 
+/// Where a router is; of several some, a line long.
+fn whereabouts(router: &RouterState) -> String {
+    let all: Vec<String> = router.address.iter().chain(&router.addresses).map(ToString::to_string).collect();
+    match all.as_slice() {
+        [] => "-".to_owned(),
+        [one, two, more @ ..] if more.len() > 1 => format!("{one} {two} and {} more", more.len()),
+        few => few.join(" "),
+    }
+}
+
 /// From outside it is only seen who has told them something.
 fn routers_of_cluster(state: &State, out: &mut String) {
     let mut rows = table(&["ROUTER", "ADDRESS", "TOLD BY", "SERVICES"]);
     for router in &state.routers {
         rows.add_row(vec![
             router.name.clone(),
-            router.address.map_or_else(|| "-".to_owned(), |address| address.to_string()),
+            whereabouts(router),
             join(router.nodes.iter().cloned()),
             router.services.to_string(),
         ]);

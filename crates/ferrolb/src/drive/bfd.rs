@@ -15,7 +15,7 @@
 //! none, to the session of the router that it comes from, if it came in on the interface that leads there. RFC 5880
 //! §6.8.6 asks for the discriminator alone; the router is looked at as well, because all that this loses is forgeries.
 //!
-//! A session that is not wanted any more says so (AdminDown) until the router has taken note of it, at most a second: then
+//! A session that is not wanted any more outlives BGP's farewell, and then says so (AdminDown) until the router has taken note of it, at most a second: then
 //! the router knows that nothing is broken.
 
 use std::collections::BTreeMap;
@@ -33,6 +33,7 @@ use ferrolb_rules::reason::{Code, Finding, Severity};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::watch;
 
+use super::bgp::PARTING;
 use super::lateness::Lateness;
 
 mod ports;
@@ -41,22 +42,30 @@ mod run;
 mod tests;
 mod watched;
 
+/// A way that is not wanted any more is watched for so long: BGP takes its leave of the router meanwhile. FRR ends the BGP
+/// session with BFD's, against RFC 5882 §3.2, and would not hear that it is to find other ways.
+const FAREWELL: Duration = PARTING.saturating_add(Duration::from_millis(500));
 /// How long sessions get to end: longer than each of them takes at most.
 const GOODBYE: Duration = Duration::from_millis(1500);
 
 /// A way to a router. Peers that are the same way share a session, as they do at the router.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Way {
     /// The router.
     pub remote: IpAddr,
     /// Our address, where it must be a certain one.
     pub source: Option<IpAddr>,
+    /// The interface that a link-local address is on.
+    pub device: Option<String>,
 }
 
 impl Way {
-    /// The way that a connection takes; `None` where its router is not known.
-    pub fn of(transport: &Transport) -> Option<Self> {
-        Some(Self { remote: transport.remote?, source: transport.source })
+    /// The way that a connection takes to the router that is configured, or was `found`; `None` where neither is so.
+    pub fn of(transport: &Transport, found: Option<IpAddr>) -> Option<Self> {
+        let remote = transport.remote.or(found)?;
+        let on_link = matches!(remote, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        let device = transport.device.clone().filter(|_| on_link);
+        Some(Self { remote, source: transport.source, device })
     }
 }
 
@@ -190,8 +199,8 @@ impl Bfd {
         }
         self.reports.retain(|way, _| wanted.contains_key(way));
         let wish = wanted.iter().map(|(way, settings)| {
-            let report = self.reports.entry(*way).or_default();
-            (*way, (*settings, Arc::clone(report)))
+            let report = self.reports.entry(way.clone()).or_default();
+            (way.clone(), (*settings, Arc::clone(report)))
         });
         let wish = wish.collect();
         self.wanted = wanted;
@@ -225,12 +234,12 @@ impl Bfd {
 
     /// What is so, per way.
     pub fn seen(&self) -> BTreeMap<Way, Seen> {
-        self.reports.iter().map(|(way, report)| (*way, report.seen.borrow().clone())).collect()
+        self.reports.iter().map(|(way, report)| (way.clone(), report.seen.borrow().clone())).collect()
     }
 
     /// What was counted, per way, since it has been watched.
     pub fn counters(&self) -> BTreeMap<Way, Counters> {
-        self.reports.iter().map(|(way, report)| (*way, report.tally.get())).collect()
+        self.reports.iter().map(|(way, report)| (way.clone(), report.tally.get())).collect()
     }
 
     /// How late the thread was.

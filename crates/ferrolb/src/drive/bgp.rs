@@ -27,7 +27,7 @@ mod next_hops;
 mod peer;
 
 /// How long a router has to find other ways before a session ends that takes its routes with it (RFC 8326).
-const PARTING: Duration = Duration::from_secs(1);
+pub(super) const PARTING: Duration = Duration::from_secs(1);
 /// How long all sessions together get to end.
 const GOODBYE: Duration = Duration::from_secs(3);
 

@@ -13,11 +13,13 @@ use ferrolb_rules::config::{self, BgpPeer, PeerPassword, Router};
 use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::plan;
 use ferrolb_rules::plan::bgp::BgpPlan;
+use ferrolb_rules::range::Family;
 use ferrolb_rules::reason::{Code, Finding, Severity};
 use serde::{Deserialize, Serialize};
 
 use super::bfd::{self, Bfd, Way};
 use super::bgp::{Bgp, Seen, Wanted};
+use super::gateways::{self, Gateways};
 use crate::metrics::{BfdSession, BgpFigures};
 
 /// How long a router keeps our routes while we are away, as FRR asks for it.
@@ -42,11 +44,20 @@ pub struct Configured {
 /// How each session is configured, by the name of the peer.
 pub type Configs = BTreeMap<String, Configured>;
 
-/// The sessions of a plan, but for those whose password is not known. `address` is the node's own, of which its BGP
+/// The sessions of a plan, but for those whose password or router is not known. `address` is the node's own, of which its BGP
 /// identifier is made where none is written.
-pub fn configs(config: &config::Config, plan: &BgpPlan, own: &NodeName, address: Option<IpAddr>) -> Configs {
+pub fn configs(
+    config: &config::Config,
+    plan: &BgpPlan,
+    own: &NodeName,
+    address: Option<IpAddr>,
+    gateways: &gateways::Found,
+) -> Configs {
     let peers = plan.peers.keys().filter_map(|name| config.bgp_peers.get(name));
-    let configured = |peer: &BgpPeer| Some(Configured { session: session(peer, own, address)?, bfd: peer.bfd });
+    let configured = |peer: &BgpPeer| {
+        let session = session(peer, own, address, gateways)?;
+        Some(Configured { session, bfd: peer.bfd })
+    };
     peers.filter_map(|peer| Some((peer.name.clone(), configured(peer)?))).collect()
 }
 
@@ -56,24 +67,56 @@ pub struct Routers {
     bfd: Bfd,
     bgp: Bgp,
     configs: Configs,
+    gateways: Gateways,
+    /// The peers whose router is a default gateway that this node has not.
+    adrift: BTreeMap<String, Family>,
 }
 
 impl Routers {
-    /// Brings sessions in line with a plan. One that there is and whose password is not known any more goes on as it was:
-    /// what holds a Secret up for a moment is no reason to take routes away.
+    /// How the sessions of a plan are to be configured, as far as it is known: see [`configs`].
+    pub fn configured(
+        &mut self,
+        config: &config::Config,
+        plan: &BgpPlan,
+        own: &NodeName,
+        address: Option<IpAddr>,
+    ) -> Configs {
+        let peers = plan.peers.keys().filter_map(|name| config.bgp_peers.get(name));
+        let by_route = peers.filter_map(|peer| match peer.router {
+            Router::Gateway(family) => Some((peer.name.clone(), family)),
+            _ => None,
+        });
+        let mut by_route: BTreeMap<String, Family> = by_route.collect();
+        let found = if by_route.is_empty() { gateways::Found::new() } else { self.gateways.find() };
+        by_route.retain(|_, family| !found.contains_key(family));
+        self.adrift = by_route;
+        configs(config, plan, own, address, &found)
+    }
+
+    /// Brings sessions in line with a plan. One that there is and whose password or router is not known any more goes on as
+    /// it was: what holds a Secret up for a moment, or a default route, is no reason to take routes away.
     pub fn follow(&mut self, mut configs: Configs, plan: &BgpPlan) {
         let before = std::mem::take(&mut self.configs);
         for (name, config) in before.into_iter().filter(|(name, _)| plan.peers.contains_key(name)) {
             configs.entry(name).or_insert(config);
         }
-        self.bfd.set(ways(&configs));
+        let seen = self.seen();
+        self.bfd.set(ways(&configs, &seen));
         let wanted = configs.iter().filter_map(|(name, config)| {
             let routes = Arc::clone(plan.peers.get(name)?);
-            let bfd = config.bfd.and_then(|_| self.bfd.follow(&Way::of(&config.session.transport)?));
+            let bfd = way(name, config, &seen).and_then(|(way, _)| self.bfd.follow(&way));
             Some((name.clone(), Wanted { config: config.session.clone(), routes, bfd }))
         });
         self.bgp.set(wanted.collect());
         self.configs = configs;
+    }
+
+    /// Watches the ways to routers that have been found since, where the configuration does not tell their addresses.
+    pub fn look_for_ways(&mut self, plan: &BgpPlan) {
+        let found_out = |config: &Configured| config.bfd.is_some() && config.session.transport.remote.is_none();
+        if self.configs.values().any(found_out) {
+            self.follow(self.configs.clone(), plan);
+        }
     }
 
     /// How each session is configured.
@@ -88,7 +131,10 @@ impl Routers {
 
     /// Returns when something is different.
     pub async fn changed(&self) {
-        self.bgp.changed().await;
+        tokio::select! {
+            () = self.bgp.changed() => {}
+            () = self.gateways.changed() => {}
+        }
     }
 
     /// Returns when something was counted.
@@ -123,7 +169,12 @@ impl Routers {
 
     /// What is wrong with sessions. Peers are objects of `namespace`.
     pub fn findings(&self, seen: &AllSeen, namespace: &str) -> Vec<Finding> {
-        findings(&self.configs, seen, namespace)
+        let adrift = self.adrift.iter().map(|(name, family)| {
+            let message = format!("no session: this node has no {family} default route with a gateway");
+            let object = format!("BGPPeer/{namespace}/{name}");
+            Finding::new(Code::NoDefaultGateway, Severity::Error, object, message)
+        });
+        adrift.chain(findings(&self.configs, seen, namespace)).collect()
     }
 
     /// Ends every session, for a restart, or for good where there is a reason (decision D18). In this order: FRR takes
@@ -136,17 +187,28 @@ impl Routers {
 }
 
 /// The ways that BFD is to watch. Of peers that share one the first by name says how.
-fn ways(configs: &Configs) -> bfd::Wanted {
+fn ways(configs: &Configs, seen: &AllSeen) -> bfd::Wanted {
     let mut ways = bfd::Wanted::new();
-    for config in configs.values() {
-        if let Some((settings, way)) = config.bfd.zip(Way::of(&config.session.transport)) {
-            ways.entry(way).or_insert(settings);
-        }
+    for (way, settings) in configs.iter().filter_map(|(name, config)| way(name, config, seen)) {
+        ways.entry(way).or_insert(settings);
     }
     ways
 }
 
-fn session(peer: &BgpPeer, own: &NodeName, address: Option<IpAddr>) -> Option<Config> {
+/// The way to a peer's router, as configured or as found, where BFD is to watch it.
+fn way(name: &str, config: &Configured, seen: &AllSeen) -> Option<(Way, config::Bfd)> {
+    let found = seen.get(name).and_then(|seen| seen.remote);
+    Way::of(&config.session.transport, found).zip(config.bfd)
+}
+
+fn session(peer: &BgpPeer, own: &NodeName, address: Option<IpAddr>, gateways: &gateways::Found) -> Option<Config> {
+    let (remote, device) = match peer.router {
+        Router::Gateway(family) => {
+            let gateway = gateways.get(&family)?;
+            (Some(gateway.address), gateway.device.clone())
+        }
+        _ => (peer.router.address(own), peer.device.clone()),
+    };
     let password = match &peer.password {
         PeerPassword::None => None,
         PeerPassword::Known(password) => Some(password.clone()),
@@ -159,23 +221,20 @@ fn session(peer: &BgpPeer, own: &NodeName, address: Option<IpAddr>) -> Option<Co
         hold_interval: peer.hold_interval,
         keepalive_interval: peer.keepalive_interval,
         connect_interval: peer.connect_interval,
-        families: peer.families,
+        families: peer.families(own),
         posture: Posture::Dial,
         graceful_restart: peer.graceful_restart.then_some(RESTART),
         restarting: peer.graceful_restart,
         // Both ends have IPv6 for certain, and IPv4 addresses perhaps not.
-        extended_next_hop: peer.router == Router::OnLink,
+        extended_next_hop: match peer.router {
+            Router::OnLink => true,
+            Router::Gateway(_) => device.is_some(),
+            Router::At(_) | Router::Labelled(_) => false,
+        },
         extended_message: false,
         host_name: own.to_string(),
         receive_limit: None,
-        transport: Transport {
-            remote: peer.router.address(),
-            port: peer.port,
-            source: peer.source,
-            device: peer.device.clone(),
-            password,
-            reach: peer.reach,
-        },
+        transport: Transport { remote, port: peer.port, source: peer.source, device, password, reach: peer.reach },
     })
 }
 
@@ -212,7 +271,7 @@ fn findings(configs: &Configs, seen: &AllSeen, namespace: &str) -> Vec<Finding> 
             let message = format!("no session with {address}: {why}{hint}");
             findings.push(Finding::new(Code::BgpSessionDown, Severity::Error, object.clone(), message));
         }
-        let router = config.session.transport.remote;
+        let router = config.session.transport.remote.or(seen.remote);
         findings.extend(seen.way.as_ref().zip(router).and_then(|(way, router)| way.finding(&object, router)));
         findings.extend(seen.unannounced.iter().map(|one| untold(&object, *one)));
     }
@@ -251,7 +310,7 @@ pub fn reached(plan: &BgpPlan, seen: &AllSeen, key: &ServiceKey) -> BTreeSet<IpA
 mod tests {
     use ferrolb_proto::bgp::session::Remote;
     use ferrolb_proto::bgp::session::config::{Password, Reach};
-    use ferrolb_proto::bgp::{Asn, Families, Family};
+    use ferrolb_proto::bgp::{Asn, Families, Family as Carried};
     use ferrolb_rules::config::Resources;
     use serde::de::DeserializeOwned;
 
@@ -263,7 +322,7 @@ mod tests {
 
     #[test]
     fn what_a_session_cannot_carry_is_said_with_the_family() {
-        let finding = untold("BGPPeer/metallb-system/router", Unannounced::NotAgreed(Family::V6));
+        let finding = untold("BGPPeer/metallb-system/router", Unannounced::NotAgreed(Carried::V6));
         assert_eq!(finding.code, Code::BgpRouteUntold);
         assert_eq!(finding.message, "the router does not speak IPV6 on this session");
     }
@@ -304,8 +363,14 @@ mod tests {
         };
         let plan = BgpPlan { peers: BTreeMap::from([("tor".to_owned(), Arc::default())]), ..BgpPlan::default() };
         let own = NodeName::new("a");
-        let known = configs(&config(peer.clone()), &plan, &own, None);
-        let unknown = configs(&config(BgpPeer { password: PeerPassword::Unknown, ..peer }), &plan, &own, None);
+        let known = configs(&config(peer.clone()), &plan, &own, None, &gateways::Found::new());
+        let unknown = configs(
+            &config(BgpPeer { password: PeerPassword::Unknown, ..peer }),
+            &plan,
+            &own,
+            None,
+            &gateways::Found::new(),
+        );
         assert_eq!((known.len(), unknown.len()), (1, 0));
         let mut routers = Routers::default();
         routers.follow(unknown.clone(), &plan);
@@ -343,10 +408,11 @@ mod tests {
         let config = config::parse(&resources).unwrap();
         let here = ["a", "b", "c", "d"].map(|name| (name.to_owned(), Arc::default()));
         let plan = BgpPlan { peers: here.into(), ..BgpPlan::default() };
-        let wanted: Vec<(String, Option<IpAddr>, Duration)> = ways(&configs(&config, &plan, &NodeName::new("n"), None))
-            .into_iter()
-            .map(|(way, settings)| (way.remote.to_string(), way.source, settings.transmit_interval))
-            .collect();
+        let wanted: Vec<(String, Option<IpAddr>, Duration)> =
+            ways(&configs(&config, &plan, &NodeName::new("n"), None, &gateways::Found::new()), &AllSeen::new())
+                .into_iter()
+                .map(|(way, settings)| (way.remote.to_string(), way.source, settings.transmit_interval))
+                .collect();
         let (fast, slow) = (Duration::from_millis(50), Duration::from_secs(1));
         let source = "10.0.0.9".parse().ok();
         assert_eq!(wanted, [("10.0.0.1".to_owned(), None, fast), ("10.0.0.1".to_owned(), source, slow)]);

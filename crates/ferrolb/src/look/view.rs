@@ -1,9 +1,11 @@
 //! From objects to the document that `status`, `why`, `ip` and `wait` speak about, as a standalone process makes it of itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ferrolb_rules::api::{BGPPeer, ConfigurationResult};
+use ferrolb_rules::config::on_nodes;
 use ferrolb_rules::names::{NodeName, ServiceKey};
 use ferrolb_rules::picture::{ANY_NODE, Picture};
 use ferrolb_rules::plan::{ServicePlan, bgp};
@@ -239,8 +241,12 @@ fn routers(cluster: &Cluster) -> Vec<RouterState> {
         let by = cluster.announced.values().flatten().filter(|one| one.routers.contains(&name));
         let nodes: BTreeSet<String> = by.map(|one| one.node.to_string()).collect();
         let told = |all: &&Vec<Announcer>| all.iter().any(|one| one.routers.contains(&name));
+        let from = peer.spec.peer_address_from.as_ref();
+        let labelled = from.map(|from| on_nodes(from, &cluster.known.resources.nodes)).unwrap_or_default();
+        let addresses: BTreeSet<IpAddr> = labelled.into_values().filter_map(Result::ok).collect();
         RouterState {
             address: peer.spec.peer_address.parse().ok(),
+            addresses: addresses.into_iter().collect(),
             state: if nodes.is_empty() { "unknown" } else { "Established" }.to_owned(),
             established: !nodes.is_empty(),
             services: cluster.announced.values().filter(told).count(),

@@ -21,7 +21,7 @@ use nix::sys::socket::{self, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, Sock
 /// RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR.
 const GROUPS: u32 = 0x1 | 0x10 | 0x100;
 /// The kernel never sends a longer datagram.
-const BUFFER: usize = 64 * 1024;
+pub(super) const BUFFER: usize = 64 * 1024;
 
 /// An interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,7 +59,10 @@ pub enum Change {
     Missed,
 }
 
-fn open(groups: u32, flags: SockFlag) -> io::Result<OwnedFd> {
+/// RTMGRP_LINK, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_ROUTE: routes over an interface that goes down are lost without a word.
+pub(super) const ROUTE_GROUPS: u32 = 0x1 | 0x40 | 0x400;
+
+pub(super) fn open(groups: u32, flags: SockFlag) -> io::Result<OwnedFd> {
     let socket = socket::socket(
         socket::AddressFamily::Netlink,
         SockType::Raw,
@@ -115,7 +118,7 @@ impl AsFd for Monitor {
 }
 
 /// The messages of a datagram; what cannot be read is passed over.
-fn messages(mut bytes: &[u8]) -> Vec<NetlinkMessage<RouteNetlinkMessage>> {
+pub(super) fn messages(mut bytes: &[u8]) -> Vec<NetlinkMessage<RouteNetlinkMessage>> {
     let mut messages = Vec::new();
     while let Some(length) = bytes.get(..4).and_then(|length| length.try_into().ok()).map(u32::from_ne_bytes) {
         let length = usize::try_from(length).unwrap_or(usize::MAX);
@@ -205,7 +208,7 @@ pub fn everything() -> io::Result<Vec<Change>> {
 }
 
 /// Sends a request and collects the answers to it.
-fn ask(message: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<NetlinkPayload<RouteNetlinkMessage>>> {
+pub(super) fn ask(message: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<NetlinkPayload<RouteNetlinkMessage>>> {
     let socket = open(0, SockFlag::empty())?;
     let mut request = NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(message));
     request.header.flags = NLM_F_REQUEST | flags;

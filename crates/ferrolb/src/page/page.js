@@ -94,7 +94,7 @@ function hosts(state) {
 
 function sessions(state) {
   if (!state.node) {
-    const rows = state.routers.map((one) => [one.name, one.address, one.nodes, one.services || 0]);
+    const rows = state.routers.map((one) => [one.name, one.address || (one.addresses || []).join(' '), one.nodes, one.services || 0]);
     return table('Sessions with routers', ['ROUTER', 'ADDRESS', 'TOLD BY', 'SERVICES'], rows);
   }
   const rows = state.routers.map((one) =>

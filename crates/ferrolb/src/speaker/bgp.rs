@@ -85,7 +85,7 @@ impl Bgp {
             self.follow(Arc::new(saved.still(services)));
             return;
         }
-        let configs = routers::configs(&decision.config, &decision.bgp, &self.own, address);
+        let configs = self.routers.configured(&decision.config, &decision.bgp, &self.own, address);
         let mut plan = decision.bgp.clone();
         self.farewell.hold(self.routing.as_ref().map(|routing| &routing.plan), &mut plan, now);
         self.follow(Arc::new(Routing { node: self.own.clone(), configs, plan }));
@@ -101,6 +101,8 @@ impl Bgp {
         if self.routing.as_ref() != Some(&routing) {
             self.routers.follow(routing.configs.clone(), &routing.plan);
             self.routing = Some(routing);
+        } else {
+            self.routers.look_for_ways(&routing.plan);
         }
     }
 
@@ -164,6 +166,8 @@ impl Bgp {
             Code::BfdSessionDown,
             Code::PeerSecretUnusable,
             Code::BfdProfileMissing,
+            Code::NoDefaultGateway,
+            Code::PeerLabelUnusable,
         ];
         let mut before = std::mem::take(&mut self.troubles);
         let mut due = Vec::new();

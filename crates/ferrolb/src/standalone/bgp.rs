@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use ferrolb_proto::bgp::session::State as Phase;
+use ferrolb_rules::names::NodeName;
 use ferrolb_rules::plan::bgp::{BgpPlan, Farewell};
 
 use super::decide::Decision;
@@ -32,7 +33,7 @@ impl Parting {
 }
 
 /// The rows for `ferrolb status`.
-pub(super) fn rows(decision: &Decision, seen: &AllSeen) -> Vec<RouterState> {
+pub(super) fn rows(own: &NodeName, decision: &Decision, seen: &AllSeen) -> Vec<RouterState> {
     let peers = decision.bgp.peers.iter();
     let rows = peers.filter_map(|(name, routes)| {
         let peer = decision.config.bgp_peers.get(name)?;
@@ -41,8 +42,9 @@ pub(super) fn rows(decision: &Decision, seen: &AllSeen) -> Vec<RouterState> {
         Some(RouterState {
             nodes: Vec::new(),
             services: 0,
+            addresses: Vec::new(),
             name: name.clone(),
-            address: peer.router.address().or_else(|| seen?.remote),
+            address: seen.and_then(|seen| seen.remote).or_else(|| peer.router.address(own)),
             state: seen.map_or(Phase::Idle, |seen| seen.state).to_string(),
             established: is_up(seen),
             prefixes: routes.len(),

@@ -79,7 +79,7 @@ pub(super) fn report(facts: Facts<'_>) -> State {
             .map(|pool| PoolState::of(pool, decision.counters.get(&pool.name).copied().unwrap_or_default()))
             .collect(),
         services,
-        routers: bgp::rows(decision, facts.seen),
+        routers: bgp::rows(facts.own, decision, facts.seen),
         peers: facts.peers,
         interfaces: facts.interfaces,
         findings,

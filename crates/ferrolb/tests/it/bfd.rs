@@ -121,7 +121,7 @@ fn ways(wanted: &[(&str, config::Bfd)]) -> BTreeMap<Way, config::Bfd> {
 }
 
 fn way(remote: &str) -> Way {
-    Way { remote: remote.parse::<IpAddr>().unwrap(), source: None }
+    Way { remote: remote.parse::<IpAddr>().unwrap(), source: None, device: None }
 }
 
 fn every(millis: u64) -> config::Bfd {

@@ -193,6 +193,7 @@ proptest! {
         if asn.is_none() && dynamic { set("dynamicASN", json!("external")); }
         set("peerAddress", json!(address));
         if address.is_empty() { set("interface", json!(interface)); }
+        if address.is_empty() && interface.is_empty() { set("peerAddressFrom", json!({"nodeLabel": "tor"})); }
         set("holdTime", json!(hold));
         set("keepaliveTime", json!(keep));
         set("connectTime", json!(connect));

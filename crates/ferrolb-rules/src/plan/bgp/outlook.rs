@@ -29,9 +29,10 @@ pub fn outlook(key: &ServiceKey, service: &dyn View, snapshot: &Snapshot) -> Opt
         let dead = snapshot.members.as_ref().is_some_and(|members| !members.contains(node));
         let told = concern.on(node, key, snapshot, all_excluded).and_then(|advertisements| {
             let carries = |peer: &BgpPeer| {
+                let families = peer.families(node);
                 concern.addresses.iter().any(|address| match address {
-                    IpAddr::V4(_) => peer.families.v4,
-                    IpAddr::V6(_) => peer.families.v6,
+                    IpAddr::V4(_) => families.v4,
+                    IpAddr::V6(_) => families.v6,
                 })
             };
             let is_for = |peer: &BgpPeer| advertisements.iter().any(|one| one.is_for(&peer.name));

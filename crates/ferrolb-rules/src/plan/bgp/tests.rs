@@ -279,7 +279,11 @@ fn a_router_is_at_an_address_perhaps_in_a_vrf_or_at_the_other_end_of_an_interfac
     let config = config::parse(&resources).unwrap();
     let of = |name: &str| {
         let peer = &config.bgp_peers[name];
-        (peer.router.address().map(|address| address.to_string()), peer.device.clone(), peer.families)
+        (
+            peer.router.address(&NodeName::new("a")).map(|address| address.to_string()),
+            peer.device.clone(),
+            peer.families,
+        )
     };
     let at = Some("10.0.0.1".to_owned());
     assert_eq!(of("plain"), (at.clone(), None, Families::V4));

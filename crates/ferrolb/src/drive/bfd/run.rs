@@ -13,7 +13,7 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 
 use super::ports::{Ports, Received};
 use super::watched::Watched;
-use super::{Orders, Shared};
+use super::{FAREWELL, Orders, Shared};
 use crate::net::priority;
 
 /// Tokens of epoll.
@@ -109,10 +109,11 @@ impl Run {
         let Orders { wish, end } = self.shared.take();
         self.ending |= end;
         let Some(mut wish) = wish else { return };
+        let leave_at = if end { now } else { now + FAREWELL };
         for session in self.sessions.values_mut() {
             match wish.remove(session.way()) {
                 Some((settings, report)) => session.want(now, settings, report),
-                None => session.leave(now),
+                None => session.leave_at(now, leave_at),
             }
         }
         for (way, (settings, report)) in wish {

@@ -25,7 +25,7 @@ fn a_way_that_is_not_watched_says_why() {
 #[test]
 fn a_thread_that_watches_nothing_any_more_ends_with_its_owner() {
     let mut bfd = Bfd::default();
-    let way = Way { remote: "127.0.0.1".parse().unwrap(), source: None };
+    let way = Way { remote: "127.0.0.1".parse().unwrap(), source: None, device: None };
     let settings = config::Bfd {
         transmit_interval: Duration::from_millis(50),
         receive_interval: Duration::from_millis(50),
@@ -34,7 +34,7 @@ fn a_thread_that_watches_nothing_any_more_ends_with_its_owner() {
         distance: Distance::OneHop,
     };
     assert!(bfd.follow(&way).is_none());
-    bfd.set(BTreeMap::from([(way, settings)]));
+    bfd.set(BTreeMap::from([(way.clone(), settings)]));
     let seen = bfd.follow(&way).unwrap();
     bfd.set(BTreeMap::new());
     assert!(bfd.follow(&way).is_none() && bfd.seen().is_empty() && bfd.counters().is_empty());

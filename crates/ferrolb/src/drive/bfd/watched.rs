@@ -1,17 +1,18 @@
 //! One way: its machine, its socket, the route to it, and what is told of it.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ferrolb_proto::bfd::{self, Input, Output, Path, Reach, Session, State};
 use ferrolb_rules::config::{Bfd, Distance};
+use nix::net::if_::if_nametoindex;
 use nix::sys::epoll::Epoll;
 
 use super::ports::{self, Kind, Ports, Received};
 use super::{Report, Seen, Way};
-use crate::net::netlink;
+use crate::net::netlink::{self, Route};
 
 /// How often the route is looked at while the session is not up, and what could not be had is tried again.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -28,7 +29,9 @@ pub(super) struct Watched {
     interface: Option<u32>,
     socket: Option<UdpSocket>,
     look_at: Option<Instant>,
-    /// It is not wanted any more, and is over then at the latest.
+    /// It is not wanted any more, and the router is told so then.
+    leaves_at: Option<Instant>,
+    /// The router is being told so, and it is over then at the latest.
     leaving_until: Option<Instant>,
     breaks: u64,
     path: Path,
@@ -66,6 +69,7 @@ impl Watched {
             interface: None,
             socket: None,
             look_at: Some(now),
+            leaves_at: None,
             leaving_until: None,
             breaks: 0,
             path: Path::Unknown,
@@ -92,13 +96,14 @@ impl Watched {
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         // While it leaves, a router that goes on as before is told again by the machine.
         let looks = self.look_at.filter(|_| self.leaving_until.is_none());
-        [self.machine.next_deadline(), self.leaving_until, looks].into_iter().flatten().min()
+        [self.machine.next_deadline(), self.leaves_at, self.leaving_until, looks].into_iter().flatten().min()
     }
 
     /// Wanted in this way from now on, be it again.
     pub(super) fn want(&mut self, now: Instant, settings: Bfd, report: Arc<Report>) {
         self.report = report;
         self.news = true;
+        self.leaves_at = None;
         if self.leaving_until.take().is_some() {
             self.machine.handle(now, Input::AdminDown(false));
         }
@@ -119,8 +124,15 @@ impl Watched {
         self.machine.handle(now, Input::Configure(config(discriminator, &self.settings, self.multihop)));
     }
 
-    /// Not wanted any more: the router is told, and given time to take note.
-    pub(super) fn leave(&mut self, now: Instant) {
+    /// Not wanted any more: the router is told then, and given time to take note. At once where nothing is there to end.
+    pub(super) fn leave_at(&mut self, now: Instant, at: Instant) {
+        let at = if self.machine.change().state == State::Up { at } else { now };
+        if self.leaving_until.is_none() {
+            self.leaves_at = Some(self.leaves_at.map_or(at, |earlier| earlier.min(at)));
+        }
+    }
+
+    fn leave(&mut self, now: Instant) {
         if self.leaving_until.is_none() {
             let heard = self.machine.detection_interval().unwrap_or_default();
             self.leaving_until = Some(now + heard.min(GOODBYE));
@@ -149,6 +161,9 @@ impl Watched {
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if self.leaves_at.take_if(|at| *at <= now).is_some() {
+            self.leave(now);
+        }
         self.machine.handle_timeout(now);
     }
 
@@ -159,7 +174,7 @@ impl Watched {
 
     /// Finds out how the router is reached, and gets the sockets for that. Looks again while the session is not up.
     pub(super) fn look(&mut self, now: Instant, ports: &mut Ports, epoll: &Epoll, token: u64, first_port: u16) {
-        let route = netlink::route(self.way.remote, self.way.source).ok();
+        let route = self.route();
         self.interface = route.map(|route| route.interface);
         if let (Distance::AsRouted(_), Some(route)) = (self.settings.distance, route)
             && self.multihop != route.has_gateway
@@ -178,6 +193,17 @@ impl Watched {
         }
         let settled = self.machine.change().state == State::Up && self.deaf.is_none() && self.socket.is_some();
         self.look_at = (!settled).then(|| now + LOOK_INTERVAL);
+    }
+
+    /// How packets get to the router. To a link-local address no route leads: it is on its interface.
+    fn route(&self) -> Option<Route> {
+        match &self.way.device {
+            Some(device) => {
+                let interface = if_nametoindex(device.as_str()).ok()?;
+                Some(Route { interface, has_gateway: false })
+            }
+            None => netlink::route(self.way.remote, self.way.source).ok(),
+        }
     }
 
     fn set_deaf(&mut self, why: Option<String>) {
@@ -212,7 +238,12 @@ impl Watched {
 
     fn send(&mut self, bytes: &[u8]) {
         let Some(socket) = &self.socket else { return };
-        let sent = socket.send_to(bytes, SocketAddr::new(self.way.remote, ports::to_port(self.multihop)));
+        let port = ports::to_port(self.multihop);
+        let to = match (self.way.remote, &self.way.device) {
+            (IpAddr::V6(v6), Some(_)) => SocketAddrV6::new(v6, port, 0, self.interface.unwrap_or_default()).into(),
+            (remote, _) => SocketAddr::new(remote, port),
+        };
+        let sent = socket.send_to(bytes, to);
         self.set_mute(sent.err().map(|error| format!("cannot send: {error}")));
     }
 

@@ -294,6 +294,19 @@ impl<'de> Deserializer<'de> for Cursor<'de, '_> {
         self.map(fields, visitor)
     }
 
+    /// One of several words: serde's enums take their word from nobody but this.
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _words: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        match &self.node.value {
+            Value::Text(text) => visitor.visit_enum(StrDeserializer::new(text)),
+            _ => Err(self.expected("text")),
+        }
+    }
+
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         if let Some(key) = self.name {
             self.unknown.borrow_mut().push(Unknown {
@@ -307,7 +320,7 @@ impl<'de> Deserializer<'de> for Cursor<'de, '_> {
     }
 
     forward_to_deserialize_any! {
-        i128 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct enum identifier
+        i128 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct identifier
     }
 }
 

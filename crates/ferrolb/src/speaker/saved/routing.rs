@@ -200,7 +200,7 @@ mod tests {
         let snapshot =
             Snapshot { config: config.clone(), services, endpoints, own: node.clone(), ..Snapshot::default() };
         let plan = plan::bgp::plan(&snapshot);
-        Routing { configs: routers::configs(&config, &plan, &node, None), node, plan }
+        Routing { configs: routers::configs(&config, &plan, &node, None, &BTreeMap::new()), node, plan }
     }
 
     #[tokio::test]

@@ -176,3 +176,17 @@ fn a_restart_switches_bfd_off_in_time_for_the_router_to_keep_the_routes() {
     let process = site.start(0);
     await_watched(&process, &frr);
 }
+
+#[test]
+fn a_router_that_is_taken_out_of_the_files_is_asked_for_other_ways_before_bfd_ends() {
+    let site = site("");
+    let frr = Frr::start(&site);
+    let process = site.start(0);
+    await_watched(&process, &frr);
+    std::fs::remove_file(site.manifests().join("peer.yaml")).unwrap();
+    let asked = || frr.vtysh(&[&format!("show bgp ipv4 unicast {ROUTE}")]).contains("graceful-shutdown");
+    eventually("the route asks for other ways", asked);
+    eventually("the route is withdrawn", || !frr.has_route());
+    let log = site.log(0);
+    assert!(log.contains("we ended it: peer deconfigured") && !log.contains("bfdDown"), "{log}");
+}

@@ -209,3 +209,40 @@ fn the_session_of_a_peer_in_a_vrf_is_bound_to_its_device() {
     let (_, connections) = site.hosts[0].sh("ss -Htn state established dport = 179");
     assert!(connections.contains("192.168.1.11%eth0:"), "{connections}");
 }
+
+#[test]
+fn the_router_is_where_a_label_of_the_node_or_its_default_route_says() {
+    let site = Site::with_router(POOL, &spec(""));
+    let from = |source: &str| {
+        let spec =
+            format!("{{myASN: 64512, peerASN: 64512, holdTime: 9s, connectTime: 1s, peerAddressFrom: {source}}}");
+        site.write("peer.yaml", &format!("{PEER}spec: {spec}\n"));
+    };
+    from("{nodeLabel: example.com/tor}");
+    let router = Router::start(&site, "");
+    let process = site.start(0);
+    let finding = process.await_finding("LB4311");
+    assert!(finding["message"].as_str().unwrap().contains("node a has no session"), "{finding}");
+    let label = "apiVersion: v1\nkind: Node\nmetadata: {name: a, labels: {example.com/tor: 192.168.1.50}}\n\
+        status: {addresses: [{type: InternalIP, address: 192.168.1.11}]}\n";
+    site.write("nodes.yaml", label);
+    process.await_announced("web");
+    eventually("BIRD has the route", || router.has("203.0.113.0/32"));
+    assert_eq!((process.finding("LB4311"), &process.router()["address"]), (None, &"192.168.1.50".into()));
+    from("{defaultGateway: IPv4}");
+    let finding = process.await_finding("LB1304");
+    assert!(finding["message"].as_str().unwrap().contains("no IPv4 default route"), "{finding}");
+    assert!(router.has("203.0.113.0/32"), "a session that there is goes on");
+    let gateway = |address: &str| site.hosts[0].ip(&format!("route replace default via {address}"));
+    gateway("192.168.1.50");
+    eventually("the default route is noticed", || process.finding("LB1304").is_none());
+    assert!(!site.log(0).contains("sessionReset"), "it is the same router: {}", site.log(0));
+    gateway("192.168.1.51");
+    eventually("another router is tried", || process.router()["address"] == "192.168.1.51");
+    eventually("the first one is left", || !router.has("203.0.113.0/32"));
+    gateway("192.168.1.50");
+    eventually("BIRD has the route again", || router.has("203.0.113.0/32"));
+    site.hosts[0].ip("route del default");
+    process.await_finding("LB1304");
+    assert_eq!(process.router()["established"], true);
+}

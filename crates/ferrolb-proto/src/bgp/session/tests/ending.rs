@@ -168,6 +168,18 @@ fn a_router_that_bfd_saw_die_is_left_alone_until_bfd_sees_it_again_or_a_minute_i
 }
 
 #[test]
+fn an_unnumbered_router_that_bfd_saw_die_is_tried_soon_because_bfd_comes_after_the_session() {
+    let mut unnumbered = config();
+    unnumbered.transport.remote = None;
+    let mut bench = Bench::established(unnumbered, &their_open());
+    bench.tell(Input::Bfd(Path::Up));
+    bench.tell(Input::Bfd(Path::Down));
+    assert_eq!(bench.session.state(), State::Active);
+    bench.at(5 * SECOND);
+    assert_eq!(bench.session.state(), State::Connect);
+}
+
+#[test]
 fn only_a_change_that_demands_it_starts_the_session_anew_and_says_so() {
     let reset_by = |change: fn(&mut Config)| {
         let mut bench = Bench::established(config(), &their_open());

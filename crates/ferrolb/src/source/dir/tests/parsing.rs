@@ -461,3 +461,21 @@ fn a_value_that_may_be_a_secret_is_never_repeated() {
     assert!(parsed.findings[0].message.contains("expected text"), "{}", parsed.findings[0]);
     assert!(parsed.findings[0].message.contains("needs quotes"), "{}", parsed.findings[0]);
 }
+
+#[test]
+fn a_word_of_several_is_read_and_another_is_named_with_its_place() {
+    let peer = |more: &str| {
+        let text = format!(
+            "apiVersion: metallb.io/v1beta2\nkind: BGPPeer\nmetadata: {{name: a, namespace: metallb-system}}\nspec: {{myASN: 1, {more}}}\n"
+        );
+        read(&text)
+    };
+    let parsed = peer("dynamicASN: internal, peerAddressFrom: {defaultGateway: IPv6}");
+    assert!(parsed.findings.is_empty(), "{:?}", parsed.findings);
+    let parsed = peer("dynamicASN: inside");
+    assert_eq!(
+        (parsed.findings[0].code, parsed.findings[0].field.as_str()),
+        (Code::ManifestInvalid, "spec.dynamicASN")
+    );
+    assert!(parsed.findings[0].message.contains("inside"), "{:?}", parsed.findings);
+}
