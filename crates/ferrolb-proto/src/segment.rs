@@ -356,7 +356,7 @@ impl Segment {
         self.outputs.push_back(Output::Flush);
         self.owner.learn(now, &self.watch);
         let nonce = self.rng.random::<u64>() | 1;
-        self.phase = Phase::Learning(Lesson::after_pause(now, nonce, &self.timing, self.watch.up().collect()));
+        self.phase = Phase::Learning(Lesson::after_pause(now, nonce, &self.timing, self.watch.present().collect()));
     }
 
     /// Everything after an input: what is due, what follows from it, what is to be sent.
@@ -446,11 +446,13 @@ impl Segment {
                 self.outputs.push_back(Output::Event(Event::Standing(node, standing)));
                 self.owner.settle_all(now, &self.watch);
             }
+            // It may have slept while we were started, and believe to own what is ours.
+            WatchOutput::Met(_) => self.owner.tell_list(now, self.timing.interval / 4),
             WatchOutput::Revived(node) => {
                 self.gone_at.insert(node, now);
                 self.send(node, Paths::BOTH, Body::HeldDead);
                 self.owner.reunited(now);
-                self.owner.tell_list(now, self.timing.interval * 3);
+                self.owner.tell_list(now, Duration::ZERO);
             }
         }
     }

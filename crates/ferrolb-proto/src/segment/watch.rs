@@ -74,7 +74,9 @@ pub(super) enum Output {
     Changed(NodeId),
     /// It was found dead, so long after it was heard last.
     Detected(NodeId, Duration),
-    /// It was dead to us and speaks: it was dead to us since then.
+    /// It was heard for the first time.
+    Met(NodeId),
+    /// It was dead to us, and speaks, or its kernel answers others.
     Revived(NodeId),
 }
 
@@ -233,6 +235,9 @@ impl Watch {
         peer.say_at = None;
         let was = peer.standing;
         self.stand(now, node);
+        if first {
+            self.outputs.push_back(Output::Met(node));
+        }
         if first || matches!(was, Standing::Gone { .. }) {
             self.watchers_stale = true;
         }
@@ -440,6 +445,11 @@ impl Watch {
     /// Those up, by name.
     pub(super) fn up(&self) -> impl Iterator<Item = NodeId> {
         self.peers.iter().filter(|(_, peer)| peer.standing == Standing::Up).map(|(node, _)| *node)
+    }
+
+    /// Those whose speakers run or may soon, by name.
+    pub(super) fn present(&self) -> impl Iterator<Item = NodeId> {
+        self.peers.keys().copied().filter(|node| self.is_present(*node))
     }
 
     /// Those that a message to everybody on the LAN does not reach, as far as we know.

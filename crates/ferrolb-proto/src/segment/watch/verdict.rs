@@ -92,6 +92,12 @@ impl Watch {
         self.outputs.push_back(Output::ProbeKernel(node));
         let sign_at = peer.kernel_heard_at().max(peer.heard_at);
         let knows = peer.kernel_heard_at().is_some();
+        let (of_kernel, of_speaker) = (peer.kernel_heard_at(), peer.heard_at);
+        let silent = |at: Option<Instant>| at.is_none_or(|at| now.saturating_duration_since(at) >= silence);
+        if peer.say_at.is_none() && silent(of_speaker) && !silent(of_kernel) {
+            // It went down by its own word, so nobody has looked at it; who was cut off meanwhile has to hear of it too.
+            peer.say_at = Some(now);
+        }
         if knows && sign_at.is_some_and(|at| now.saturating_duration_since(at) >= silence) {
             self.suspect(now, node);
         } else if peer.say_at.is_some_and(|at| at <= now) {
@@ -174,6 +180,10 @@ impl Watch {
 
     fn set_standing(&mut self, node: NodeId, standing: Standing) {
         let Some(peer) = self.peers.get_mut(&node) else { return };
+        if peer.is_gone() {
+            // Not by its own word: it was we who were cut off, and others may know its claims better than we do.
+            self.outputs.push_back(Output::Revived(node));
+        }
         peer.standing = standing;
         peer.up_at = None;
         if matches!(standing, Standing::Gone { .. }) {
