@@ -3,6 +3,7 @@
 pub mod answers;
 pub mod bfd;
 pub mod bgp;
+pub mod key;
 pub mod l2;
 pub mod lateness;
 pub mod liveness;

@@ -229,6 +229,13 @@ impl Watch {
             Path::Lan => peer.lan_at = Some(now),
             Path::Udp => peer.udp_at = Some(now),
         }
+        if peer.is_gone() {
+            // The path that carried this works; what was known of the other one is from before.
+            match path {
+                Path::Lan => peer.udp_at = None,
+                Path::Udp => peer.lan_at = None,
+            }
+        }
         let first = peer.heard_at.replace(now).is_none();
         peer.burst = None;
         peer.voices.clear();
