@@ -299,6 +299,7 @@ impl Watch {
             if let Standing::Gone { .. } = was {
                 // First: it begins the contest of provisional claims anew, before they are looked at.
                 self.outputs.push_back(Output::Revived(node));
+                self.say_who_is_down(now);
             }
             self.outputs.push_back(Output::Changed(node));
         }

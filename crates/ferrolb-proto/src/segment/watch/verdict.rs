@@ -92,17 +92,24 @@ impl Watch {
         self.outputs.push_back(Output::ProbeKernel(node));
         let sign_at = peer.kernel_heard_at().max(peer.heard_at);
         let knows = peer.kernel_heard_at().is_some();
-        let (of_kernel, of_speaker) = (peer.kernel_heard_at(), peer.heard_at);
-        let silent = |at: Option<Instant>| at.is_none_or(|at| now.saturating_duration_since(at) >= silence);
-        if peer.say_at.is_none() && silent(of_speaker) && !silent(of_kernel) {
-            // It went down by its own word, so nobody has looked at it; who was cut off meanwhile has to hear of it too.
-            peer.say_at = Some(now);
-        }
         if knows && sign_at.is_some_and(|at| now.saturating_duration_since(at) >= silence) {
             self.suspect(now, node);
         } else if peer.say_at.is_some_and(|at| at <= now) {
             peer.say_at = Some(now + REPEAT_INTERVAL);
             self.outputs.push_back(Output::Tell(Body::Silent { node, kernel: Kernel::Answers }));
+        }
+    }
+
+    /// Somebody is back who was cut off, and may hold dead whose speakers are only down. Who went down by its own word was
+    /// never looked at, so nobody has said so of it.
+    pub(super) fn say_who_is_down(&mut self, now: Instant) {
+        let silence = self.timing.silence_interval();
+        let silent = |at: Option<Instant>| at.is_none_or(|at| now.saturating_duration_since(at) >= silence);
+        for (node, peer) in &self.peers {
+            let down = matches!(peer.standing, Standing::Down { .. }) && silent(peer.heard_at);
+            if down && self.watches(*node, peer) && !silent(peer.kernel_heard_at()) {
+                self.outputs.push_back(Output::Tell(Body::Silent { node: *node, kernel: Kernel::Answers }));
+            }
         }
     }
 
