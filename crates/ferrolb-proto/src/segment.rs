@@ -402,19 +402,19 @@ impl Segment {
                     self.tell(now, query);
                 }
             }
-            Phase::Farewell(at) if *at <= now => self.end(now),
+            Phase::Farewell(at) if *at <= now => self.end(),
             Phase::Leaving(at) if *at <= now || self.owner.is_rid_of_all() => {
                 self.watch.say(State::Leaving, false, self.owner.digest());
                 self.watch.tell();
                 self.watch.tell();
                 self.follow(now);
-                self.end(now);
+                self.end();
             }
             _ => {}
         }
     }
 
-    fn end(&mut self, _now: Instant) {
+    fn end(&mut self) {
         self.phase = Phase::Over;
         self.outputs.push_back(Output::Done);
     }
@@ -446,8 +446,7 @@ impl Segment {
                 self.outputs.push_back(Output::Event(Event::Standing(node, standing)));
                 self.owner.settle_all(now, &self.watch);
             }
-            // It may have slept while we were started, and believe to own what is ours.
-            WatchOutput::Met(_) => self.owner.tell_list(now, self.timing.interval / 4),
+            WatchOutput::Met => self.owner.tell_list(now, self.timing.interval / 4),
             WatchOutput::Revived(node) => {
                 self.gone_at.insert(node, now);
                 self.send(node, Paths::BOTH, Body::HeldDead);

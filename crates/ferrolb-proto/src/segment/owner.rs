@@ -279,17 +279,6 @@ impl Owner {
         }
     }
 
-    /// A node is heard again that was gone: what it claims may contest ours, and the second begins anew. [Rule 2]
-    pub(super) fn reunited(&mut self, now: Instant) {
-        let provisional = |claim: Claim| claim.owner == self.own && !claim.firm;
-        for entry in self.entries.values_mut().filter(|entry| entry.claim.is_some_and(provisional)) {
-            entry.quiet_at = now;
-        }
-        // And told again: who knows better has to hear of them before they are firm.
-        let contested = self.entries.iter().filter(|(_, entry)| entry.claim.is_some_and(provisional));
-        self.teller.contested(now, contested.map(|(address, _)| *address));
-    }
-
     pub(super) fn handle_timeout(&mut self, now: Instant, watch: &Watch) {
         while let Some((_, address)) = self.due.first().copied().filter(|(at, _)| *at <= now) {
             self.due.pop_first();

@@ -74,8 +74,8 @@ pub(super) enum Output {
     Changed(NodeId),
     /// It was found dead, so long after it was heard last.
     Detected(NodeId, Duration),
-    /// It was heard for the first time.
-    Met(NodeId),
+    /// A node was heard for the first time. It may have slept while we were started, and believe to own what is ours.
+    Met,
     /// It was dead to us, and speaks, or its kernel answers others.
     Revived(NodeId),
 }
@@ -243,7 +243,7 @@ impl Watch {
         let was = peer.standing;
         self.stand(now, node);
         if first {
-            self.outputs.push_back(Output::Met(node));
+            self.outputs.push_back(Output::Met);
         }
         if first || matches!(was, Standing::Gone { .. }) {
             self.watchers_stale = true;

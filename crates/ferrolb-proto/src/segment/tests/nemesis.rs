@@ -118,11 +118,7 @@ fn whatever_happens_there_is_one_owner_in_the_end_and_never_two_for_long() {
         let halves = [0, 1].map(|half| {
             scope.spawn(move || {
                 let run = |seed: &u64| std::panic::catch_unwind(|| history(*seed)).is_err();
-                (from..from + seeds)
-                    .filter(|seed| seed % 2 == half)
-                    .filter(run)
-                    .take(20)
-                    .collect::<Vec<_>>()
+                (from..from + seeds).filter(|seed| seed % 2 == half).filter(run).take(20).collect::<Vec<_>>()
             })
         });
         halves.into_iter().flat_map(|half| half.join().unwrap()).map(|seed| seed.to_string()).collect()
