@@ -356,7 +356,7 @@ impl Segment {
         self.outputs.push_back(Output::Flush);
         self.owner.learn(now, &self.watch);
         let nonce = self.rng.random::<u64>() | 1;
-        self.phase = Phase::Learning(Lesson::after_pause(now, nonce, &self.timing, self.watch.up().collect()));
+        self.phase = Phase::Learning(Lesson::after_pause(now, nonce, &self.timing, self.watch.present().collect()));
     }
 
     /// Everything after an input: what is due, what follows from it, what is to be sent.
@@ -402,19 +402,19 @@ impl Segment {
                     self.tell(now, query);
                 }
             }
-            Phase::Farewell(at) if *at <= now => self.end(now),
+            Phase::Farewell(at) if *at <= now => self.end(),
             Phase::Leaving(at) if *at <= now || self.owner.is_rid_of_all() => {
                 self.watch.say(State::Leaving, false, self.owner.digest());
                 self.watch.tell();
                 self.watch.tell();
                 self.follow(now);
-                self.end(now);
+                self.end();
             }
             _ => {}
         }
     }
 
-    fn end(&mut self, _now: Instant) {
+    fn end(&mut self) {
         self.phase = Phase::Over;
         self.outputs.push_back(Output::Done);
     }
@@ -446,11 +446,12 @@ impl Segment {
                 self.outputs.push_back(Output::Event(Event::Standing(node, standing)));
                 self.owner.settle_all(now, &self.watch);
             }
+            WatchOutput::Met => self.owner.tell_list(now, self.timing.interval / 4),
             WatchOutput::Revived(node) => {
                 self.gone_at.insert(node, now);
                 self.send(node, Paths::BOTH, Body::HeldDead);
                 self.owner.reunited(now);
-                self.owner.tell_list(now, self.timing.interval * 3);
+                self.owner.tell_list(now, Duration::ZERO);
             }
         }
     }

@@ -202,7 +202,7 @@ impl Host {
             decider: Decider::new(own.clone(), options, table),
             kept: Kept::default(),
             peers: Peers::new(own.clone(), secret.is_some(), Instant::now()),
-            group: Group::new(own.clone(), secret, settings.port, owners.port()),
+            group: Group::new(own.clone(), secret, &settings, owners.port()),
             wire: l2.wire(),
             unhealthy: health.unhealthy(),
             state: watch::Sender::default(),
@@ -240,7 +240,9 @@ impl Host {
             Ok(()) = self.wire.changed() => {}
             Ok(()) = self.unhealthy.changed() => {}
             () = self.owners.changed() => {}
-            () = self.group.changed() => {}
+            secret = self.group.changed() => if let Some(secret) = secret {
+                startup::renewed(&self.settings, &secret, &self.owners, &mut self.start_findings);
+            },
             () = self.routers.changed() => {}
             () = sleep => {}
         }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | a program that has saved claims | after 3 I |
 //! | one that knows nothing (a new pod has an empty directory) | after 3 I and when all whose speakers run have answered, at most after two seconds |
-//! | a program that has slept | when all that were up have answered, at most after 3 I |
+//! | a program that has slept | when all that were up or about to be have answered, at most after 3 I |
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -57,9 +57,9 @@ impl Lesson {
         }
     }
 
-    /// After a pause; these were up.
-    pub(super) fn after_pause(now: Instant, nonce: u64, timing: &Timing, up: BTreeSet<NodeId>) -> Self {
-        Self { awaited: up, kind: Kind::Paused, ..Self::at_start(now, nonce, timing, true) }
+    /// After a pause; these were up, or about to be.
+    pub(super) fn after_pause(now: Instant, nonce: u64, timing: &Timing, present: BTreeSet<NodeId>) -> Self {
+        Self { awaited: present, kind: Kind::Paused, ..Self::at_start(now, nonce, timing, true) }
     }
 
     /// Speakers of these nodes run.

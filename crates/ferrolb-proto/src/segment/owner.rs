@@ -117,6 +117,8 @@ struct Entry {
     /// Candidates, best first; `None`: not in the plan.
     candidates: Option<Arc<[NodeId]>>,
     claim: Option<Claim>,
+    /// What another claims with less right than the owner that we know of, and when it said so last.
+    rival: Option<(Claim, Instant)>,
     /// When the claim was heard last, from anybody, and from its owner.
     heard_at: Instant,
     told_at: Option<Instant>,
@@ -142,6 +144,7 @@ impl Entry {
         Self {
             candidates: None,
             claim: None,
+            rival: None,
             heard_at: now,
             told_at: None,
             defended_at: None,
@@ -174,6 +177,8 @@ pub(super) struct Owner {
     mac: MacAddr,
     timing: Timing,
     phase: Phase,
+    /// When we began to learn last: what was known before may be old.
+    learning_since: Instant,
     entries: BTreeMap<IpAddr, Entry>,
     due: BTreeSet<(Instant, IpAddr)>,
     /// Number and digest of the addresses of each owner.
@@ -199,6 +204,7 @@ impl Owner {
             mac,
             timing,
             phase: Phase::Learning,
+            learning_since: now,
             entries: BTreeMap::new(),
             due: BTreeSet::new(),
             revision: 0,
@@ -245,6 +251,7 @@ impl Owner {
     /// Answers for nothing until [`Self::serve`].
     pub(super) fn learn(&mut self, now: Instant, watch: &Watch) {
         self.phase = Phase::Learning;
+        self.learning_since = now;
         self.teller.clear();
         self.settle_all(now, watch);
     }
@@ -269,14 +276,6 @@ impl Owner {
         let addresses: Vec<IpAddr> = self.entries.keys().copied().collect();
         for address in addresses {
             self.settle(now, address, watch);
-        }
-    }
-
-    /// A node is heard again that was gone: what it claims may contest ours, and the second begins anew. [Rule 2]
-    pub(super) fn reunited(&mut self, now: Instant) {
-        let provisional = |claim: Claim| claim.owner == self.own && !claim.firm;
-        for entry in self.entries.values_mut().filter(|entry| entry.claim.is_some_and(provisional)) {
-            entry.quiet_at = now;
         }
     }
 

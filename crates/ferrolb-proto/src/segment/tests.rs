@@ -11,6 +11,7 @@ mod nemesis;
 mod pauses;
 mod planned;
 mod rotation;
+mod several;
 mod strangers;
 
 const ADDRESSES: u16 = 10;

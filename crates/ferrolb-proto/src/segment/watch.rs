@@ -74,7 +74,9 @@ pub(super) enum Output {
     Changed(NodeId),
     /// It was found dead, so long after it was heard last.
     Detected(NodeId, Duration),
-    /// It was dead to us and speaks: it was dead to us since then.
+    /// A node was heard for the first time. It may have slept while we were started, and believe to own what is ours.
+    Met,
+    /// It was dead to us, and speaks, or its kernel answers others.
     Revived(NodeId),
 }
 
@@ -227,12 +229,22 @@ impl Watch {
             Path::Lan => peer.lan_at = Some(now),
             Path::Udp => peer.udp_at = Some(now),
         }
+        if peer.is_gone() {
+            // The path that carried this works; what was known of the other one is from before.
+            match path {
+                Path::Lan => peer.udp_at = None,
+                Path::Udp => peer.lan_at = None,
+            }
+        }
         let first = peer.heard_at.replace(now).is_none();
         peer.burst = None;
         peer.voices.clear();
         peer.say_at = None;
         let was = peer.standing;
         self.stand(now, node);
+        if first {
+            self.outputs.push_back(Output::Met);
+        }
         if first || matches!(was, Standing::Gone { .. }) {
             self.watchers_stale = true;
         }
@@ -287,6 +299,7 @@ impl Watch {
             if let Standing::Gone { .. } = was {
                 // First: it begins the contest of provisional claims anew, before they are looked at.
                 self.outputs.push_back(Output::Revived(node));
+                self.say_who_is_down(now);
             }
             self.outputs.push_back(Output::Changed(node));
         }
@@ -440,6 +453,11 @@ impl Watch {
     /// Those up, by name.
     pub(super) fn up(&self) -> impl Iterator<Item = NodeId> {
         self.peers.iter().filter(|(_, peer)| peer.standing == Standing::Up).map(|(node, _)| *node)
+    }
+
+    /// Those whose speakers run or may soon, by name.
+    pub(super) fn present(&self) -> impl Iterator<Item = NodeId> {
+        self.peers.keys().copied().filter(|node| self.is_present(*node))
     }
 
     /// Those that a message to everybody on the LAN does not reach, as far as we know.

@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use ferrolb_rules::names::NodeName;
 use ferrolb_rules::reason::{Code, Finding, Severity};
 
+use super::Settings;
 use super::peers::HostDocument;
+use crate::drive::key::{self, KeyFile};
 use crate::drive::membership::{self, Membership};
 use crate::drive::segment::Port;
 
@@ -16,6 +19,7 @@ use crate::drive::segment::Port;
 pub(super) struct Group {
     own: NodeName,
     membership: Option<Membership>,
+    key: Option<KeyFile>,
     nodes: BTreeMap<NodeName, Option<IpAddr>>,
     /// The documents that could be read, and the bytes that they were read from.
     read: BTreeMap<NodeName, (Arc<[u8]>, HostDocument)>,
@@ -23,9 +27,12 @@ pub(super) struct Group {
 
 impl Group {
     /// Nobody met yet; without a secret nobody ever will be.
-    pub(super) fn new(own: NodeName, secret: Option<Vec<u8>>, port: u16, segment: Option<Port>) -> Self {
-        let membership = secret.map(|secret| Membership::new(own.clone(), secret, None, port).with_segment(segment));
-        Self { own, membership, nodes: BTreeMap::new(), read: BTreeMap::new() }
+    pub(super) fn new(own: NodeName, secret: Option<Vec<u8>>, settings: &Settings, segment: Option<Port>) -> Self {
+        let file = settings.secret_file.clone().zip(secret.clone());
+        let key = file.map(|(path, secret)| KeyFile::new(path, secret, Instant::now()));
+        let start = |secret| Membership::new(own.clone(), secret, None, settings.port).with_segment(segment);
+        let membership = secret.map(start);
+        Self { own, membership, key, nodes: BTreeMap::new(), read: BTreeMap::new() }
     }
 
     /// Whether there is a secret and nevertheless nobody can be met.
@@ -93,9 +100,18 @@ impl Group {
         }
     }
 
-    /// Returns when something changed; never for a host alone.
-    pub(super) async fn changed(&mut self) {
-        membership::changed(&mut self.membership).await;
+    /// Returns when something changed, and the secret if it is another one; never for a host alone.
+    pub(super) async fn changed(&mut self) -> Option<Vec<u8>> {
+        tokio::select! {
+            () = membership::changed(&mut self.membership) => None,
+            secret = key::changed(&mut self.key) => {
+                tracing::info!(event = "secret", "the shared secret has changed; the one before is understood for ten minutes more");
+                if let Some(membership) = &mut self.membership {
+                    membership.rotate(secret.clone());
+                }
+                Some(secret)
+            }
+        }
     }
 
     /// Says goodbye.

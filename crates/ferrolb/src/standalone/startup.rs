@@ -13,6 +13,7 @@ use super::Settings;
 use super::socket::StatusSocket;
 use super::store::{Store, StoreError};
 use crate::drive::membership;
+use crate::drive::owners::Owners;
 
 /// Shorter secrets can be guessed by trying, with what is overheard on the LAN to try against.
 const SHORTEST_SECRET: usize = 16;
@@ -59,6 +60,13 @@ pub(super) fn secret(settings: &Settings) -> anyhow::Result<(Option<Vec<u8>>, Ve
     let secret = membership::read_secret(path).map_err(|error| unreadable(path, &error))?;
     let weak: Vec<Finding> = weaknesses(path, &secret);
     Ok((Some(secret), weak))
+}
+
+/// There is a newer secret: whoever claims by the old one takes it, and what is unwise about it is said instead.
+pub(super) fn renewed(settings: &Settings, secret: &[u8], owners: &Owners, findings: &mut Vec<Finding>) {
+    owners.rotate(secret);
+    findings.retain(|finding| finding.code != Code::SecretWeak);
+    findings.extend(settings.secret_file.as_deref().map(|path| weaknesses(path, secret)).unwrap_or_default());
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> anyhow::Error {

@@ -385,6 +385,15 @@ fn hosts_with_different_secrets_do_not_hear_each_other_and_say_so() {
     }
     let peers = a.state()["peers"].clone();
     assert!(peers.as_array().unwrap().iter().any(|peer| peer["name"] == "b" && peer["alive"] == false), "{peers}");
+    // The file is looked at while the host runs (decision 78): they meet, and nobody restarts anything.
+    private(&other, "a secret that all share");
+    eventually("they hear each other", || {
+        [&a, &b].iter().all(|process| {
+            let state = process.state();
+            !state.to_string().contains("LB0014")
+                && state["peers"].as_array().unwrap().iter().all(|peer| peer["alive"] == true)
+        })
+    });
 }
 
 #[test]

@@ -14,6 +14,8 @@ const DEFEND_INTERVAL: Duration = Duration::from_millis(50);
 const DIFFER_INTERVAL: Duration = Duration::from_millis(150);
 /// Between two questions to one node.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
+/// A claim of less right than the owner's is remembered for so long, in case that owner denies that it is one.
+const RIVAL_INTERVAL: Duration = Duration::from_secs(3);
 /// What its owner let go of is taken by nobody for so long: the others' plans may lag.
 const RELEASE_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -60,7 +62,10 @@ impl Owner {
                         entry.heard_at = now;
                     }
                 }
-                Verdict::Contradict => self.contradict(now, address),
+                Verdict::Contradict => {
+                    self.entries.entry(address).and_modify(|entry| entry.rival = Some((claim, now)));
+                    self.contradict(now, address);
+                }
                 Verdict::Ask => self.ask(now, claims.owner),
                 Verdict::Ignore => {}
             }
@@ -73,7 +78,8 @@ impl Owner {
     fn weigh(&self, now: Instant, address: IpAddr, claim: &Claim, direct: bool, watch: &Watch) -> Verdict {
         // What another says of a node that we hear may be old: that node knows better.
         let hearsay = !direct && watch.is_up(claim.owner) && !self.is_mute(now, claim.owner, watch);
-        let Some(known) = self.entries.get(&address).and_then(|entry| entry.claim) else {
+        let entry = self.entries.get(&address);
+        let Some((entry, known)) = entry.and_then(|entry| Some((entry, entry.claim?))) else {
             return if hearsay && claim.owner != self.own { Verdict::Ask } else { Verdict::Believe };
         };
         if known == *claim {
@@ -99,7 +105,9 @@ impl Owner {
             let up = known.owner != self.own && watch.is_up(known.owner);
             return if better && (learning || !up) { Verdict::Believe } else { Verdict::Ignore };
         }
-        let known_is_mute = !alive(known.owner) || (known.owner == self.own && learning);
+        // What nobody has repeated since we began to learn is as old as our pause: whoever lives knows better.
+        let stale = learning && (known.owner == self.own || entry.heard_at <= self.learning_since);
+        let known_is_mute = !alive(known.owner) || stale;
         match (better, direct) {
             (true, _) if hearsay => Verdict::Ask,
             (true, _) => Verdict::Believe,
@@ -205,9 +213,12 @@ impl Owner {
         };
         let untold: Vec<IpAddr> =
             self.entries.iter().filter(|(_, entry)| untold(entry)).map(|(address, _)| *address).collect();
-        // It did not let go of them, it never had them: they are free at once.
+        // It did not let go of them, it never had them: they belong to who claims them with less right, or are free at once.
         for address in untold {
-            self.set_claim(now, address, None);
+            let rival = self.entries.get_mut(&address).and_then(|entry| entry.rival.take());
+            let lately = |at: Instant| now.saturating_duration_since(at) < RIVAL_INTERVAL;
+            let next = rival.filter(|(claim, at)| lately(*at) && watch.is_up(claim.owner) && claim.owner != node);
+            self.set_claim(now, address, next.map(|(claim, _)| claim));
             self.settle(now, address, watch);
         }
     }

@@ -10,8 +10,10 @@ use crate::segment::frame::STAKES;
 
 /// After a change, its claim is told again so long after it.
 const REPEATS: [Duration; 3] = [Duration::from_millis(10), Duration::from_millis(20), Duration::from_millis(50)];
-/// Between two full lists.
-const LIST_INTERVAL: Duration = Duration::from_secs(1);
+/// Claims that are contested are told anew so often: while that lasts, a change is repeated.
+const CONTEST_INTERVAL: Duration = Duration::from_millis(50);
+/// Between two full lists that single nodes ask for.
+const LIST_INTERVAL: Duration = Duration::from_millis(250);
 
 /// What is still to be said.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +23,8 @@ pub(super) struct Teller {
     /// Claims of others that somebody has to be reminded of, and when.
     reminders: BTreeMap<IpAddr, Instant>,
     answer: Option<Answer>,
+    /// When our provisional claims were told anew last.
+    contested_at: Option<Instant>,
     /// When a full list was told last.
     list_at: Option<Instant>,
 }
@@ -44,6 +48,15 @@ impl Teller {
     /// This claim of ours is new.
     pub(super) fn changed(&mut self, address: IpAddr) {
         self.changed.insert(address);
+    }
+
+    /// These claims of ours are contested by a node that is back; for all that come back at once they are told once.
+    pub(super) fn contested(&mut self, now: Instant, addresses: impl Iterator<Item = IpAddr>) {
+        let lately = |at: Instant| now.saturating_duration_since(at) < CONTEST_INTERVAL;
+        if !self.contested_at.is_some_and(lately) {
+            self.contested_at = Some(now);
+            self.changed.extend(addresses);
+        }
     }
 
     /// Somebody claims an address with less right than its owner; one of those who know better says so then.
@@ -80,22 +93,34 @@ impl Owner {
             }
             return;
         }
-        if !everything && self.teller.list_at.is_some_and(|at| now.saturating_duration_since(at) < LIST_INTERVAL) {
-            return;
+        if everything {
+            self.teller.answer = Some(Answer { at: now + delay, nonce, about: Some(from), asked_at: now });
+        } else if self.teller.answer.is_none_or(|answer| answer.nonce == 0) {
+            // What was told just now, it may not have heard. All ask once a second: who were not answered because another
+            // had been would not be answered the next time either.
+            let soonest = self.teller.list_at.map_or(now, |at| at + LIST_INTERVAL);
+            self.teller.answer = Some(Answer { at: soonest.max(now + delay), nonce, about: None, asked_at: now });
         }
-        let about = everything.then_some(from);
-        self.teller.answer = Some(Answer { at: now + delay, nonce, about, asked_at: now });
     }
 
-    /// Tells everybody all that is ours, unless that was done just now.
+    /// Tells everybody all that is ours after so long, unless that was done just now.
     pub(in crate::segment) fn tell_list(&mut self, now: Instant, after: Duration) {
         let learning = self.phase == super::Phase::Learning;
-        if !learning
-            && self.teller.answer.is_none()
-            && self.teller.list_at.is_none_or(|at| now.saturating_duration_since(at) >= after)
-        {
-            self.teller.answer = Some(Answer { at: now, nonce: 0, about: None, asked_at: now });
+        let lately = |at: Instant| now.saturating_duration_since(at) < self.timing.interval * 3;
+        if !learning && self.teller.answer.is_none() && !self.teller.list_at.is_some_and(lately) {
+            self.teller.answer = Some(Answer { at: now + after, nonce: 0, about: None, asked_at: now });
         }
+    }
+
+    /// A node is heard again that was gone: what it claims may contest ours, and the second begins anew. [Rule 2]
+    pub(in crate::segment) fn reunited(&mut self, now: Instant) {
+        let provisional = |claim: super::Claim| claim.owner == self.own && !claim.firm;
+        for entry in self.entries.values_mut().filter(|entry| entry.claim.is_some_and(provisional)) {
+            entry.quiet_at = now;
+        }
+        // And told again: who knows better has to hear of them before they are firm.
+        let contested = self.entries.iter().filter(|(_, entry)| entry.claim.is_some_and(provisional));
+        self.teller.contested(now, contested.map(|(address, _)| *address));
     }
 
     pub(super) fn tell_due(&mut self, now: Instant, watch: &Watch) {

@@ -7,8 +7,9 @@ fn outages(nodes: usize, timing: Timing, tries: u64) -> Vec<Duration> {
     let mut took = Vec::new();
     for seed in 0..tries {
         let mut cluster = Cluster::new(seed, nodes, ADDRESSES, timing, Instant::now());
-        let jitter = ms(1) * u32::try_from(seed * 977 % 70_000).unwrap() / 1000;
-        cluster.run(ms(2600) + jitter);
+        // The moments are spread evenly over a heartbeat, however few the tries are: that is what most of it depends on.
+        let moment = timing.interval * u32::try_from(seed).unwrap() / u32::try_from(tries).unwrap();
+        cluster.run(ms(2600) + moment);
         let address = *cluster.ranked(ADDRESSES).keys().next().unwrap();
         let owner = owner_of(&cluster, address);
         let findings = after(&mut cluster, ms(800), |cluster| cluster.crash(owner));
@@ -23,19 +24,25 @@ fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)]
 }
 
+/// From the loss of power to the successor's announcement, 10 and 50 nodes are within a tenth of 3.
 #[test]
 fn an_outage_does_not_grow_with_the_number_of_nodes() {
     for (timing, name, limit) in [(Timing::DEFAULT, "default", ms(300)), (Timing::FAST, "fast", ms(90))] {
-        let mut medians = Vec::new();
-        for (nodes, tries) in [(2, 100), (3, 200), (10, 60), (50, 8)] {
+        let mut seen = Vec::new();
+        for (nodes, tries) in [(2, 70), (3, 70), (10, 35), (50, 10)] {
             let took = outages(nodes, timing, tries);
             let [min, median, p99, max] = [0, 50, 99, 100].map(|percent| percentile(&took, percent));
-            println!("{name}, {nodes} nodes: {min:?} {median:?} {p99:?} {max:?} of {tries}");
+            let mean = took.iter().sum::<Duration>() / u32::try_from(took.len()).unwrap();
+            println!("{name}, {nodes} nodes: {min:?} {median:?} {p99:?} {max:?}, mean {mean:?}, of {tries}");
             assert!(max <= limit, "{name}, {nodes} nodes: {max:?}");
-            medians.push(median);
+            seen.push((nodes, mean, max));
         }
-        let [first, last] = [medians[1], medians[3]];
-        assert!(last <= first * 5 / 4, "{name}: {first:?} at 3 nodes, {last:?} at 50");
+        let (_, mean_of_3, max_of_3) = seen[1];
+        for (nodes, mean, max) in &seen[2..] {
+            let within = |figure: Duration, of_3: Duration| figure * 10 <= of_3 * 11 && figure * 10 >= of_3 * 9;
+            assert!(within(*mean, mean_of_3), "{name}, {nodes} nodes: mean {mean:?}, {mean_of_3:?} at 3");
+            assert!(within(*max, max_of_3), "{name}, {nodes} nodes: longest {max:?}, {max_of_3:?} at 3");
+        }
     }
 }
 

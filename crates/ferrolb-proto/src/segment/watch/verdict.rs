@@ -100,6 +100,19 @@ impl Watch {
         }
     }
 
+    /// Somebody is back who was cut off, and may hold dead whose speakers are only down. Who went down by its own word was
+    /// never looked at, so nobody has said so of it.
+    pub(super) fn say_who_is_down(&mut self, now: Instant) {
+        let silence = self.timing.silence_interval();
+        let silent = |at: Option<Instant>| at.is_none_or(|at| now.saturating_duration_since(at) >= silence);
+        for (node, peer) in &self.peers {
+            let down = matches!(peer.standing, Standing::Down { .. }) && silent(peer.heard_at);
+            if down && self.watches(*node, peer) && !silent(peer.kernel_heard_at()) {
+                self.outputs.push_back(Output::Tell(Body::Silent { node: *node, kernel: Kernel::Answers }));
+            }
+        }
+    }
+
     /// Begins a burst of looks at it.
     fn suspect(&mut self, now: Instant, node: NodeId) {
         if let Some(peer) = self.peers.get_mut(&node).filter(|peer| peer.burst.is_none()) {
@@ -174,6 +187,10 @@ impl Watch {
 
     fn set_standing(&mut self, node: NodeId, standing: Standing) {
         let Some(peer) = self.peers.get_mut(&node) else { return };
+        if peer.is_gone() {
+            // Not by its own word: it was we who were cut off, and others may know its claims better than we do.
+            self.outputs.push_back(Output::Revived(node));
+        }
         peer.standing = standing;
         peer.up_at = None;
         if matches!(standing, Standing::Gone { .. }) {
