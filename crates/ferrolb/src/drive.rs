@@ -3,11 +3,8 @@
 pub mod answers;
 pub mod bfd;
 pub mod bgp;
-<<<<<<< HEAD
 pub mod gateways;
-=======
 pub mod key;
->>>>>>> six
 pub mod l2;
 pub mod lateness;
 pub mod liveness;

@@ -15,11 +15,7 @@ use ferrolb_rules::reason::{Code, Finding, Severity};
 use super::Verdict;
 use super::output::{Format, show};
 use super::reach::{Answer, Reach};
-<<<<<<< HEAD
-use crate::state::{AdvertisementState, PoolState, Progress, ReasonState, ServiceState, State};
-=======
-use crate::state::{Progress, ReasonState, RouterState, ServiceState, State};
->>>>>>> eight
+use crate::state::{AdvertisementState, PoolState, Progress, ReasonState, RouterState, ServiceState, State};
 
 /// Where a standalone process listens unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/ferrolb/ferrolb.sock";
