@@ -1,6 +1,6 @@
 //! A router whose address each node finds for itself: in a label of its Node, or as the gateway of its default route.
 //!
-//! One peer then stands for the router of every rack, where upstream needs a peer for each (decision 93). What a label says
+//! One peer then stands for the router of every rack, where upstream needs a peer for each (decision 90). What a label says
 //! is known here; a default route is the node's own affair.
 
 use std::collections::{BTreeMap, BTreeSet};
