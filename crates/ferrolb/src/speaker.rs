@@ -330,13 +330,14 @@ impl Speaker {
         findings.extend(decision.findings);
         let listening = alive == Alive::Listening;
         let basis = Basis::choose(true, decision.configured, self.saved.is_some(), self.started_at, now);
+        let mut plan = decision.plan;
         let (announce, candidates) = match (basis, &self.saved) {
             (Basis::SavedAndStill, Some(saved)) if !listening => {
                 let still = decide::still(&saved.announce, &services);
                 let alone = self.alone(&still);
                 (Arc::new(still), alone)
             }
-            _ => (Arc::new(decision.plan.announce.clone()), decision.plan.candidates.clone()),
+            _ => (Arc::new(std::mem::take(&mut plan.announce)), std::mem::take(&mut plan.candidates)),
         };
         if basis == Basis::Plan && !listening {
             self.saved = None;
@@ -347,7 +348,7 @@ impl Speaker {
             announce,
             candidates: (!listening).then_some(candidates),
             nodes: (known(&addresses), met),
-            plan: Some(decision.plan),
+            plan: Some(plan),
             verdict: Some(decision.verdict),
             services,
             findings,
@@ -424,8 +425,8 @@ impl Speaker {
         self.metrics.set_announced(self.own.as_str(), "bgp", &told.addresses);
         self.bgp.count(&self.metrics);
         if outcome.plan.is_some() {
-            self.reports.statuses(statuses::wanted(&self.own, &answering));
-            self.reports.told(statuses::told(&self.own, &told.peers));
+            self.reports.statuses(Arc::new(answering));
+            self.reports.told(told.peers);
         }
         if let Some(verdict) = &outcome.verdict {
             self.reports.opinion(verdict, self.narrator.sightings(&self.own, wire));

@@ -45,7 +45,7 @@ pub(super) struct Told {
     /// Per Service the addresses that some router was told of.
     pub(super) addresses: Arc<Announced>,
     /// Per Service the peers that were told everything of it.
-    pub(super) peers: BTreeMap<ServiceKey, plan::bgp::Routers>,
+    pub(super) peers: Arc<BTreeMap<ServiceKey, plan::bgp::Routers>>,
 }
 
 impl Bgp {
@@ -140,7 +140,7 @@ impl Bgp {
                 peers_told.insert(key.clone(), peers);
             }
         }
-        Told { addresses: Arc::new(told), peers: peers_told }
+        Told { addresses: Arc::new(told), peers: Arc::new(peers_told) }
     }
 
     /// Why this node tells nobody of a Service.

@@ -58,12 +58,12 @@ impl Reports {
     }
 
     /// The ServiceL2Statuses that there ought to be.
-    pub(super) fn statuses(&self, wanted: Wanted<ServiceL2Status>) {
+    pub(super) fn statuses(&self, wanted: Arc<Wanted<ServiceL2Status>>) {
         want(&self.statuses, wanted);
     }
 
     /// The ServiceBGPStatuses that there ought to be.
-    pub(super) fn told(&self, wanted: Wanted<ServiceBGPStatus>) {
+    pub(super) fn told(&self, wanted: Arc<Wanted<ServiceBGPStatus>>) {
         want(&self.told, wanted);
     }
 
@@ -78,11 +78,11 @@ impl Reports {
     }
 }
 
-fn want<T: PartialEq>(channel: &watch::Sender<Option<Arc<T>>>, wanted: T) {
+fn want<T: PartialEq>(channel: &watch::Sender<Option<Arc<T>>>, wanted: Arc<T>) {
     channel.send_if_modified(|last| {
-        let different = last.as_deref() != Some(&wanted);
+        let different = last.as_ref() != Some(&wanted);
         if different {
-            *last = Some(Arc::new(wanted));
+            *last = Some(wanted);
         }
         different
     });

@@ -61,6 +61,8 @@ pub(super) trait Report:
     + Sync
     + 'static
 {
+    /// What it is made of.
+    type Source: Clone + Debug + PartialEq + Send + Sync + 'static;
     /// What stands in its status.
     type Details: Clone + Debug + PartialEq + Hash + Serialize + Send + Sync + 'static;
 
@@ -70,6 +72,9 @@ pub(super) trait Report:
     const OPERATION: &'static str;
     /// The lists in its status.
     const LISTS: &'static [&'static str];
+
+    /// What is to stand in the status of this node's object about a Service.
+    fn say(own: &NodeName, service: &ServiceKey, source: &Self::Source) -> Self::Details;
 
     /// An object without a status.
     fn blank(metadata: ObjectMeta) -> Self;
@@ -82,11 +87,27 @@ pub(super) trait Report:
 }
 
 impl Report for ServiceL2Status {
+    type Source = Answering;
     type Details = ServiceL2StatusDetails;
 
     const PREFIX: &'static str = L2_STATUS_PREFIX;
     const OPERATION: &'static str = "serviceL2Status";
     const LISTS: &'static [&'static str] = &["interfaces", "answers", "addresses"];
+
+    fn say(own: &NodeName, service: &ServiceKey, one: &Answering) -> ServiceL2StatusDetails {
+        let links = || one.links.iter();
+        ServiceL2StatusDetails {
+            node: own.to_string(),
+            service_name: service.name.to_string(),
+            service_namespace: service.namespace.to_string(),
+            interfaces: match one.selected {
+                true => links().map(|(name, _)| InterfaceInfo { name: name.clone() }).collect(),
+                false => Vec::new(),
+            },
+            answers: links().map(|(name, mac)| Answer { interface: name.clone(), mac: mac.to_string() }).collect(),
+            addresses: one.addresses.iter().map(ToString::to_string).collect(),
+        }
+    }
 
     fn blank(metadata: ObjectMeta) -> Self {
         Self { metadata, ..Self::default() }
@@ -102,11 +123,22 @@ impl Report for ServiceL2Status {
 }
 
 impl Report for ServiceBGPStatus {
+    type Source = Routers;
     type Details = ServiceBGPStatusDetails;
 
     const PREFIX: &'static str = BGP_STATUS_PREFIX;
     const OPERATION: &'static str = "serviceBGPStatus";
     const LISTS: &'static [&'static str] = &["peers"];
+
+    /// The peers that were told everything of the Service.
+    fn say(own: &NodeName, service: &ServiceKey, peers: &Routers) -> ServiceBGPStatusDetails {
+        ServiceBGPStatusDetails {
+            node: own.to_string(),
+            service_name: service.name.to_string(),
+            service_namespace: service.namespace.to_string(),
+            peers: peers.iter().cloned().collect(),
+        }
+    }
 
     fn blank(metadata: ObjectMeta) -> Self {
         Self { metadata, ..Self::default() }
@@ -121,45 +153,14 @@ impl Report for ServiceBGPStatus {
     }
 }
 
-/// The Services that this node announces, with what their status says.
-pub(super) type Wanted<K> = BTreeMap<ServiceKey, <K as Report>::Details>;
-
-/// What the ServiceBGPStatuses ought to say: the peers that were told everything of each Service.
-pub(super) fn told(own: &NodeName, peers: &BTreeMap<ServiceKey, Routers>) -> Wanted<ServiceBGPStatus> {
-    let details = |key: &ServiceKey, peers: &Routers| ServiceBGPStatusDetails {
-        node: own.to_string(),
-        service_name: key.name.to_string(),
-        service_namespace: key.namespace.to_string(),
-        peers: peers.iter().cloned().collect(),
-    };
-    peers.iter().map(|(key, peers)| (key.clone(), details(key, peers))).collect()
-}
-
-/// What the ServiceL2Statuses ought to say.
-pub(super) fn wanted(own: &NodeName, answering: &BTreeMap<ServiceKey, Answering>) -> Wanted<ServiceL2Status> {
-    let details = |key: &ServiceKey, one: &Answering| ServiceL2StatusDetails {
-        node: own.to_string(),
-        service_name: key.name.to_string(),
-        service_namespace: key.namespace.to_string(),
-        interfaces: match one.selected {
-            true => one.links.iter().map(|(name, _)| InterfaceInfo { name: name.clone() }).collect(),
-            false => Vec::new(),
-        },
-        answers: one
-            .links
-            .iter()
-            .map(|(interface, mac)| Answer { interface: interface.clone(), mac: mac.to_string() })
-            .collect(),
-        addresses: one.addresses.iter().map(ToString::to_string).collect(),
-    };
-    answering.iter().map(|(key, one)| (key.clone(), details(key, one))).collect()
-}
+/// The Services that this node announces, with what their status is made of: the texts are made when one is written.
+pub(super) type Wanted<K> = BTreeMap<ServiceKey, <K as Report>::Source>;
 
 /// One write.
-#[derive(Clone, Debug, PartialEq)]
-enum Write<D> {
-    Create(ServiceKey, D),
-    Set(Arc<str>, D),
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Write {
+    Create(ServiceKey),
+    Set(Arc<str>, ServiceKey),
     Delete(Arc<str>),
 }
 
@@ -206,24 +207,24 @@ impl Existing {
 }
 
 /// What has to be written. `existing` are the objects with this node's label, in order of name.
-fn difference<K: Report>(wanted: &Wanted<K>, existing: &[Existing]) -> Vec<Write<K::Details>> {
+fn difference<K: Report>(own: &NodeName, wanted: &Wanted<K>, existing: &[Existing]) -> Vec<Write> {
     let mut writes = Vec::new();
     let mut there = BTreeSet::new();
     for object in existing {
         // An object without the other labels is not ours to judge (spec §6.9).
         let Some(service) = &object.service else { continue };
-        match wanted.get(service).map(|details| (details, Print::of::<K>(details))) {
-            Some((details, print)) if !there.contains(service) && !object.is_of_another(&print) => {
+        match wanted.get(service).map(|source| Print::of::<K>(&K::say(own, service, source))) {
+            Some(print) if !there.contains(service) && !object.is_of_another(&print) => {
                 there.insert(service);
                 if object.details != Some(print) {
-                    writes.push(Write::Set(object.name.clone(), details.clone()));
+                    writes.push(Write::Set(object.name.clone(), service.clone()));
                 }
             }
             _ => writes.push(Write::Delete(object.name.clone())),
         }
     }
-    let missing = wanted.iter().filter(|(service, _)| !there.contains(service));
-    writes.extend(missing.map(|(service, details)| Write::Create(service.clone(), details.clone())));
+    let missing = wanted.keys().filter(|service| !there.contains(service));
+    writes.extend(missing.map(|service| Write::Create(service.clone())));
     writes
 }
 
@@ -324,9 +325,9 @@ impl<K: Report> Writer<K> {
         let mut shown = Vec::new();
         self.shown.for_each(|object| shown.push(Existing::clone(object)));
         let existing = self.remembered.apply(shown, Instant::now());
-        let writes = difference::<K>(wanted, &existing);
+        let writes = difference::<K>(&self.own, wanted, &existing);
         let (own, api, owner) = (&self.own, &self.api, &self.owner);
-        let requests = writes.into_iter().map(|write| write_one(own, api, owner.as_ref(), write));
+        let requests = writes.into_iter().map(|write| write_one(own, api, owner.as_ref(), wanted, write));
         let results: Vec<_> = futures::stream::iter(requests).buffer_unordered(AT_A_TIME).collect().await;
         let mut failure = Ok(());
         for (written, result) in results {
@@ -359,10 +360,13 @@ async fn write_one<K: Report>(
     own: &NodeName,
     api: &Api<K>,
     owner: Option<&OwnerReference>,
-    write: Write<K::Details>,
+    wanted: &Wanted<K>,
+    write: Write,
 ) -> (Written, Result<(), kube::Error>) {
+    let details = |service: &ServiceKey| wanted.get(service).map(|source| K::say(own, service, source));
     match write {
-        Write::Create(service, details) => {
+        Write::Create(service) => {
+            let Some(details) = details(&service) else { return (None, Ok(())) };
             match in_time(api.create(&PostParams::default(), &blank::<K>(own, &service, owner))).await {
                 Err(error) => (None, Err(error)),
                 Ok(object) => {
@@ -373,17 +377,12 @@ async fn write_one<K: Report>(
                 }
             }
         }
-        Write::Set(name, details) => {
-            let [_, service, namespace] = K::about(&details);
-            let service = ServiceKey::new(namespace, service);
+        Write::Set(name, service) => {
+            let Some(details) = details(&service) else { return (None, Ok(())) };
             match set(api, &name, &details).await {
                 Ok(()) => {
-                    let object = Existing {
-                        name: name.clone(),
-                        service: Some(service),
-                        details: Some(Print::of::<K>(&details)),
-                    };
-                    (Some((name, Some(object))), Ok(()))
+                    let details = Some(Print::of::<K>(&details));
+                    (Some((name.clone(), Some(Existing { name, service: Some(service), details }))), Ok(()))
                 }
                 // Somebody deleted it: the watch tells, and it is created anew.
                 Err(kube::Error::Api(status)) if status.is_not_found() => (Some((name, None)), Ok(())),
