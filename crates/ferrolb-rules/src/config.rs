@@ -241,7 +241,7 @@ fn refuse_duplicates(report: &mut Report, object: &str, field: &str, what: &str,
     let mut seen = BTreeSet::new();
     for (index, name) in names.iter().enumerate() {
         if !seen.insert(name) {
-            let message = format!("duplicate definition of {what}: {name:?} is listed twice");
+            let message = format!("duplicate definition {what}: {name:?} is listed twice");
             report.error_fix(
                 Code::DuplicateEntry,
                 object,

@@ -52,7 +52,7 @@ pub struct BFDProfileSpec {
     /// Send nothing before the peer does. Absent means false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passive_mode: Option<bool>,
-    /// Least time to live of packets taken over several hops, 1 to 254. Absent means 254.
+    /// Least time to live of packets taken over several hops, 1 to 254. Absent means any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 254), extend("format" = "int32"))]
     pub minimum_ttl: Option<u32>,

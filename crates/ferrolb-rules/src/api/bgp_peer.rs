@@ -120,7 +120,7 @@ pub struct BGPPeerSpec {
 
 spec_may_be_absent!(BGPPeerSpec);
 
-/// Which AS number a peer may have when none is given.
+/// Which AS number a peer may have when none is given: `internal`, ours (iBGP), or `external`, any other (eBGP).
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum DynamicAsn {

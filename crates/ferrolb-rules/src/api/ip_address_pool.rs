@@ -99,7 +99,8 @@ pub struct IPAddressPoolStatus {
     /// How the addresses are announced: `L2`, `BGP`, both, or `-` for not at all.
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
     pub announced: String,
-    /// Whether an older pool has some of its addresses (`Conflict`), and whether anybody announces them (`Advertised`).
+    /// Whether an older pool has some of its addresses (`Conflict`), whether anybody announces them (`Advertised`), and, where
+    /// something holds it up, that it is not in force (`InForce`).
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,

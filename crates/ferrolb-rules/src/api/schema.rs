@@ -142,29 +142,29 @@ pub(super) fn addresses(_: &mut SchemaGenerator) -> Schema {
             "x-kubernetes-validations": [
                 rule(
                     "self.matches('^\\\\s*[0-9a-fA-F:.]+\\\\s*(/[0-9]+|-\\\\s*[0-9a-fA-F:.]+)\\\\s*$')",
-                    &format!("LB4002: {wanted}; a single address is written 192.168.1.5/32"),
+                    &format!("LB4002: invalid CIDR or invalid IP range: {wanted}; a single address is written 192.168.1.5/32"),
                 ),
                 rule(
                     &format!("self.contains(':') || self.matches('^\\\\s*{v4}\\\\s*(/|-\\\\s*{v4}\\\\s*$)')"),
-                    "LB4002: an IPv4 address is four numbers with dots, and both ends of a range are written in full: \
+                    "LB4002: invalid CIDR or invalid IP range: an IPv4 address is four numbers with dots, and both ends of a range are written in full: \
                      192.168.1.200-192.168.1.220",
                 ),
                 rule(
                     "self.contains(':') || \
                      !self.matches('25[6-9]|2[6-9][0-9]|[3-9][0-9][0-9]|/0*(3[3-9]|[4-9][0-9]|[1-9][0-9][0-9])')",
-                    "LB4002: the numbers of an IPv4 address go up to 255, and its prefix length up to 32",
+                    "LB4002: invalid CIDR or invalid IP range: the numbers of an IPv4 address go up to 255, and its prefix length up to 32",
                 ),
                 rule(
                     &format!("self.matches('[fF]{{4}}:') || !self.contains('-') || {families}"),
-                    "LB4002: one end of the range is IPv4 and the other IPv6; write one entry for each family",
+                    "LB4002: invalid IP range: one end of the range is IPv4 and the other IPv6; write one entry for each family",
                 ),
                 rule(
                     &format!("!{range} || {} <= {}", number(0), number(1)),
-                    "LB4002: the range starts after its end; write the lower address first",
+                    "LB4002: invalid IP range: the range starts after its end; write the lower address first",
                 ),
             ],
         },
-        "x-kubernetes-validations": [rule("size(self) > 0", &format!("LB4001: the pool has no address; {wanted}"))],
+        "x-kubernetes-validations": [rule("size(self) > 0", &format!("LB4001: pool has no prefixes defined; {wanted}"))],
     })
 }
 

@@ -27,7 +27,7 @@ use super::schema;
     printcolumn(name = "Allocated Node", type_ = "string", json_path = ".status.node"),
     printcolumn(name = "Service Name", type_ = "string", json_path = ".status.serviceName"),
     printcolumn(name = "Service Namespace", type_ = "string", json_path = ".status.serviceNamespace"),
-    printcolumn(name = "IP", type_ = "string", json_path = ".status.addresses[*]"),
+    printcolumn(name = "IP", type_ = "string", json_path = ".status.addresses"),
     printcolumn(name = "MAC", type_ = "string", json_path = ".status.answers[*].mac"),
     printcolumn(name = "Since", type_ = "date", json_path = ".metadata.creationTimestamp"),
     crates(kube_core = "::kube_core")

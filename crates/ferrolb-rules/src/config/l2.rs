@@ -34,7 +34,7 @@ pub(super) fn parse(
 fn parse_one(advertisement: &api::L2Advertisement, nodes: &[Arc<Node>], report: &mut Report) -> Wanted {
     let object = object("L2Advertisement", &advertisement.metadata);
     let spec = &advertisement.spec;
-    refuse_duplicates(report, &object, "spec.ipAddressPools", "ipAddressPools", &spec.ip_address_pools);
+    refuse_duplicates(report, &object, "spec.ipAddressPools", "of ipAddressPools", &spec.ip_address_pools);
     let mut list = |field: &str, selectors: &[_]| {
         selector::parse_list(selectors, report, &object, &format!("spec.{field}"), field)
     };

@@ -164,9 +164,9 @@ pub fn check_bgp_advertisement(advertisement: &api::BGPAdvertisement) -> Vec<Fin
     let object = object("BGPAdvertisement", &advertisement.metadata);
     let spec = &advertisement.spec;
     let mut report = Report::default();
-    refuse_duplicates(&mut report, &object, "spec.ipAddressPools", "ipAddressPools", &spec.ip_address_pools);
-    refuse_duplicates(&mut report, &object, "spec.peers", "peers", &spec.peers);
-    refuse_duplicates(&mut report, &object, "spec.communities", "community", &spec.communities);
+    refuse_duplicates(&mut report, &object, "spec.ipAddressPools", "of ipAddressPools", &spec.ip_address_pools);
+    refuse_duplicates(&mut report, &object, "spec.peers", "of peers", &spec.peers);
+    refuse_duplicates(&mut report, &object, "spec.communities", "of community", &spec.communities);
     for (field, list) in [
         ("ipAddressPoolSelectors", &spec.ip_address_pool_selectors),
         ("nodeSelectors", &spec.node_selectors),

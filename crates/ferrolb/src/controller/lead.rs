@@ -390,7 +390,17 @@ impl Leader {
     fn say(&self, said: Said) {
         let Said { service, event } = said;
         match event.reason {
-            "IPAllocated" => tracing::info!(event = "ipAllocated", %service, "{}", event.message),
+            "IPAllocated" => {
+                let held = self.book.allocation(&service);
+                let ip: Vec<String> = held.iter().flat_map(|held| &held.addresses).map(ToString::to_string).collect();
+                let pool = held.map(|held| held.pool.as_str());
+                tracing::info!(event = "ipAllocated", op = "allocateIPs", %service, ?ip, pool, "{}", event.message);
+            }
+            "AllocationFailed" => {
+                // Upstream counts what a Service is refused for good as a failed update (spec §4.2).
+                self.around.metrics.update_failed();
+                tracing::warn!(op = "allocateIPs", reason = event.reason, %service, error = event.message, "IP allocation failed");
+            }
             "ClearAssignment" => tracing::info!(event = "clearAssignment", %service, "{}", event.message),
             reason if event.warning => tracing::warn!(op = "setBalancer", reason, %service, "{}", event.message),
             reason => tracing::info!(op = "setBalancer", reason, %service, "{}", event.message),

@@ -357,6 +357,8 @@ fn status_of(error: &watcher::Error) -> Option<&kube::core::Status> {
 fn code_of(error: &watcher::Error) -> Option<Code> {
     match status_of(error).map(|status| status.code) {
         Some(410) => None,
+        // A kind that has just been defined: the API server asks for a moment, and is well.
+        Some(429) if status_of(error).is_some_and(|status| status.message.contains("(re)initializing")) => None,
         Some(status) => Some(super::code_of(status)),
         None => Some(Code::ApiServerAway),
     }

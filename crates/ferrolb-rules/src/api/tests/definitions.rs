@@ -56,7 +56,7 @@ const COLUMNS: &[(&str, &str, &[&str])] = &[
             "Allocated Node string .status.node",
             SERVICE,
             NAMESPACE,
-            "IP string .status.addresses[*]",
+            "IP string .status.addresses",
             "MAC string .status.answers[*].mac",
             "Since date .metadata.creationTimestamp",
         ],
