@@ -111,6 +111,16 @@ impl Pool {
 }
 
 impl Config {
+    /// The findings that are a node's affair: all but those about peers that do not select it (spec §3.1).
+    pub fn findings_on<'a>(&'a self, node: &'a NodeName) -> impl Iterator<Item = &'a Finding> {
+        let is_elsewhere = |finding: &Finding| {
+            // Peers are of one namespace, so the name alone tells which (decision D22).
+            let name = finding.object.strip_prefix("BGPPeer/").and_then(|rest| rest.rsplit('/').next());
+            name.and_then(|name| self.bgp_peers.get(name)).is_some_and(|peer| !peer.selects(node))
+        };
+        self.findings.iter().filter(move |finding| !is_elsewhere(finding))
+    }
+
     /// Hands these addresses out last, in every pool that has them.
     pub fn hand_out_last(&mut self, addresses: &BTreeSet<IpAddr>) {
         for pool in self.pools.values_mut() {

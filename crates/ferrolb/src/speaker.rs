@@ -325,7 +325,7 @@ impl Speaker {
             interfaces: wire.interfaces.iter().map(|interface| interface.name.clone()).collect(),
         };
         let decision = self.decider.decide(inputs, now);
-        self.metrics.set_config(decision.configured, decision.verdict.is_err());
+        self.metrics.set_config(decision.configured, decision.stale);
         self.bgp.decided(&decision, &services, addresses.get(&self.own).copied().flatten(), now);
         findings.extend(decision.findings);
         let listening = alive == Alive::Listening;

@@ -1,7 +1,8 @@
 //! BGP peers and BGP advertisements: typed, their nodes resolved, attached to pools (spec §3.5, §3.6, rules V1–V18, V29–V38).
 //!
 //! A peer whose Secret is missing has no session until it is there; the others are kept: a password that comes late must
-//! not stop what works (upstream refuses the whole configuration, spec §3.7 V16).
+//! not stop what works (upstream refuses the whole configuration, spec §3.7 V16). What is wrong with a peer is the affair
+//! of the nodes that it selects ([`super::Config::findings_on`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -106,6 +107,8 @@ pub struct BgpPeer {
     pub bfd: Option<Bfd>,
     /// The nodes that have a session with it.
     pub nodes: BTreeSet<NodeName>,
+    /// The nodes that it selects too, and whose label tells no router: they have none.
+    pub routerless: BTreeSet<NodeName>,
 }
 
 /// A BGP advertisement, its node selectors and community aliases resolved.
@@ -130,6 +133,11 @@ pub struct BgpAdvertisement {
 }
 
 impl BgpPeer {
+    /// Whether its selectors select a node: whether it is any affair of that node's (spec §3.1).
+    pub fn selects(&self, node: &NodeName) -> bool {
+        self.nodes.contains(node) || self.routerless.contains(node)
+    }
+
     /// What a node's session carries: where each node has its own router, that has its own address.
     pub fn families(&self, node: &NodeName) -> Families {
         match (&self.router, self.router.address(node)) {
@@ -190,10 +198,11 @@ fn parse_peer(
     let object = object("BGPPeer", &peer.metadata);
     let spec = &peer.spec;
     let selectors = selector::parse_list(&spec.node_selectors, report, &object, "spec.nodeSelectors", "nodeSelectors");
-    let mut selected = selected(&selectors, nodes);
+    let selected = selected(&selectors, nodes);
+    let mut with_router = selected.clone();
     let (router, device) = match (spec.interface.as_str(), &spec.peer_address_from) {
         ("", None) => (Router::At(spec.peer_address.parse().ok()?), spec.vrf.as_str()),
-        ("", Some(from)) => (peer_address::found(from, &mut selected, nodes, &object, report), spec.vrf.as_str()),
+        ("", Some(from)) => (peer_address::found(from, &mut with_router, nodes, &object, report), spec.vrf.as_str()),
         (interface, _) => (Router::OnLink, interface),
     };
     let device = (!device.is_empty()).then(|| device.to_owned());
@@ -234,7 +243,8 @@ fn parse_peer(
         graceful_restart: spec.enable_graceful_restart.unwrap_or(false),
         families,
         bfd: None,
-        nodes: selected,
+        routerless: &selected - &with_router,
+        nodes: with_router,
     })
 }
 
@@ -250,15 +260,15 @@ fn password(peer: &api::BGPPeer, secrets: Option<&[Arc<Secret>]>, object: &str, 
     let named = |secret: &&Arc<Secret>| {
         secret.metadata.name.as_deref() == Some(&reference.name) && secret.metadata.namespace.as_deref() == namespace
     };
-    let missing = || format!("there is no such Secret of type {BASIC_AUTH}");
+    let missing = || format!("secret ref not found: there is no such Secret of type {BASIC_AUTH}");
     let found = secrets.iter().find(named).ok_or_else(missing).and_then(|secret| {
         let kind = secret.type_.as_deref().unwrap_or("Opaque");
         if kind != BASIC_AUTH {
-            return Err(format!("it is of type {kind}, not {BASIC_AUTH}"));
+            return Err(format!("secret type mismatch: it is of type {kind}, not {BASIC_AUTH}"));
         }
         let written = secret.string_data.as_ref().and_then(|data| data.get("password")).map(String::as_bytes);
         let stored = secret.data.as_ref().and_then(|data| data.get("password")).map(|bytes| bytes.0.as_slice());
-        let bytes = written.or(stored).ok_or("it has no key password")?;
+        let bytes = written.or(stored).ok_or("password not specified in the secret: it has no key password")?;
         String::from_utf8(bytes.to_vec()).map_err(|_| "its password is not text".to_owned())
     });
     match found {

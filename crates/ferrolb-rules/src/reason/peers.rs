@@ -218,7 +218,8 @@ Right:
 spec.passwordSecret names a Secret in the namespace of the BGPPeer. It is not there, is not of type
 kubernetes.io/basic-auth, or has no key password. Without the password the router would not answer,
 so no session is opened. Other peers are not concerned, and as soon as the Secret is right the
-session is opened.
+session is opened. Until then the ConfigurationStates of the speakers on the nodes that the peer
+selects say Invalid.
 
 See it: `kubectl get secrets -n metallb-system`; the message says what is wrong.
 

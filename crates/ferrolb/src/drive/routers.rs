@@ -356,6 +356,7 @@ mod tests {
             families: Families::V4,
             bfd: None,
             nodes: BTreeSet::new(),
+            routerless: BTreeSet::new(),
         };
         let config = |peer: BgpPeer| config::Config {
             bgp_peers: BTreeMap::from([("tor".to_owned(), Arc::new(peer))]),

@@ -62,8 +62,10 @@ pub(super) struct Decision {
     pub(super) config: Arc<Config>,
     /// Configuration errors and what else is worth knowing about it.
     pub(super) findings: Vec<Finding>,
-    /// What is wrong with the newest configuration.
+    /// What is wrong with the newest configuration, as far as it is this node's affair.
     pub(super) verdict: Result<(), String>,
+    /// Whether an older configuration is in force than the newest, or none.
+    pub(super) stale: bool,
     /// Whether any configuration is in force.
     pub(super) configured: bool,
 }
@@ -109,8 +111,10 @@ impl Decider {
 
     /// One pass.
     pub(super) fn decide(&mut self, inputs: Inputs, now: Instant) -> Decision {
-        let (verdict, findings) = self.configure(&inputs.resources, &inputs.services, now);
+        let (loaded, findings) = self.configure(&inputs.resources, &inputs.services, now);
         let config = self.config.clone().unwrap_or_default();
+        let stale = loaded.is_err();
+        let verdict = loaded.and_then(|()| every_peer_can_be_had(&config, &self.own));
         let snapshot = Snapshot {
             config: config.clone(),
             services: inputs.services,
@@ -129,7 +133,7 @@ impl Decider {
         self.announced = announced.map(|service| service.service.clone()).collect();
         let told = bgp.services.iter().filter(|(_, part)| !part.leads.is_empty());
         self.told = told.map(|(service, _)| service.clone()).collect();
-        Decision { plan, bgp, config, findings, verdict, configured: self.config.is_some() }
+        Decision { plan, bgp, config, findings, verdict, stale, configured: self.config.is_some() }
     }
 
     /// When the answer changes by time alone.
@@ -164,7 +168,7 @@ impl Decider {
         }
         self.held_since = None;
         self.hold_until = None;
-        let findings = new.findings.clone();
+        let findings = new.findings_on(&self.own).cloned().collect();
         self.config = Some(new);
         (Ok(()), findings)
     }
@@ -228,6 +232,13 @@ impl Decider {
         let what = "no advertisement of it is for";
         (!unadvertised.is_empty()).then(|| (UNADVERTISED_INTERVAL, held(what, &unadvertised)))
     }
+}
+
+/// A peer of this node whose Secret cannot be used is an invalid configuration here, and on no other node, as with upstream
+/// (spec §3.7 V16–V18, §3.10); unlike there everything else is in force.
+fn every_peer_can_be_had(config: &Config, own: &NodeName) -> Result<(), String> {
+    let mut unusable = config.findings_on(own).filter(|finding| finding.code == Code::PeerSecretUnusable);
+    unusable.next().map_or(Ok(()), |finding| Err(finding.to_string()))
 }
 
 fn held(what: &str, services: &BTreeMap<ServiceKey, Arc<dyn View>>) -> String {

@@ -267,6 +267,45 @@ fn a_peer_is_what_upstream_makes_of_it() {
 }
 
 #[test]
+fn what_is_wrong_with_a_peer_is_the_affair_of_the_nodes_that_it_selects() {
+    let mut resources = resources(&["peers: [nobody]"]);
+    let elsewhere = "nodeSelectors: [{matchLabels: {role: edge}}], passwordSecret: {name: key}";
+    resources.bgp_peers = vec![peer("far", &format!("peerASN: 64513, peerAddress: 10.0.0.3, {elsewhere}"))];
+    resources.nodes[1] = Arc::new(object::<Node>("metadata: {name: b, labels: {role: edge}}"));
+    resources.secrets = Some(Vec::new());
+    let on = |resources: &Resources, node: &str| -> Vec<Code> {
+        let config = config::parse(resources).unwrap();
+        config.findings_on(&NodeName::new(node)).map(|finding| finding.code).collect()
+    };
+    assert_eq!(on(&resources, "a"), [Code::AdvertisedPeerMissing], "what is about no peer is everybody's");
+    assert_eq!(on(&resources, "b"), [Code::AdvertisedPeerMissing, Code::PeerSecretUnusable]);
+    assert_eq!(config::parse(&resources).unwrap().findings.len(), 2, "who looks from outside sees everything");
+    // A node that is selected and whose label tells no router has no session, and hears why.
+    let labelled = "peerASN: 64513, peerAddressFrom: {nodeLabel: tor}, nodeSelectors: [{matchLabels: {role: edge}}]";
+    resources.bgp_peers = vec![peer("far", labelled)];
+    assert_eq!(on(&resources, "b"), [Code::AdvertisedPeerMissing, Code::PeerLabelUnusable]);
+    assert_eq!(on(&resources, "a"), [Code::AdvertisedPeerMissing]);
+}
+
+#[test]
+fn what_is_wrong_with_a_secret_is_said_in_words_that_upstreams_users_look_for() {
+    let mut resources = resources(&[]);
+    resources.bgp_peers = vec![peer("tor", "peerASN: 64513, peerAddress: 10.0.0.1, passwordSecret: {name: key}")];
+    let metadata = "metadata: {name: key, namespace: metallb-system}";
+    let basic = format!("{metadata}\ntype: kubernetes.io/basic-auth\nstringData: {{username: u}}");
+    for (secrets, words) in [
+        (vec![], "secret ref not found"),
+        (vec![format!("{metadata}\ntype: Opaque")], "secret type mismatch"),
+        (vec![basic], "password not specified in the secret"),
+    ] {
+        resources.secrets = Some(secrets.iter().map(|secret| Arc::new(object::<Secret>(secret))).collect());
+        let config = config::parse(&resources).unwrap();
+        let said = config.findings.iter().find(|finding| finding.code == Code::PeerSecretUnusable).unwrap();
+        assert!(said.message.contains(words), "{said}");
+    }
+}
+
+#[test]
 fn a_router_is_at_an_address_perhaps_in_a_vrf_or_at_the_other_end_of_an_interface() {
     let mut resources = resources(&[]);
     let common = "peerASN: 64513";

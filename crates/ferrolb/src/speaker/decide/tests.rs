@@ -194,3 +194,40 @@ fn a_bgp_advertisement_that_is_replaced_is_missed_only_if_it_does_not_come_back(
     let bad = decider.decide(inputs(Resources { pools: vec![pool("p", "nonsense")], ..routed(true) }, "10.0.0.1"), now);
     assert!(bad.verdict.is_err() && bad.bgp.peers.contains_key("tor"), "sessions outlive what does not load");
 }
+
+#[test]
+fn a_secret_that_cannot_be_used_is_told_on_the_nodes_of_its_peer_and_everything_else_is_in_force() {
+    let metadata = |name: &str| format!("metadata: {{name: {name}, namespace: metallb-system}}");
+    let spec = "spec: {myASN: 1, peerASN: 2, peerAddress: 10.9.0.1";
+    let guarded = format!("{spec}, passwordSecret: {{name: key}}, nodeSelectors: [{{matchLabels: {{role: edge}}}}]}}");
+    let secret = format!("{}\ntype: kubernetes.io/basic-auth\nstringData: {{password: p}}", metadata("key"));
+    let all = |pools, role: &str, secrets: Vec<_>| Resources {
+        bgp_advertisements: vec![object(&format!("{}\nspec: {{}}", metadata("all")))],
+        bgp_peers: vec![
+            object(&format!("{}\n{guarded}", metadata("guarded"))),
+            object(&format!("{}\n{spec}}}", metadata("tor"))),
+        ],
+        secrets: Some(secrets),
+        nodes: vec![object(&format!("metadata: {{name: a, labels: {{role: {role}}}}}"))],
+        ..resources(pools)
+    };
+    let p = || vec![pool("p", "10.0.0.0/24")];
+    let (mut decider, now) = (decider(), Instant::now());
+    let elsewhere = decider.decide(inputs(all(p(), "core", vec![]), "10.0.0.1"), now);
+    assert_eq!((codes(&elsewhere), elsewhere.verdict), (vec![], Ok(())));
+    // The node is relabelled.
+    let here = decider.decide(inputs(all(p(), "edge", vec![]), "10.0.0.1"), now);
+    assert_eq!(codes(&here), [Code::PeerSecretUnusable]);
+    let said = here.verdict.clone().unwrap_err();
+    assert!(said.contains("secret ref not found") && said.contains("BGPPeer/metallb-system/guarded"), "{said}");
+    assert!(here.configured && !here.stale, "nothing older is in force");
+    assert_eq!((addresses(&here).len(), here.bgp.peers["tor"].len()), (1, 1));
+    // As long as that is in force because the newest has to wait for a moment, it is still so.
+    let unadvertised = Resources { l2_advertisements: vec![], bgp_advertisements: vec![], ..all(p(), "edge", vec![]) };
+    let held = decider.decide(inputs(unadvertised, "10.0.0.1"), now);
+    assert_eq!((codes(&held)[0], held.verdict.is_err(), held.stale), (Code::ConfigurationHeld, true, false));
+    let bad = decider.decide(inputs(all(vec![pool("p", "nonsense")], "edge", vec![]), "10.0.0.1"), now);
+    assert!(bad.stale && !bad.verdict.unwrap_err().contains("secret ref"), "what does not load is said first");
+    let mended = decider.decide(inputs(all(p(), "edge", vec![object(&secret)]), "10.0.0.1"), now);
+    assert_eq!((codes(&mended), mended.verdict, mended.stale), (vec![], Ok(()), false));
+}
