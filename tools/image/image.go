@@ -174,7 +174,7 @@ func (i Image) variant(out *layout, platform Platform) (descriptor, error) {
 	is := platform.oci()
 	of := map[string]any{
 		"architecture": is.Architecture, "os": is.OS, "created": i.Created.Format(time.RFC3339),
-		"config": map[string]any{"Entrypoint": i.Entrypoint, "User": i.User, "WorkingDir": "/", "Labels": i.labels()},
+		"config": map[string]any{"Entrypoint": i.Entrypoint, "User": i.User, "WorkingDir": "/", "Env": []string{"PATH=/"}, "Labels": i.labels()},
 		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{"sha256:" + hex.EncodeToString(sum[:])}},
 	}
 	if is.Variant != "" {

@@ -61,6 +61,10 @@ func TestAReaderFindsEveryPlatform(t *testing.T) {
 		if config.Settings.Labels["org.opencontainers.image.version"] != "v1" || config.Architecture != variant.Platform.Architecture || config.Created != "2023-11-14T22:13:20Z" {
 			t.Errorf("%+v", config)
 		}
+		// `kubectl exec … -- ferrolb status` looks the program up.
+		if len(config.Settings.Env) != 1 || config.Settings.Env[0] != "PATH=/" {
+			t.Errorf("environment: %q", config.Settings.Env)
+		}
 		packed, err := gzip.NewReader(bytes.NewReader(blob(t, blobs, manifest.Layers[0].Digest)))
 		if err != nil {
 			t.Fatal(err)
@@ -100,7 +104,10 @@ type document struct {
 type whole struct {
 	document
 	Config   descriptor
-	Settings struct{ Labels map[string]string }
+	Settings struct {
+		Env    []string
+		Labels map[string]string
+	}
 }
 
 // A manifest's `config` is a descriptor, a configuration's is its settings.

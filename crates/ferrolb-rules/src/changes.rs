@@ -30,13 +30,13 @@ pub enum Verdict {
     Lose,
     /// It gets another address.
     Change,
-    /// It is not served now, and will not be.
+    /// It has no address now, and will have none.
     Pending,
     /// It gets an address that it does not have now, or is announced at last.
     New,
     /// It goes, and its address becomes free.
     Gone,
-    /// Everything stays.
+    /// It keeps its address; announced by nobody, it is so before and after.
     Keep,
 }
 
@@ -51,11 +51,6 @@ impl Verdict {
             Self::Gone => "gone",
             Self::Keep => "keep",
         }
-    }
-
-    /// Whether somebody should look before this is merged.
-    pub const fn is_bad(self) -> bool {
-        matches!(self, Self::Lose | Self::Change | Self::Pending)
     }
 }
 
@@ -76,6 +71,21 @@ pub struct Change {
     /// Why it is not served then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Finding>,
+    /// It comes with the files.
+    #[serde(skip)]
+    comes: bool,
+}
+
+impl Change {
+    /// Whether somebody should look before this is merged: an address is lost or changes, or a Service that comes will not
+    /// be served. What is not served before and after is none of the files' doing.
+    pub const fn is_bad(&self) -> bool {
+        match self.verdict {
+            Verdict::Lose | Verdict::Change => true,
+            Verdict::Pending | Verdict::New => self.comes && self.reason.is_some(),
+            Verdict::Gone | Verdict::Keep => false,
+        }
+    }
 }
 
 impl fmt::Display for Change {
@@ -125,17 +135,17 @@ fn one(key: &ServiceKey, now: &Picture, then: &Picture, was: bool, will_be: bool
         Verdict::Gone
     } else if !from.is_empty() && to.is_empty() || served_now && reason.is_some() {
         Verdict::Lose
-    } else if reason.is_some() {
+    } else if to.is_empty() {
         Verdict::Pending
     } else if !from.is_empty() && from != to {
         Verdict::Change
-    } else if served_now {
+    } else if served_now || !from.is_empty() && reason.is_some() {
         Verdict::Keep
     } else {
         Verdict::New
     };
     let pool = then.plan.service(key).and_then(|plan| plan.pool().map(str::to_owned));
-    Change { service: key.to_string(), verdict, from, to, pool, reason }
+    Change { service: key.to_string(), verdict, from, to, pool, reason, comes: !was }
 }
 
 /// The objects that are there once `files` have been applied to `present`. With `prune`, objects of metallb.io that
@@ -157,6 +167,12 @@ pub fn apply(present: &Known, files: &Known, prune: bool) -> Known {
     let slice = |one: &EndpointSlice| (one.metadata.namespace.clone(), one.metadata.name.clone());
     overlay(&mut then.endpoints, &files.endpoints, false, slice, newest);
     then
+}
+
+/// The Services of files that are not there yet.
+pub fn to_come(present: &Known, files: &Known) -> BTreeSet<ServiceKey> {
+    let keys = |known: &Known| -> BTreeSet<ServiceKey> { known.services.iter().map(|one| key_of(one)).collect() };
+    &keys(files) - &keys(present)
 }
 
 fn newest<T>(new: &Arc<T>, _old: &T) -> Arc<T> {

@@ -58,6 +58,8 @@ pub struct Options {
     pub members: Option<BTreeSet<NodeName>>,
     /// The objects are files: what only a cluster has is assumed.
     pub files: bool,
+    /// Services that only files have yet: what a cluster would give them is assumed.
+    pub to_come: BTreeSet<ServiceKey>,
     /// Services get the addresses that they would get; without it they have those of their status.
     pub as_if_applied: bool,
 }
@@ -137,6 +139,7 @@ pub fn draw(known: &Known, options: &Options) -> Picture {
     let service_options = service::Options {
         load_balancer_class: options.load_balancer_class.clone(),
         assume_cluster_ips: options.files,
+        to_come: options.to_come.clone(),
         ..service::Options::default()
     };
     let all = known.services.iter().map(|service| &**service as &dyn View);
@@ -184,11 +187,13 @@ fn snapshot(
     options: &Options,
 ) -> Snapshot {
     let mut endpoints = slice::by_service(known.endpoints.iter().map(|slice| &**slice));
+    let everywhere = ready_everywhere(nodes);
+    let slice = |key: &ServiceKey| (key.clone(), vec![Arc::new(Slice::with(key.clone(), ANY_NODE, &everywhere))]);
     if options.files && known.endpoints.is_empty() {
-        let everywhere = ready_everywhere(nodes);
-        let slice = |key: &ServiceKey| Arc::new(Slice::with(key.clone(), ANY_NODE, &everywhere));
-        endpoints = services.keys().map(|key| (key.clone(), vec![slice(key)])).collect();
+        endpoints = services.keys().map(slice).collect();
     }
+    let bare: Vec<_> = options.to_come.iter().filter(|key| !endpoints.contains_key(*key)).map(slice).collect();
+    endpoints.extend(bare);
     let named = nodes.iter().filter_map(|node| Some((NodeName::new(node.metadata.name.clone()?), node.clone())));
     Snapshot {
         config: config.clone(),

@@ -36,11 +36,17 @@ pub struct Options {
     pub load_balancer_class: Option<String>,
     /// Nobody gives Services cluster IPs here: their families are taken from `spec.ipFamilies` (decision D22).
     pub assume_cluster_ips: bool,
+    /// The same for these, which the cluster does not have yet.
+    pub to_come: BTreeSet<ServiceKey>,
     /// What keeps the newest configuration from being the one that Services converge to.
     pub held_up: Option<HeldUp>,
 }
 
 impl Options {
+    fn assumes_cluster_ips(&self, service: &dyn View) -> bool {
+        self.assume_cluster_ips || !self.to_come.is_empty() && self.to_come.contains(&service.key())
+    }
+
     /// Whether a Service is of the class that is handled here.
     pub fn handles(&self, service: &dyn View) -> bool {
         service.class() == self.load_balancer_class.as_deref()

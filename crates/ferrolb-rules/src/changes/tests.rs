@@ -101,3 +101,51 @@ fn a_service_in_files_keeps_the_status_that_it_has() {
     let then = files(&[("p", RANGE)], vec![service("web", "", "")]);
     assert_eq!(verdicts(&now, &then, true), ["keep     default/web  192.168.1.201  (p)"]);
 }
+
+/// What a cluster with one node and one pool comes to: what files lack is not assumed of what is there.
+fn in_cluster(present: Vec<Service>, wanted: Vec<Service>) -> Vec<Change> {
+    let now = known(&[("p", RANGE)], present);
+    let then = files(&[("p", RANGE)], wanted);
+    let options = Options { as_if_applied: true, to_come: to_come(&now, &then), ..Options::default() };
+    compare(&draw(&now, &Options::default()), &draw(&apply(&now, &then, false), &options))
+}
+
+#[test]
+fn a_service_that_only_files_have_gets_what_a_cluster_would_give_it() {
+    let local = service("local", "externalTrafficPolicy: Local", "");
+    let six = service("six", "ipFamilies: [IPv6]", "");
+    let changes = in_cluster(vec![], vec![service("web", "", ""), local, six]);
+    let lines: Vec<String> = changes.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        lines,
+        [
+            "pending  default/six  no address",
+            "new      default/local  no address -> 192.168.1.200  (p)",
+            "new      default/web  no address -> 192.168.1.201  (p)",
+        ]
+    );
+    assert_eq!(changes[0].reason.as_ref().map(|reason| reason.code), Some(Code::NoFreeAddress), "{changes:?}");
+    assert_eq!(changes.iter().map(Change::is_bad).collect::<Vec<_>>(), [true, false, false]);
+    // One that is there without a cluster IP has none, and is no worse for the files.
+    let there = in_cluster(vec![service("web", "", "")], vec![service("web", "", "")]);
+    assert_eq!(there[0].reason.as_ref().map(|reason| reason.code), Some(Code::ClusterIpsMissing));
+    assert_eq!((there[0].verdict, there[0].is_bad()), (Verdict::Pending, false));
+}
+
+#[test]
+fn a_service_that_keeps_its_address_is_kept_whether_it_is_announced_or_not() {
+    let mut now = known(&[("p", RANGE)], vec![web()]);
+    now.resources.l2_advertisements.clear();
+    let then = files(&[("p", RANGE)], vec![]);
+    let unannounced = Known { resources: Resources { l2_advertisements: vec![], ..then.resources.clone() }, ..then };
+    let options = Options { files: true, ..Options::default() };
+    let applied = Options { as_if_applied: true, ..options.clone() };
+    let changes = compare(&draw(&now, &options), &draw(&apply(&now, &unannounced, false), &applied));
+    assert_eq!(changes[0].to_string(), "keep     default/web  192.168.1.201  (p)");
+    assert_eq!(changes[0].reason.as_ref().map(|reason| reason.code), Some(Code::NoAdvertisement));
+    assert!(!changes[0].is_bad());
+    // One that comes and will not be announced is worth a look.
+    let wanted = Known { services: vec![Arc::new(service("new", "", ""))], ..unannounced };
+    let changes = compare(&draw(&now, &options), &draw(&apply(&now, &wanted, false), &applied));
+    assert_eq!((changes[0].verdict, changes[0].is_bad()), (Verdict::New, true));
+}

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ferrolb_rules::changes::{Change, Verdict as Fate, apply, compare};
+use ferrolb_rules::changes::{Change, Verdict as Fate, apply, compare, to_come};
 use ferrolb_rules::picture::{self, Known};
 use ferrolb_rules::reason::{Finding, Severity};
 use serde::Serialize;
@@ -65,13 +65,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
     if wanted.is_empty && !unread.is_empty() {
         return Ok(Verdict::Exit(2));
     }
-    let bad = errors || !unread.is_empty() || document.changes.iter().any(|change| change.verdict.is_bad());
+    let bad = errors || !unread.is_empty() || document.changes.iter().any(Change::is_bad);
     Ok(if bad { Verdict::Findings } else { Verdict::Fine })
 }
 
 fn decide(now: &Known, wanted: &Known, options: &picture::Options, prune: bool) -> Document {
     let then = apply(now, wanted, prune);
-    let applied = picture::Options { as_if_applied: true, ..options.clone() };
+    let applied = picture::Options { as_if_applied: true, to_come: to_come(now, wanted), ..options.clone() };
     let (before, after) = (picture::draw(now, options), picture::draw(&then, &applied));
     // What was said before is not news.
     let news = after.findings.iter().filter(|finding| !before.findings.contains(finding));

@@ -74,6 +74,14 @@ struct Used {
     finding: Option<Finding>,
 }
 
+impl Used {
+    /// Whether a device that is none of ours answers, be it beside the one that may.
+    fn is_strangers(&self) -> bool {
+        let code = self.finding.as_ref().map(|finding| finding.code);
+        self.holder.is_none() || matches!(code, Some(Code::AddressInUse | Code::ForeignClaim))
+    }
+}
+
 /// Sweeps pools for addresses that are in use.
 pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
     let range = args.what.as_deref().and_then(|what| AddressRange::parse(what).ok());
@@ -163,7 +171,7 @@ fn screen(scanned: &Scanned) -> String {
         let _ = writeln!(out, "{range}: too many IPv6 addresses to ask for all; only those that Services have were");
     }
     let (asked, used) = (scanned.asked, scanned.used.len());
-    let strangers = scanned.used.iter().filter(|one| one.holder.is_none()).count();
+    let strangers = scanned.used.iter().filter(|one| one.is_strangers()).count();
     let _ = match &scanned.not_asked {
         None => writeln!(out, "{asked} addresses asked for, {used} in use, {strangers} of them by strangers"),
         Some(why) => writeln!(
@@ -293,6 +301,18 @@ mod tests {
         assert!(text.contains("02:00:00:00:00:09  NOT a Service: some other device has it  LB1118\n"), "{text}");
         assert!(text.contains("fd00::-fd00::f: too many IPv6 addresses"), "{text}");
         assert!(text.ends_with("3 addresses asked for, 2 in use, 1 of them by strangers\n"), "{text}");
+    }
+
+    #[test]
+    fn a_stranger_beside_the_node_that_announces_is_counted() {
+        let faces = Faces { nodes: [(A, "n".to_owned())].into(), complete: true, ..Faces::default() };
+        let other = MacAddr([2, 0, 0, 0, 0, 9]);
+        let answers = vec![(A, Duration::ZERO), (other, Duration::ZERO)];
+        let heard = Answers::from([("10.0.0.1".parse().unwrap(), answers)]);
+        let used = of_address("10.0.0.1".parse().unwrap(), &heard, Some(&state()), &faces).unwrap();
+        assert_eq!(used.finding.as_ref().map(|finding| finding.code), Some(Code::ForeignClaim));
+        let text = screen(&Scanned { asked: 1, used: vec![used], only_services_of: Vec::new(), not_asked: None });
+        assert!(text.ends_with("1 addresses asked for, 1 in use, 1 of them by strangers\n"), "{text}");
     }
 
     #[test]
