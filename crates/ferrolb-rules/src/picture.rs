@@ -245,14 +245,19 @@ fn ready_everywhere(nodes: &[Arc<Node>]) -> Vec<Endpoint> {
 
 /// The Service as it would be once the controller had written its status.
 fn with_outcome(service: &Service, outcome: &Outcome) -> Service {
+    with_addresses(service, &outcome.addresses, outcome.pool.as_deref())
+}
+
+/// The Service with these addresses in its status, from this pool.
+pub fn with_addresses(service: &Service, addresses: &[IpAddr], pool: Option<&str>) -> Service {
     let mut service = service.clone();
     let ingress = |ip: &IpAddr| LoadBalancerIngress { ip: Some(ip.to_string()), ..LoadBalancerIngress::default() };
-    let ingress = (!outcome.addresses.is_empty()).then(|| outcome.addresses.iter().map(ingress).collect());
+    let ingress = (!addresses.is_empty()).then(|| addresses.iter().map(ingress).collect());
     let status = service.status.take().unwrap_or_default();
     service.status = Some(ServiceStatus { load_balancer: Some(LoadBalancerStatus { ingress }), ..status });
-    if let Some(pool) = &outcome.pool {
+    if let Some(pool) = pool {
         let annotations = service.metadata.annotations.get_or_insert_default();
-        annotations.insert(annotations::ALLOCATED_FROM.to_owned(), pool.clone());
+        annotations.insert(annotations::ALLOCATED_FROM.to_owned(), pool.to_owned());
     }
     service
 }

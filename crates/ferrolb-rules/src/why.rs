@@ -4,7 +4,7 @@
 //! its place in one order, the order in which an address comes into being: everything before the failing rule holds,
 //! everything after it was not reached. So the same walk can be made from a cluster, from a process and from files.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -96,11 +96,18 @@ impl Rule {
     /// The rule that fails with this code.
     pub const fn of(code: Code) -> Self {
         match code {
-            Code::NotLoadBalancer => Self::Kind,
+            // What cannot be read is of no type at all.
+            Code::NotLoadBalancer | Code::ManifestInvalid => Self::Kind,
             Code::OtherClass => Self::Class,
             Code::ConfigurationStale | Code::ConfigurationHeld => Self::Configuration,
             Code::NoPool => Self::Pool,
-            Code::NoAllocator | Code::NoAddress | Code::InvalidAddress | Code::ControllerAway => Self::Address,
+            Code::NoAllocator
+            | Code::NoAddress
+            | Code::InvalidAddress
+            | Code::ControllerAway
+            | Code::NodeUnknown
+            | Code::MembershipDeaf
+            | Code::StateUnusable => Self::Address,
             Code::AddressNotConfigured => Self::Membership,
             Code::NoAdvertisement => Self::Advertisement,
             Code::NoReadyEndpoints => Self::Endpoints,
@@ -116,7 +123,7 @@ impl Rule {
             | Code::NoBgpPeer
             | Code::HealthCheckFailing => Self::Node,
             Code::InterfaceMissing => Self::Interface,
-            Code::AddressInUse => Self::Conflict,
+            Code::AddressInUse | Code::ForeignClaim => Self::Conflict,
             code => match code.number() {
                 1002..=1099 => Self::Request,
                 4001..=4999 => Self::Configuration,
@@ -141,10 +148,9 @@ pub struct Seen {
     pub reasons: Vec<Finding>,
     /// Per node, why that one does not announce it.
     pub nodes: Vec<(String, Finding)>,
-    /// The rules that nobody looked at: files know of no speaker, and who may not read pods does not see one either.
-    pub unknown: BTreeSet<Rule>,
-    /// Why nobody did, in a few words.
-    pub unknown_because: &'static str,
+    /// The rules that nobody looked at, and why in a few words: files know of no speaker, and who may not read pods does
+    /// not see one either.
+    pub unknown: BTreeMap<Rule, &'static str>,
     /// What may not be read: then a rule that seems to fail for want of it says nothing.
     pub denied: Option<Finding>,
 }
@@ -215,18 +221,18 @@ pub fn walk(service: &ServiceKey, seen: &Seen) -> Walk {
     let mut reasons = seen.reasons.clone();
     let cause = (!seen.served).then(|| if reasons.is_empty() { unexplained(service, seen) } else { reasons.remove(0) });
     let failing = cause.as_ref().map(|cause| Rule::of(cause.code));
-    let denied = seen.denied.clone().filter(|_| failing.is_some_and(|failing| seen.unknown.contains(&failing)));
+    let denied = seen.denied.clone().filter(|_| failing.is_some_and(|failing| seen.unknown.contains_key(&failing)));
     let mark = |rule: Rule| match failing {
         Some(failing) if rule > failing => Mark::NotReached,
         Some(failing) if rule == failing && denied.is_none() => Mark::Fails,
-        _ if seen.unknown.contains(&rule) => Mark::Unknown,
+        _ if unjudged(rule, failing, seen).is_some() => Mark::Unknown,
         _ => Mark::Holds,
     };
     let step = |rule: Rule| {
         let mark = mark(rule);
         let fact = match mark {
             Mark::Holds => fact(rule, seen),
-            Mark::Unknown => seen.unknown_because.to_owned(),
+            Mark::Unknown => unjudged(rule, failing, seen).unwrap_or_default().to_owned(),
             Mark::Fails | Mark::NotReached => String::new(),
         };
         Step { rule, mark, fact }
@@ -249,6 +255,15 @@ pub fn walk(service: &ServiceKey, seen: &Seen) -> Walk {
         notes: reasons,
         stops_at: failing,
     }
+}
+
+/// Why nobody can say whether a rule before the failing one holds.
+fn unjudged(rule: Rule, failing: Option<Rule>, seen: &Seen) -> Option<&'static str> {
+    let told = seen.unknown.get(&rule).copied();
+    let silent = failing == Some(Rule::Announced) && rule == Rule::Conflict;
+    let addressless = failing.is_some() && seen.addresses.is_empty() && rule >= Rule::Address;
+    told.or_else(|| addressless.then_some("not known: it has no address"))
+        .or_else(|| silent.then_some("not known: nobody says that he asked"))
 }
 
 /// Not served, and nobody says why: a code all the same.
@@ -306,7 +321,8 @@ impl fmt::Display for Walk {
             if self.stops_at == Some(step.rule)
                 && let Some(cause) = &self.cause
             {
-                writeln!(f, "      why  {}\n      fix  {}", cause.message, cause.fix)?;
+                let place = cause.location.as_ref().map(|place| format!("  ({place})")).unwrap_or_default();
+                writeln!(f, "      why  {}{place}\n      fix  {}", cause.message, cause.fix)?;
             }
         }
         for note in &self.notes {

@@ -437,6 +437,7 @@ impl Host {
             decision,
             announced: &announced,
             able: &self.able(wire),
+            settings: &self.settings,
             settled: live.is_some() && self.settings.secret_file.is_some(),
             peers: self.peer_states(allocates, live),
             interfaces: wire.interfaces.clone(),

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use ferrolb_proto::ethernet::MacAddr;
@@ -27,6 +28,9 @@ pub struct State {
     /// is in the way; whether a speaker runs and an address is free, no file knows.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub as_if_applied: bool,
+    /// How a standalone process was started, as far as others must know; none in a cluster and from files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standalone: Option<StandaloneState>,
     /// Pools, in order of name.
     pub pools: Vec<PoolState>,
     /// Services of type LoadBalancer, in order of namespace and name.
@@ -43,6 +47,24 @@ pub struct State {
     pub timeline: Option<Vec<Turn>>,
     /// What the configuration and the manifests have that does nothing, is wrong, or is worth knowing.
     pub findings: Vec<Finding>,
+}
+
+/// How a standalone process was started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandaloneState {
+    /// The directory of manifests: what Services ask for stands there.
+    pub manifests: PathBuf,
+    /// The namespace of the `metallb.io` kinds.
+    pub namespace: String,
+    /// Only Services of this class are served; none: only those without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load_balancer_class: Option<String>,
+    /// Excluded nodes announce, too.
+    #[serde(default)]
+    pub ignore_exclude_lb: bool,
+    /// The LAN is asked before an address is announced; a host without a secret file does not.
+    #[serde(default)]
+    pub asks_first: bool,
 }
 
 /// One pool. The counts saturate at 2^63−1 (spec §4.9).

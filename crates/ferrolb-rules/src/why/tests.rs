@@ -39,7 +39,12 @@ fn every_code_fails_exactly_one_rule_and_what_follows_is_not_reached() {
         let failing: Vec<usize> =
             walk.steps.iter().enumerate().filter(|(_, step)| step.mark == Mark::Fails).map(|(at, _)| at).collect();
         let [at] = failing.as_slice() else { panic!("{code}: {failing:?}") };
-        assert!(walk.steps[..*at].iter().all(|step| step.mark == Mark::Holds), "{code}");
+        let silent = walk.steps[*at].rule == Rule::Announced;
+        for step in &walk.steps[..*at] {
+            // Who is silent does not say either whether anybody else has the address.
+            let unknown = silent && step.rule == Rule::Conflict;
+            assert_eq!(step.mark, if unknown { Mark::Unknown } else { Mark::Holds }, "{code} {:?}", step.rule);
+        }
         assert!(walk.steps[at + 1..].iter().all(|step| step.mark == Mark::NotReached), "{code}");
         assert_eq!(walk.cause.map(|cause| cause.code), Some(*code));
     }
@@ -97,8 +102,8 @@ fn what_else_is_worth_knowing_stands_below() {
 
 #[test]
 fn a_rule_that_nobody_looked_at_is_not_said_to_hold() {
-    let unknown = BTreeSet::from([Rule::Speaker, Rule::Conflict, Rule::Announced]);
-    let seen = Seen { unknown, unknown_because: "not known from files", ..seen() };
+    let unknown = [Rule::Speaker, Rule::Conflict, Rule::Announced].map(|rule| (rule, "not known from files")).into();
+    let seen = Seen { unknown, ..seen() };
     let walk = walk(&service(), &seen);
     let marks = |mark: Mark| walk.steps.iter().filter(|step| step.mark == mark).count();
     assert_eq!((marks(Mark::Unknown), marks(Mark::Holds)), (3, Rule::ALL.len() - 3));
@@ -112,8 +117,7 @@ fn a_rule_that_nobody_looked_at_is_not_said_to_hold() {
 fn what_may_not_be_read_is_no_reason() {
     let denied = Finding::new(Code::AccessDenied, Severity::Error, "the API server", "you may not list IPAddressPool");
     let seen = Seen {
-        unknown: BTreeSet::from([Rule::Pool, Rule::Membership]),
-        unknown_because: "may not be read",
+        unknown: [Rule::Pool, Rule::Membership].map(|rule| (rule, "may not be read")).into(),
         denied: Some(denied),
         ..because(Code::AddressNotConfigured)
     };
@@ -126,7 +130,7 @@ fn what_may_not_be_read_is_no_reason() {
     let text = walk.to_string();
     assert!(text.contains("not known whether") && text.contains("why  you may not list IPAddressPool"), "{text}");
     // A reason that has nothing to do with it stays one.
-    let other = Seen { unknown: BTreeSet::from([Rule::Speaker]), ..because(Code::NoAdvertisement) };
+    let other = Seen { unknown: [(Rule::Speaker, "")].into(), ..because(Code::NoAdvertisement) };
     assert_eq!(super::walk(&service(), &other).cause.map(|cause| cause.code), Some(Code::NoAdvertisement));
 }
 
@@ -142,4 +146,25 @@ fn where_no_node_may_announce_each_one_is_told_with_what_to_do_about_it() {
     let text = walk(&service(), &seen).to_string();
     assert!(text.contains("✗ nuc-1  LB1104 so\n          fix  take the label away\n"), "{text}");
     assert!(text.contains("✗ nuc-2  LB1109 so\n          fix  start the speaker\n"), "{text}");
+}
+
+#[test]
+fn a_host_that_may_do_nothing_yet_is_not_said_to_have_given_an_address() {
+    let mark = |walk: &Walk, rule: Rule| walk.steps.iter().find(|step| step.rule == rule).map(|step| step.mark);
+    let hindered = walk(&service(), &Seen { addresses: Vec::new(), ..because(Code::NodeUnknown) });
+    assert_eq!(mark(&hindered, Rule::Address), Some(Mark::Fails), "{hindered}");
+    // Whatever fails later, without an address nothing is known of one.
+    let late = walk(&service(), &Seen { addresses: Vec::new(), ..because(Code::InterfaceMissing) });
+    assert_eq!([Rule::Address, Rule::Node].map(|rule| mark(&late, rule)), [Some(Mark::Unknown); 2], "{late}");
+    let claimed = walk(&service(), &because(Code::ForeignClaim));
+    assert_eq!(mark(&claimed, Rule::Conflict), Some(Mark::Fails), "{claimed}");
+}
+
+#[test]
+fn a_cause_that_stands_in_a_file_is_told_with_its_place() {
+    let mut seen = because(Code::ManifestInvalid);
+    let place = crate::reason::Location { file: "web.yaml".to_owned(), line: 3, column: 9 };
+    seen.reasons = seen.reasons.into_iter().map(|finding| finding.at(place.clone())).collect();
+    let text = walk(&service(), &seen).to_string();
+    assert!(text.contains("  ✗ it is of type LoadBalancer\n      why  the message  (web.yaml:3:9)\n"), "{text}");
 }

@@ -9,12 +9,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
-use ferrolb_rules::reason::{Finding, Severity};
+use ferrolb_rules::reason::{Code, Finding, Location, Severity};
 use serde::Serialize;
 
 use super::Verdict;
 use super::output::{Format, show};
 use crate::source::{Written, collect, review};
+
+/// What standard input is called in findings.
+const PIPE: &str = "stdin";
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -58,7 +61,10 @@ struct Document {
 pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
     let files = read(&args.paths)?;
     let review = review(&files, args.namespace.as_deref());
-    let document = Document { files: review.files, findings: review.findings };
+    let mut findings = review.findings;
+    findings.extend(review.unapplied);
+    findings.extend(files.iter().filter(|file| is_empty_pipe(file)).map(|_| empty_pipe()));
+    let document = Document { files: review.files, findings };
     show(args.output, &document, || screen(document.files, &document.findings), || names(&document.findings))?;
     let counts = document.findings.iter().any(|finding| args.failure_threshold.counts(finding));
     Ok(if counts { Verdict::Findings } else { Verdict::Fine })
@@ -71,12 +77,24 @@ pub(super) fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Written>> {
     if !pipe.is_empty() {
         let mut bytes = Vec::new();
         std::io::stdin().lock().read_to_end(&mut bytes).context("standard input cannot be read")?;
-        files.push(Written { name: "stdin".to_owned(), bytes, named: true });
+        files.push(Written { name: PIPE.to_owned(), bytes, named: true });
     }
     if files.is_empty() {
         bail!("no file ending in .yaml, .yml or .json is there");
     }
     Ok(files)
+}
+
+fn is_empty_pipe(file: &Written) -> bool {
+    file.name == PIPE && file.bytes.iter().all(u8::is_ascii_whitespace)
+}
+
+/// Whoever was to print it has most likely failed.
+fn empty_pipe() -> Finding {
+    let fix = "look at what the command before the pipe says: `kustomize build DIR`, `helm template …`";
+    Finding::new(Code::ManifestInvalid, Severity::Error, PIPE, "standard input is empty: nothing was read")
+        .with_fix(fix)
+        .at(Location { file: PIPE.to_owned(), line: 1, column: 1 })
 }
 
 /// A place and a name, one a line.

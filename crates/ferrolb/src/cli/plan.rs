@@ -6,20 +6,16 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use ferrolb_rules::changes::{Change, Verdict as Fate, apply, compare, to_come};
 use ferrolb_rules::picture::{self, Known};
 use ferrolb_rules::reason::{Finding, Severity};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
 
 use super::Verdict;
 use super::output::{Format, show};
-use super::reach::{Reach, files};
+use super::reach::{Reach, files, of_process};
 use crate::look::cluster::DECIDED_BY;
-use crate::state::State;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -52,8 +48,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Verdict> {
     let (now, options) = match (answer.known, answer.state) {
         (Some(known), _) => known,
         (None, state) => {
-            let options = picture::Options { files: true, announce_if_all_excluded: true, ..Default::default() };
-            (of_state(&state, args.reach.namespace())?, options)
+            let (here, options) = of_process(&state)?;
+            unread.extend(here.unread.into_iter().filter(|finding| !wanted.findings.contains(finding)));
+            (here.known, options)
         }
     };
     let mut document = decide(&now, &wanted.known, &options, args.prune);
@@ -76,40 +73,6 @@ fn decide(now: &Known, wanted: &Known, options: &picture::Options, prune: bool) 
     // What was said before is not news.
     let news = after.findings.iter().filter(|finding| !before.findings.contains(finding));
     Document { changes: compare(&before, &after), findings: news.cloned().collect() }
-}
-
-/// What a process tells of itself, as the objects that it has it from: pools, who advertises them, and Services with the
-/// addresses that they have. What it does not tell (selectors, ports) is not in a pool's way, and files that have the
-/// Service say it again.
-fn of_state(state: &State, namespace: &str) -> anyhow::Result<Known> {
-    let mut known = Known::default();
-    for pool in &state.pools {
-        let metadata = json!({ "name": pool.name, "namespace": namespace });
-        let version = "metallb.io/v1beta1";
-        known.resources.pools.push(object(json!({
-            "apiVersion": version, "kind": "IPAddressPool", "metadata": metadata, "spec": { "addresses": pool.ranges },
-        }))?);
-        if !pool.advertised_by.is_empty() {
-            known.resources.l2_advertisements.push(object(json!({
-                "apiVersion": version, "kind": "L2Advertisement", "metadata": metadata,
-                "spec": { "ipAddressPools": [pool.name] },
-            }))?);
-        }
-    }
-    for service in &state.services {
-        let ingress: Vec<Value> = service.addresses.iter().map(|ip| json!({ "ip": ip })).collect();
-        known.services.push(object(json!({
-            "apiVersion": "v1", "kind": "Service",
-            "metadata": { "name": service.name, "namespace": service.namespace },
-            "spec": { "type": "LoadBalancer", "ports": [{ "port": 80 }] },
-            "status": { "loadBalancer": { "ingress": ingress } },
-        }))?);
-    }
-    Ok(known)
-}
-
-fn object<T: DeserializeOwned>(object: Value) -> anyhow::Result<Arc<T>> {
-    Ok(Arc::new(serde_json::from_value(object)?))
 }
 
 fn screen(document: &Document) -> String {
@@ -140,15 +103,21 @@ fn screen(document: &Document) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::{PoolState, ServiceState};
+    use crate::state::{ServiceState, StandaloneState, State};
 
-    #[test]
-    fn what_a_process_tells_is_compared_with_files() {
-        let pool = PoolState {
-            name: "p".to_owned(),
-            ranges: vec!["192.168.1.200-192.168.1.220".to_owned()],
-            advertised_by: vec!["all".to_owned()],
-            ..PoolState::default()
+    const POOL: &str = "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {name: p, namespace: metallb-system}\n\
+                        spec: {addresses: [192.168.1.200-192.168.1.220]}\n---\napiVersion: metallb.io/v1beta1\n\
+                        kind: L2Advertisement\nmetadata: {name: all, namespace: metallb-system}\n";
+    const WEB: &str = "---\napiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: default, annotations: \
+                       {metallb.io/loadBalancerIPs: 192.168.1.205}}\nspec: {type: LoadBalancer, ports: [{port: 80}]}\n";
+
+    fn process(text: &str) -> (tempfile::TempDir, State) {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("all.yaml"), text).unwrap();
+        let standalone = StandaloneState {
+            manifests: directory.path().to_owned(),
+            namespace: "metallb-system".to_owned(),
+            ..StandaloneState::default()
         };
         let service = ServiceState {
             namespace: "default".to_owned(),
@@ -156,25 +125,34 @@ mod tests {
             addresses: vec!["192.168.1.205".parse().unwrap()],
             ..ServiceState::default()
         };
-        let state = State { pools: vec![pool], services: vec![service], ..State::default() };
-        let now = of_state(&state, "metallb-system").unwrap();
-        let options = picture::Options { files: true, ..picture::Options::default() };
-        let wanted = |range: &str| {
-            let mut wanted = Known::default();
-            wanted.resources.pools = vec![
-                object(json!({
-                    "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
-                    "metadata": { "name": "p", "namespace": "metallb-system" }, "spec": { "addresses": [range] },
-                }))
-                .unwrap(),
-            ];
-            wanted
+        (directory, State { services: vec![service], standalone: Some(standalone), ..State::default() })
+    }
+
+    #[test]
+    fn what_a_process_serves_is_compared_with_files_and_with_what_its_services_ask_for() {
+        let (_directory, state) = process(&format!("{POOL}{WEB}"));
+        let lines = |pool: &str| {
+            let wanted = tempfile::tempdir().unwrap();
+            std::fs::write(wanted.path().join("pool.yaml"), pool).unwrap();
+            let wanted = files(&[wanted.path().to_owned()], Some("metallb-system")).unwrap();
+            let (here, options) = of_process(&state).unwrap();
+            screen(&decide(&here.known, &wanted.known, &options, false))
         };
-        let lines = |range: &str| screen(&decide(&now, &wanted(range), &options, false));
-        assert_eq!(lines("192.168.1.200-192.168.1.220"), "keep     default/web  192.168.1.205  (p)\n\n1 keep\n");
-        assert_eq!(
-            lines("192.168.1.210-192.168.1.220"),
-            "change   default/web  192.168.1.205 -> 192.168.1.210  (p)\n\n1 change\n"
-        );
+        assert_eq!(lines(POOL), "keep     default/web  192.168.1.205  (p)\n\n1 keep\n");
+        // It asks for that address, and is given no other.
+        let smaller = lines(&POOL.replace("192.168.1.200-", "192.168.1.210-"));
+        assert!(smaller.starts_with("lose     default/web  192.168.1.205 -> no address\n           LB1012 "), "{smaller}");
+    }
+
+    #[test]
+    fn a_process_whose_files_are_not_to_be_had_is_no_ground_for_a_plan() {
+        let (directory, state) = process(POOL);
+        let error = of_process(&state).map(|_| ()).unwrap_err().to_string();
+        assert!(error.starts_with("default/web is in force, and not as ") && error.ends_with("--manifests DIR"), "{error}");
+        drop(directory);
+        let error = of_process(&state).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("cannot be read from here") && error.ends_with("--manifests DIR"), "{error}");
+        let error = of_process(&State { standalone: None, ..state }).map(|_| ()).unwrap_err().to_string();
+        assert!(error.ends_with("--manifests DIR"), "{error}");
     }
 }

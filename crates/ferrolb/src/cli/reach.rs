@@ -3,15 +3,19 @@
 //! Without a flag it is the process whose socket is there, else the cluster that `kubectl` would ask. Reading only: no
 //! verb here changes anything.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+use ferrolb_rules::names::ServiceKey;
 use ferrolb_rules::picture::{self, Known};
 use ferrolb_rules::reason::Finding;
+use ferrolb_rules::service::key_of;
 use kube::Client;
 
 use super::lint;
@@ -20,7 +24,7 @@ use super::status::{self, DEFAULT_SOCKET};
 use crate::look::cluster::Denied;
 use crate::look::{self, cluster, view};
 use crate::source::review;
-use crate::state::State;
+use crate::state::{ServiceState, State};
 
 /// After this long a person is told what is being waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -116,14 +120,14 @@ impl Reach {
             }
             Whom::Cluster => {
                 let (cluster, state) =
-                    self.in_cluster(async |client, _| look::look(&client, self.namespace()).await)?;
+                    self.connected(false, async |client, _| look::look(&client, self.namespace()).await)?;
                 let known = Some((cluster.known, cluster.options));
                 Ok(Answer { state, known, denied: cluster.denied, ..Answer::default() })
             }
         }
     }
 
-    /// Runs something against the cluster.
+    /// Runs what only a cluster can be asked (decision 84).
     ///
     /// # Errors
     /// There is no way to the cluster, or what was run failed.
@@ -131,10 +135,31 @@ impl Reach {
         if !self.manifests.is_empty() {
             return Err(wrong_flag(&"--manifests: this verb asks a cluster, and files are none; leave the flag out"));
         }
+        // A variable is set for all verbs, a flag for this one; where a cluster is named as well, that one is meant.
+        if let (Some(socket), Whom::Process(_)) = (&self.socket, self.whom()) {
+            let message = format!(
+                "--socket {} (or FERROLB_SOCKET): this verb asks a cluster, and a process is none; leave it out, or name \
+                 the cluster with --kubeconfig or --context",
+                socket.display()
+            );
+            return Err(wrong_flag(&message));
+        }
+        self.connected(true, work)
+    }
+
+    async fn connect(&self, cluster_only: bool) -> anyhow::Result<(Client, String)> {
+        cluster::connect(self.kubeconfig.as_deref(), self.context.as_deref(), cluster_only).await
+    }
+
+    fn connected<T>(
+        &self,
+        cluster_only: bool,
+        work: impl AsyncFnOnce(Client, &str) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
         crate::tls::install_provider();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            let (client, server) = cluster::connect(self.kubeconfig.as_deref(), self.context.as_deref()).await?;
+            let (client, server) = self.connect(cluster_only).await?;
             patiently("the API server", work(client, &server)).await.map_err(|error| cluster::in_words(error, &server))
         })
     }
@@ -150,6 +175,37 @@ pub(super) fn files(paths: &[PathBuf], namespace: Option<&str>) -> anyhow::Resul
     let mut findings = review.findings;
     findings.extend(review.left_out);
     Ok(Files { known, findings, unread, is_empty })
+}
+
+/// What a process serves: the files that it reads, with the addresses that it gave.
+///
+/// # Errors
+/// The files cannot be read from here, or are not what the process has in force.
+pub(super) fn of_process(state: &State) -> anyhow::Result<(Files, picture::Options)> {
+    let elsewhere = "what Services ask for is not known; name the files that it serves: --manifests DIR";
+    let told = state.standalone.as_ref();
+    let told = told.with_context(|| format!("the process does not say which files it reads, so {elsewhere}"))?;
+    let directory = told.manifests.display();
+    let mut here = files(std::slice::from_ref(&told.manifests), Some(&told.namespace))
+        .with_context(|| format!("the process reads {directory}, which cannot be read from here, so {elsewhere}"))?;
+    let mut left: BTreeMap<ServiceKey, &ServiceState> =
+        state.services.iter().map(|one| (ServiceKey::new(&one.namespace, &one.name), one)).collect();
+    for service in &mut here.known.services {
+        let one = left.remove(&key_of(&**service));
+        let (addresses, pool) = one.map(|one| (one.addresses.clone(), one.pool.clone())).unwrap_or_default();
+        *service = Arc::new(picture::with_addresses(service, &addresses, pool.as_deref()));
+    }
+    if let Some(key) = left.keys().next() {
+        bail!("{key} is in force, and not as {directory} has it now (`ferrolb status`): of it {elsewhere}");
+    }
+    let options = picture::Options {
+        load_balancer_class: told.load_balancer_class.clone(),
+        ignore_exclude_lb: told.ignore_exclude_lb,
+        files: true,
+        announce_if_all_excluded: true,
+        ..picture::Options::default()
+    };
+    Ok((here, options))
 }
 
 /// Says on a terminal what is being waited for, where it takes more than a moment.
@@ -199,6 +255,14 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_verb_that_asks_a_cluster_says_so_to_who_names_a_process() {
+        let reach = Reach { socket: Some("/run/x.sock".into()), ..Reach::default() };
+        let error = reach.in_cluster(async |_, _| Ok(())).unwrap_err().to_string();
+        assert!(error.contains("this verb asks a cluster, and a process is none"), "{error}");
+        assert!(error.contains("LB0031"), "{error}");
+    }
 
     #[test]
     fn a_person_is_told_once_what_is_waited_for_and_only_if_it_takes_long() {

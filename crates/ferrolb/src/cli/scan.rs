@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_stranger_beside_the_node_that_announces_is_counted() {
-        let faces = Faces { nodes: [(A, "n".to_owned())].into(), complete: true, ..Faces::default() };
+        let faces = Faces { nodes: [(A, "n".to_owned())].into(), ..Faces::default() };
         let other = MacAddr([2, 0, 0, 0, 0, 9]);
         let answers = vec![(A, Duration::ZERO), (other, Duration::ZERO)];
         let heard = Answers::from([("10.0.0.1".parse().unwrap(), answers)]);

@@ -117,7 +117,8 @@ pub fn screen(state: &State, with_notes: bool) -> String {
     pools(state, &mut out);
     routers(state, &mut out);
     peers(state, &mut out);
-    let (notes, findings): (Vec<&Finding>, Vec<&Finding>) = state.findings.iter().partition(|finding| is_note(finding));
+    let (notes, findings): (Vec<&Finding>, Vec<&Finding>) =
+        state.findings.iter().partition(|finding| is_note(finding) && !is_of_trouble(state, finding));
     list(&findings, &mut out);
     if with_notes {
         list(&notes, &mut out);
@@ -135,6 +136,12 @@ pub fn screen(state: &State, with_notes: bool) -> String {
 fn is_note(finding: &Finding) -> bool {
     let of_annotation = (2000..3000).contains(&finding.code.number());
     finding.severity == Severity::Note || of_annotation && finding.severity != Severity::Error
+}
+
+/// Whether a note is on a Service that is not served: then it is mostly the cause.
+fn is_of_trouble(state: &State, finding: &Finding) -> bool {
+    let of = |one: &ServiceState| finding.object == format!("Service/{}/{}", one.namespace, one.name);
+    state.services.iter().any(|one| one.state != Progress::Announced && of(one))
 }
 
 /// The last line: what to make of it all.

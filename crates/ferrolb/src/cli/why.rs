@@ -4,11 +4,12 @@
 //! Exit codes: 0 it is served, 1 it is not (and a code says why), 2 there is no such Service, nobody answers, or what
 //! would tell may not be read.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use anyhow::bail;
 use ferrolb_rules::names::ServiceKey;
+use ferrolb_rules::picture::{self, Known};
 use ferrolb_rules::reason::{Code, Finding, Severity};
 use ferrolb_rules::why::{Rule, Seen, Walk, walk};
 use serde::Serialize;
@@ -16,7 +17,7 @@ use serde::Serialize;
 use super::Verdict;
 use super::ip::{TURNS, line};
 use super::output::{Format, show};
-use super::reach::{Answer, Reach};
+use super::reach::{Answer, Reach, of_process};
 use crate::state::{Progress, ServiceState, Turn};
 
 #[derive(clap::Args)]
@@ -109,16 +110,27 @@ fn explain(answer: &Answer, namespace: Option<&str>, name: &str) -> anyhow::Resu
     }
 }
 
-/// A Service that `status` does not list: of another type or class, or none at all.
+/// A Service that `status` does not list: of another type or class, one that cannot be read, or none at all.
 fn stranger(answer: &Answer, namespace: Option<&str>, name: &str) -> anyhow::Result<Walk> {
-    let known = answer.known.as_ref();
     let fits = |key: &ServiceKey| &*key.name == name && namespace.is_none_or(|namespace| &*key.namespace == namespace);
-    let found = known.and_then(|(known, options)| {
-        let picture = ferrolb_rules::picture::draw(known, options);
+    let refused = answer.state.findings.iter().find_map(|finding| {
+        let hinders = matches!(finding.code, Code::OtherClass | Code::ManifestInvalid);
+        let (namespace, name) = finding.object.strip_prefix("Service/")?.split_once('/')?;
+        let key = ServiceKey::new(namespace, name);
+        (hinders && finding.severity != Severity::Warning && fits(&key)).then(|| (key, finding.clone()))
+    });
+    let drawn = |(known, options): &(Known, picture::Options)| {
+        let picture = picture::draw(known, options);
         let key = picture.services.keys().find(|key| fits(key))?.clone();
         let finding = picture.obstacle(&key)?;
         Some((key, finding))
-    });
+    };
+    // A process does not tell of Services that are not its own; its files do.
+    let here = || match &answer.state.standalone {
+        Some(_) => of_process(&answer.state).ok().map(|(files, options)| (files.known, options)),
+        None => None,
+    };
+    let found = refused.or_else(|| answer.known.as_ref().and_then(drawn)).or_else(|| drawn(&here()?));
     if let Some((key, finding)) = found {
         return Ok(walk(&key, &Seen { reasons: vec![finding], ..unknown(answer) }));
     }
@@ -149,24 +161,25 @@ const TELLS: [(&str, &[Rule]); 10] = [
 /// The rules that the source of the answer says nothing about.
 fn unknown(answer: &Answer) -> Seen {
     if answer.only_files {
-        let mut unknown = BTreeSet::from([Rule::Speaker, Rule::Interface, Rule::Conflict, Rule::Announced]);
+        let mut unknown = vec![Rule::Speaker, Rule::Interface, Rule::Conflict, Rule::Announced];
         let known = answer.known.as_ref().map(|(known, _)| known);
         // What files do not have is assumed, and then it is nothing that they tell.
         if known.is_none_or(|known| known.endpoints.is_empty()) {
-            unknown.insert(Rule::Endpoints);
+            unknown.push(Rule::Endpoints);
         }
         if known.is_none_or(|known| known.resources.nodes.is_empty()) {
-            unknown.insert(Rule::Node);
+            unknown.push(Rule::Node);
         }
-        return Seen { unknown, unknown_because: "not known from files", ..Seen::default() };
+        let unknown = unknown.into_iter().map(|rule| (rule, "not known from files")).collect();
+        return Seen { unknown, ..Seen::default() };
     }
     let denied = TELLS.iter().filter(|(kind, _)| answer.denied.has(kind));
-    Seen {
-        unknown: denied.flat_map(|(_, rules)| rules.iter().copied()).collect(),
-        unknown_because: "not known: it may not be read",
-        denied: answer.denied.finding(),
-        ..Seen::default()
+    let denied = denied.flat_map(|(_, rules)| rules.iter().map(|rule| (*rule, "not known: it may not be read")));
+    let mut unknown: BTreeMap<Rule, &'static str> = denied.collect();
+    if answer.state.standalone.as_ref().is_some_and(|told| !told.asks_first) {
+        unknown.insert(Rule::Conflict, "not asked: a host without --secret-file does not ask before it announces");
     }
+    Seen { unknown, denied: answer.denied.finding(), ..Seen::default() }
 }
 
 /// What a state document tells about a Service.
@@ -184,10 +197,17 @@ pub(super) fn seen(answer: &Answer, service: &ServiceState) -> Seen {
     let lacks = reasons.iter().any(|reason| lacks(reason.code));
     let concerns = |finding: &&Finding| match served {
         true => finding.object == object,
+        // What an annotation that nobody reads was meant to do is mostly the cause.
+        false if (2000..3000).contains(&finding.code.number()) => finding.object == object,
         false => lacks && finding.code == Code::WrongNamespace,
     };
     reasons.extend(answer.state.findings.iter().filter(concerns).cloned());
     let nodes = service.reasons.iter();
+    let mut asked = unknown(answer);
+    if !served && !answer.only_files && answer.state.standalone.is_none() {
+        // Speakers say which interface is missing, and nothing where none is (as hosts do).
+        asked.unknown.entry(Rule::Interface).or_insert("not known: no speaker has reported");
+    }
     Seen {
         addresses: service.addresses.clone(),
         pool: service.pool.clone(),
@@ -195,7 +215,7 @@ pub(super) fn seen(answer: &Answer, service: &ServiceState) -> Seen {
         served,
         reasons,
         nodes: nodes.filter_map(|reason| Some((reason.node.clone()?, finding(reason)))).collect(),
-        ..unknown(answer)
+        ..asked
     }
 }
 
@@ -303,6 +323,63 @@ mod tests {
         assert!(walk.is_undecided(), "{walk}");
         assert!(walk.to_string().contains("  ? there is an IPAddressPool"), "{walk}");
         assert!(!walk.to_string().contains("LB1111"), "{walk}");
+    }
+
+    fn hint(code: Code, object: &str) -> Finding {
+        Finding::new(code, Severity::Warning, object, "did you mean metallb.io/address-pool?")
+    }
+
+    #[test]
+    fn an_annotation_that_nobody_reads_is_told_with_the_service_that_is_not_served() {
+        for state in [Progress::Pending, Progress::Announced] {
+            let mut answer = answer(vec![service("a", "web", state)]);
+            let of = |object| hint(Code::UnknownAnnotation, object);
+            answer.state.findings = vec![of("Service/a/web"), of("Service/a/other")];
+            let walk = explain(&answer, None, "web").unwrap();
+            let notes: Vec<&str> = walk.notes.iter().map(|note| note.object.as_str()).collect();
+            assert_eq!(notes.iter().filter(|one| **one == "Service/a/web").count(), 1, "{walk}");
+            assert!(!notes.contains(&"Service/a/other"), "{walk}");
+        }
+    }
+
+    #[test]
+    fn a_process_tells_of_services_that_it_does_not_serve() {
+        let directory = tempfile::tempdir().unwrap();
+        let inside = "apiVersion: v1\nkind: Service\nmetadata: {name: inside}\nspec: {type: ClusterIP, ports: [{port: 80}]}\n";
+        std::fs::write(directory.path().join("inside.yaml"), inside).unwrap();
+        let mut answer = answer(vec![]);
+        answer.state.standalone =
+            Some(crate::state::StandaloneState { manifests: directory.path().to_owned(), ..Default::default() });
+        let other = Finding::new(Code::OtherClass, Severity::Note, "Service/a/other", "another class");
+        let place = ferrolb_rules::reason::Location { file: "web.yaml".to_owned(), line: 4, column: 9 };
+        let broken = Finding::new(Code::ManifestInvalid, Severity::Error, "Service/a/broken", "no such type").at(place);
+        answer.state.findings = vec![other, broken];
+        let cause = |name| explain(&answer, None, name).unwrap();
+        let codes = ["other", "inside", "broken"].map(|name| cause(name).cause.map(|cause| cause.code));
+        assert_eq!(codes, [Code::OtherClass, Code::NotLoadBalancer, Code::ManifestInvalid].map(Some));
+        assert!(cause("broken").to_string().contains("no such type  (web.yaml:4:9)"), "{}", cause("broken"));
+        assert!(explain(&answer, None, "nobody").is_err());
+    }
+
+    #[test]
+    fn a_host_that_asks_nobody_does_not_say_that_no_other_device_has_the_address() {
+        let mut web = service("a", "web", Progress::Announced);
+        web.addresses = vec!["192.168.1.200".parse().unwrap()];
+        for asks_first in [false, true] {
+            let mut answer = answer(vec![web.clone()]);
+            answer.state.standalone = Some(crate::state::StandaloneState { asks_first, ..Default::default() });
+            let text = explain(&answer, None, "web").unwrap().to_string();
+            let mark = if asks_first { "✓" } else { "?" };
+            assert!(text.contains(&format!("  {mark} no other device has the address")), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_interface_that_no_speaker_reported_is_not_said_to_be_there() {
+        let mut web = service("a", "web", Progress::Allocated);
+        web.addresses = vec!["192.168.1.200".parse().unwrap()];
+        let text = explain(&answer(vec![web]), None, "web").unwrap().to_string();
+        assert!(text.contains("  ? that node has the interface") && text.contains("  ? no other device"), "{text}");
     }
 
     #[test]

@@ -164,7 +164,11 @@ pub const DECIDED_BY: [&str; 10] = [
 ///
 /// # Errors
 /// There is no kubeconfig and this is no pod, or the file makes no sense.
-pub async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> anyhow::Result<(Client, String)> {
+pub async fn connect(
+    kubeconfig: Option<&Path>,
+    context: Option<&str>,
+    cluster_only: bool,
+) -> anyhow::Result<(Client, String)> {
     let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
     let mut config = match (kubeconfig, context) {
         (Some(path), _) => {
@@ -182,8 +186,12 @@ pub async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> anyhow
             Config::from_kubeconfig(&options).await.with_context(|| format!("--context {context}"))?
         }
         (None, None) => Config::infer().await.map_err(|error| {
-            let message = format!("no local process has a socket here, and there is no kubeconfig: {error}");
-            let fix = "give --socket PATH, --kubeconfig FILE or --manifests DIR";
+            let (before, fix) = if cluster_only {
+                ("this verb asks a cluster only, and", "give --kubeconfig FILE")
+            } else {
+                ("no local process has a socket here, and", "give --socket PATH, --kubeconfig FILE or --manifests DIR")
+            };
+            let message = format!("{before} there is no kubeconfig: {error}");
             anyhow::anyhow!("{}", Finding::new(Code::NoAnswer, Severity::Error, "nobody to ask", message).with_fix(fix))
         })?,
     };

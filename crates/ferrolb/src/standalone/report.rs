@@ -9,11 +9,13 @@ use ferrolb_rules::plan::ServicePlan;
 use ferrolb_rules::reason::{Code, Finding, Severity};
 use k8s_openapi::api::core::v1::Service;
 
-use super::bgp;
+use super::{Settings, bgp};
 use super::decide::Decision;
 use super::strangers::{self, Seen};
 use crate::drive::routers::{self, AllSeen};
-use crate::state::{self, InterfaceState, Names, PeerState, PoolState, Progress, ReasonState, ServiceState, State};
+use crate::state::{
+    self, InterfaceState, Names, PeerState, PoolState, Progress, ReasonState, ServiceState, StandaloneState, State,
+};
 
 /// Who really answers for an address: host, then interface and MAC address of each answer.
 pub(super) type Announced = BTreeMap<IpAddr, BTreeMap<NodeName, Vec<(String, MacAddr)>>>;
@@ -22,6 +24,8 @@ pub(super) type Announced = BTreeMap<IpAddr, BTreeMap<NodeName, Vec<(String, Mac
 pub(super) struct Facts<'a> {
     /// This host.
     pub(super) own: &'a NodeName,
+    /// What the command line says.
+    pub(super) settings: &'a Settings,
     /// What was decided last.
     pub(super) decision: &'a Decision,
     /// What is on the wire, as the hosts say.
@@ -72,6 +76,13 @@ pub(super) fn report(facts: Facts<'_>) -> State {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ok,
         as_if_applied: false,
+        standalone: Some(StandaloneState {
+            manifests: std::path::absolute(&facts.settings.manifests).unwrap_or_default(),
+            namespace: facts.settings.namespace.clone(),
+            load_balancer_class: facts.settings.load_balancer_class.clone(),
+            ignore_exclude_lb: facts.settings.ignore_exclude_lb,
+            asks_first: facts.settings.secret_file.is_some(),
+        }),
         pools: decision
             .config
             .pools

@@ -97,6 +97,35 @@ fn lint_reads_what_kustomize_prints_and_answers_programs() {
 }
 
 #[test]
+fn lint_is_not_green_over_what_it_did_not_read() {
+    let pool = "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {name: p, namespace: metallb-system}\nspec: {addresses: [192.168.1.200-192.168.1.220]}\n\
+                ---\napiVersion: metallb.io/v1beta1\nkind: L2Advertisement\nmetadata: {name: all, namespace: metallb-system}\n";
+    let kustomization = |kind: &str| {
+        format!("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [pool.yaml]\npatches:\n- target: {{kind: {kind}}}\n  patch: '[]'\n")
+    };
+    for (kind, expected) in [("IPAddressPool", Some(1)), ("Deployment", Some(0))] {
+        let directory = files(&[("pool.yaml", pool), ("kustomization.yaml", &kustomization(kind))]);
+        let output = run(&["lint", directory.path().to_str().unwrap()]);
+        assert_eq!(code(&output), expected, "{}", text(&output));
+        assert_eq!(text(&output).contains("warning LB0010 "), expected == Some(1), "{}", text(&output));
+        assert_eq!(text(&output).contains("| ferrolb lint -\n"), expected == Some(1), "{}", text(&output));
+    }
+    let empty = Command::new(FERROLB).args(["lint", "-"]).stdin(Stdio::null()).output().unwrap();
+    assert_eq!(code(&empty), Some(1));
+    assert!(text(&empty).contains("stdin:1:1: error LB0004 stdin\n    standard input is empty"), "{}", text(&empty));
+}
+
+#[test]
+fn why_of_a_service_that_could_not_be_read_says_where_it_stands() {
+    let web = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {type: Loadbalancer, ports: [{port: 80}]}\n";
+    let directory = files(&[("web.yaml", web)]);
+    let output = run(&["why", "web", "--manifests", directory.path().to_str().unwrap()]);
+    assert_eq!(code(&output), Some(1), "{}", text(&output));
+    assert!(text(&output).starts_with("default/web is NOT served: LB0004 "), "{}", text(&output));
+    assert!(text(&output).contains("web.yaml:4:"), "{}", text(&output));
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_error() {
     let mut child =
         Command::new(FERROLB).args(["explain"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -58,6 +58,8 @@ pub struct Review {
     pub values: Vec<serde_json::Value>,
     /// What was not taken in, of no interest to a linter and of much to whoever asks what these files come to.
     pub left_out: Vec<Finding>,
+    /// Of that, what would change objects of metallb.io, in words for a linter.
+    pub unapplied: Vec<Finding>,
 }
 
 impl Review {
@@ -187,6 +189,7 @@ fn review_here(files: &[Written], namespace: Option<&str>) -> Review {
     findings.sort_by(|a, b| sort_key(a).cmp(&sort_key(b)));
     findings.dedup();
     review.left_out = left_out::left_out(files, &documents, &gitops, &findings);
+    review.unapplied = left_out::changes_of_ours(files, &documents, &gitops);
     review.findings = findings;
     review
 }

@@ -25,8 +25,19 @@ pub(super) fn left_out(files: &[Written], documents: &[Document], gitops: &GitOp
         .collect();
     let mut told = BTreeSet::new();
     let changes = gitops.changes.iter().filter(|change| concerns_us(change, files, documents));
-    found.extend(changes.filter(|change| told.insert(&change.at.0)).map(unapplied));
+    found.extend(changes.filter(|change| told.insert(&change.at.0)).map(|change| unapplied(change, "plan -f -")));
     found
+}
+
+/// What Kustomize would change of our own kinds, which even a linter should not pass over.
+pub(super) fn changes_of_ours(files: &[Written], documents: &[Document], gitops: &GitOps) -> Vec<Finding> {
+    let is_ours = |change: &&Change| {
+        let kind = kind_of(change, files, documents);
+        kind.is_some_and(|kind| Kind::ALL.iter().any(|known| known.is_ours() && known.name() == kind))
+    };
+    let mut told = BTreeSet::new();
+    let changes = gitops.changes.iter().filter(is_ours).filter(|change| told.insert(&change.at.0));
+    changes.map(|change| unapplied(change, "lint -")).collect()
 }
 
 fn without_object(file: &str) -> Finding {
@@ -36,22 +47,26 @@ fn without_object(file: &str) -> Finding {
         .at(at(file, Place { line: 1, column: 1 }))
 }
 
-/// Whether a change may be to one of the kinds that are looked at here.
-fn concerns_us(change: &Change, files: &[Written], documents: &[Document]) -> bool {
+/// The kind that a change is to, where it can be told.
+fn kind_of<'a>(change: &'a Change, files: &[Written], documents: &'a [Document]) -> Option<&'a str> {
     let in_file = |name: &String| {
         let file = files.iter().position(|written| written.name == *name)?;
         documents.iter().find(|document| document.file == file).and_then(Document::kind)
     };
-    let kind = change.kind.as_deref().or_else(|| change.file.as_ref().and_then(in_file));
-    kind.is_none_or(|kind| Kind::ALL.iter().any(|known| known.name() == kind))
+    change.kind.as_deref().or_else(|| change.file.as_ref().and_then(in_file))
 }
 
-fn unapplied(change: &Change) -> Finding {
+/// Whether a change may be to one of the kinds that are looked at here.
+fn concerns_us(change: &Change, files: &[Written], documents: &[Document]) -> bool {
+    kind_of(change, files, documents).is_none_or(|kind| Kind::ALL.iter().any(|known| known.name() == kind))
+}
+
+fn unapplied(change: &Change, verb: &str) -> Finding {
     let (file, place) = &change.at;
     let directory = file.rsplit_once('/').map_or(".", |(directory, _)| directory);
     let message = "what this Kustomization changes (patches, components) is not applied here, and so not seen";
     Finding::new(Code::NotYet, Severity::Warning, file.as_str(), message)
-        .with_fix(format!("kustomize build {directory} | ferrolb plan -f -"))
+        .with_fix(format!("kustomize build {directory} | ferrolb {verb}"))
         .at(at(file, *place))
 }
 
