@@ -219,7 +219,8 @@ pub struct NodeReason {
 /// Walks the rules.
 pub fn walk(service: &ServiceKey, seen: &Seen) -> Walk {
     let mut reasons = seen.reasons.clone();
-    let cause = (!seen.served).then(|| if reasons.is_empty() { unexplained(service, seen) } else { reasons.remove(0) });
+    let cause = (!seen.served)
+        .then(|| if reasons.is_empty() { unexplained(service, &seen.addresses) } else { reasons.remove(0) });
     let failing = cause.as_ref().map(|cause| Rule::of(cause.code));
     let denied = seen.denied.clone().filter(|_| failing.is_some_and(|failing| seen.unknown.contains_key(&failing)));
     let mark = |rule: Rule| match failing {
@@ -267,10 +268,10 @@ fn unjudged(rule: Rule, failing: Option<Rule>, seen: &Seen) -> Option<&'static s
 }
 
 /// Not served, and nobody says why: a code all the same.
-fn unexplained(service: &ServiceKey, seen: &Seen) -> Finding {
+pub fn unexplained(service: &ServiceKey, addresses: &[IpAddr]) -> Finding {
     let object = format!("Service/{service}");
     let severity = crate::reason::Severity::Error;
-    if seen.addresses.is_empty() {
+    if addresses.is_empty() {
         return Finding::new(Code::NoAddress, severity, object, "it has no address yet");
     }
     Finding::new(Code::AnnouncerSilent, severity, object, "no node says that it announces it")

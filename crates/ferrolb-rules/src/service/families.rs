@@ -76,7 +76,11 @@ impl ServiceFamilies {
     pub(super) fn of(service: &dyn View, options: &Options) -> Result<Self, Problem> {
         let ips: Vec<String> = service.cluster_ips().into_iter().map(str::to_owned).collect();
         if ips.is_empty() {
-            return if options.assumes_cluster_ips(service) { Ok(Self::declared(service)) } else { Err(Problem::NoClusterIp) };
+            return if options.assumes_cluster_ips(service) {
+                Ok(Self::declared(service))
+            } else {
+                Err(Problem::NoClusterIp)
+            };
         }
         if service.ip_family_policy() == Some("RequireDualStack") && ips.len() < 2 {
             return Err(Problem::NotEnough(ips));

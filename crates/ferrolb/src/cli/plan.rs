@@ -141,14 +141,20 @@ mod tests {
         assert_eq!(lines(POOL), "keep     default/web  192.168.1.205  (p)\n\n1 keep\n");
         // It asks for that address, and is given no other.
         let smaller = lines(&POOL.replace("192.168.1.200-", "192.168.1.210-"));
-        assert!(smaller.starts_with("lose     default/web  192.168.1.205 -> no address\n           LB1012 "), "{smaller}");
+        assert!(
+            smaller.starts_with("lose     default/web  192.168.1.205 -> no address\n           LB1012 "),
+            "{smaller}"
+        );
     }
 
     #[test]
     fn a_process_whose_files_are_not_to_be_had_is_no_ground_for_a_plan() {
         let (directory, state) = process(POOL);
         let error = of_process(&state).map(|_| ()).unwrap_err().to_string();
-        assert!(error.starts_with("default/web is in force, and not as ") && error.ends_with("--manifests DIR"), "{error}");
+        assert!(
+            error.starts_with("default/web is in force, and not as ") && error.ends_with("--manifests DIR"),
+            "{error}"
+        );
         drop(directory);
         let error = of_process(&state).map(|_| ()).unwrap_err().to_string();
         assert!(error.contains("cannot be read from here") && error.ends_with("--manifests DIR"), "{error}");

@@ -11,7 +11,7 @@ use anyhow::bail;
 use ferrolb_rules::names::ServiceKey;
 use ferrolb_rules::picture::{self, Known};
 use ferrolb_rules::reason::{Code, Finding, Severity};
-use ferrolb_rules::why::{Rule, Seen, Walk, walk};
+use ferrolb_rules::why::{Rule, Seen, Walk, unexplained, walk};
 use serde::Serialize;
 
 use super::Verdict;
@@ -192,6 +192,11 @@ pub(super) fn seen(answer: &Answer, service: &ServiceState) -> Seen {
     };
     let mut reasons: Vec<Finding> =
         service.reasons.iter().filter(|reason| reason.node.is_none()).map(finding).collect();
+    if !served && reasons.is_empty() {
+        // No note is the cause only because nobody tells of another.
+        let key = ServiceKey::new(&service.namespace, &service.name);
+        reasons.push(unexplained(&key, &service.addresses));
+    }
     // What it lacks may be there, and lie where nobody reads it.
     let lacks = |code: Code| matches!(code, Code::NoPool | Code::UnknownPool | Code::NoAdvertisement);
     let lacks = reasons.iter().any(|reason| lacks(reason.code));
@@ -345,7 +350,8 @@ mod tests {
     #[test]
     fn a_process_tells_of_services_that_it_does_not_serve() {
         let directory = tempfile::tempdir().unwrap();
-        let inside = "apiVersion: v1\nkind: Service\nmetadata: {name: inside}\nspec: {type: ClusterIP, ports: [{port: 80}]}\n";
+        let inside =
+            "apiVersion: v1\nkind: Service\nmetadata: {name: inside}\nspec: {type: ClusterIP, ports: [{port: 80}]}\n";
         std::fs::write(directory.path().join("inside.yaml"), inside).unwrap();
         let mut answer = answer(vec![]);
         answer.state.standalone =

@@ -9,9 +9,9 @@ use ferrolb_rules::plan::ServicePlan;
 use ferrolb_rules::reason::{Code, Finding, Severity};
 use k8s_openapi::api::core::v1::Service;
 
-use super::{Settings, bgp};
 use super::decide::Decision;
 use super::strangers::{self, Seen};
+use super::{Settings, bgp};
 use crate::drive::routers::{self, AllSeen};
 use crate::state::{
     self, InterfaceState, Names, PeerState, PoolState, Progress, ReasonState, ServiceState, StandaloneState, State,

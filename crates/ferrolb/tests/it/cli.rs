@@ -101,7 +101,9 @@ fn lint_is_not_green_over_what_it_did_not_read() {
     let pool = "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {name: p, namespace: metallb-system}\nspec: {addresses: [192.168.1.200-192.168.1.220]}\n\
                 ---\napiVersion: metallb.io/v1beta1\nkind: L2Advertisement\nmetadata: {name: all, namespace: metallb-system}\n";
     let kustomization = |kind: &str| {
-        format!("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [pool.yaml]\npatches:\n- target: {{kind: {kind}}}\n  patch: '[]'\n")
+        format!(
+            "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [pool.yaml]\npatches:\n- target: {{kind: {kind}}}\n  patch: '[]'\n"
+        )
     };
     for (kind, expected) in [("IPAddressPool", Some(1)), ("Deployment", Some(0))] {
         let directory = files(&[("pool.yaml", pool), ("kustomization.yaml", &kustomization(kind))]);
