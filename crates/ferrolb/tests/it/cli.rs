@@ -123,7 +123,7 @@ fn why_of_a_service_that_could_not_be_read_says_where_it_stands() {
     let directory = files(&[("web.yaml", web)]);
     let output = run(&["why", "web", "--manifests", directory.path().to_str().unwrap()]);
     assert_eq!(code(&output), Some(1), "{}", text(&output));
-    assert!(text(&output).starts_with("default/web is NOT served: LB0004 "), "{}", text(&output));
+    assert!(text(&output).contains("\ndefault/web is NOT served: LB0004 "), "{}", text(&output));
     assert!(text(&output).contains("web.yaml:4:"), "{}", text(&output));
 }
 

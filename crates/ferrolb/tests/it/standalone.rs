@@ -406,6 +406,7 @@ fn a_service_of_another_class_is_left_alone_and_said_so_in_one_line() {
     assert!(finding["message"].as_str().unwrap().contains("example.org/other"), "{finding}");
     assert_eq!(process.state()["services"], json!([]));
     assert_eq!(process.status("table").status.code(), Some(0), "it is no fault");
+    assert_eq!(process.ask(&["why", "web", "-o", "name"]), ("LB1011\n".to_owned(), Some(1)));
 }
 
 #[test]
