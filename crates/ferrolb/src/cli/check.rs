@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ferrolb_rules::api::{IPAddressPool, IPAddressPoolSpec};
+use ferrolb_rules::names::ServiceKey;
 use ferrolb_rules::reason::{Code, Finding, Severity};
+use ferrolb_rules::slice;
 use ferrolb_rules::surroundings::{
     self, Asked, Behind, Check, Mark, Port, Surroundings, Vantage, is_component, is_ready, verdict,
 };
@@ -201,15 +203,12 @@ async fn ask_webhook(client: Client, namespace: &str) -> Option<Asked> {
 }
 
 fn has_ready(slices: &[Arc<EndpointSlice>], namespace: &str, service: &str) -> bool {
-    let ours = slices.iter().filter(|slice| {
-        let labels = slice.metadata.labels.as_ref();
-        let of = labels.and_then(|labels| labels.get(ferrolb_rules::api::well_known::SLICE_SERVICE_LABEL));
-        of.is_some_and(|of| of == service) && slice.metadata.namespace.as_deref() == Some(namespace)
-    });
+    let service = ServiceKey::new(namespace, service);
+    let mut ours = slices.iter().filter(|slice| slice::service_of(slice).as_ref() == Some(&service));
     let ready = |slice: &Arc<EndpointSlice>| {
         slice.endpoints.iter().any(|one| one.conditions.as_ref().and_then(|it| it.ready).unwrap_or(true))
     };
-    ours.into_iter().any(ready)
+    ours.any(ready)
 }
 
 /// The port by which speakers hear one another, unless they are told another.

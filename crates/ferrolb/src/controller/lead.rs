@@ -126,7 +126,7 @@ impl Leader {
         let (mut watches, mut evidence) = (Watches::default(), Watches::default());
         let keep = |service: Service| Compact::of(&service);
         watches.feed(Api::all(client.clone()), trim::service, keep, sender.clone(), Update::Services);
-        evidence.feed(Api::all(client.clone()), trim::slice, |slice| Slice::of(&slice), sender.clone(), Update::Slices);
+        evidence.feed(Api::all(client.clone()), |_| (), |slice| Slice::of(&slice), sender.clone(), Update::Slices);
         let api = Api::namespaced(client.clone(), namespace);
         evidence.feed(api, |_| (), Report::layer2, sender.clone(), Update::L2);
         let api = Api::namespaced(client.clone(), namespace);

@@ -60,7 +60,7 @@ impl Report {
     }
 
     fn of(metadata: ObjectMeta, node: Option<String>) -> Self {
-        let service = service_of(&metadata, well_known::SERVICE_NAME_LABEL, Some(well_known::SERVICE_NAMESPACE_LABEL));
+        let service = service_of(&metadata);
         let ours = metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(well_known::NODE_LABEL));
         Self {
             service: service.filter(|_| ours),
@@ -405,11 +405,9 @@ fn why(
     }
 }
 
-fn service_of(metadata: &ObjectMeta, name: &str, namespace: Option<&str>) -> Option<ServiceKey> {
+/// The Service that a status object is about.
+fn service_of(metadata: &ObjectMeta) -> Option<ServiceKey> {
     let labels = metadata.labels.as_ref()?;
-    let namespace = match namespace {
-        Some(label) => labels.get(label)?.clone(),
-        None => metadata.namespace.clone()?,
-    };
-    Some(ServiceKey::new(namespace, labels.get(name)?))
+    let namespace = labels.get(well_known::SERVICE_NAMESPACE_LABEL)?;
+    Some(ServiceKey::new(namespace, labels.get(well_known::SERVICE_NAME_LABEL)?))
 }

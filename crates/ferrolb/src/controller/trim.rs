@@ -3,7 +3,6 @@
 use ferrolb_rules::annotations;
 use ferrolb_rules::service::{is_load_balancer, status_ips};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Service, ServiceSpec};
-use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 /// Metadata of a Service that we may write to is kept whole, since it is written back. Of others only the name is.
@@ -59,15 +58,6 @@ fn tight<T>(list: &mut Option<Vec<T>>) {
 fn tightened<T>(mut list: Option<Vec<T>>) -> Option<Vec<T>> {
     tight(&mut list);
     list
-}
-
-/// Where endpoints are and whether they serve.
-pub(super) fn slice(slice: &mut EndpointSlice) {
-    slice.ports = None;
-    for endpoint in &mut slice.endpoints {
-        let (node_name, conditions) = (endpoint.node_name.take(), endpoint.conditions.take());
-        *endpoint = Endpoint { node_name, conditions, ..Endpoint::default() };
-    }
 }
 
 /// Where it runs, what it is, with which flags, and whether it is ready.

@@ -41,6 +41,7 @@ pub(super) struct Bgp {
 }
 
 /// What routers have been told.
+#[derive(Default)]
 pub(super) struct Told {
     /// Per Service the addresses that some router was told of.
     pub(super) addresses: Arc<Announced>,
@@ -129,18 +130,19 @@ impl Bgp {
 
     /// What routers have been told.
     pub(super) fn told(&self, seen: &AllSeen) -> Told {
-        let (mut told, mut peers_told) = (Announced::new(), BTreeMap::new());
-        for (routing, key) in self.routing.iter().flat_map(|one| one.plan.services.keys().map(move |key| (one, key))) {
+        let Some(routing) = &self.routing else { return Told::default() };
+        let (mut reached, mut told) = (Announced::new(), BTreeMap::new());
+        for key in routing.plan.services.keys() {
             let addresses = routers::reached(&routing.plan, seen, key);
             if !addresses.is_empty() {
-                told.insert(key.clone(), addresses.into_iter().collect());
+                reached.insert(key.clone(), addresses.into_iter().collect());
             }
             let peers = routers::told(&routing.plan, seen, key);
             if !peers.is_empty() {
-                peers_told.insert(key.clone(), peers);
+                told.insert(key.clone(), peers);
             }
         }
-        Told { addresses: Arc::new(told), peers: Arc::new(peers_told) }
+        Told { addresses: Arc::new(reached), peers: Arc::new(told) }
     }
 
     /// Why this node tells nobody of a Service.

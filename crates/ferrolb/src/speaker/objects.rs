@@ -14,7 +14,7 @@ use ferrolb_rules::slice::Slice;
 use k8s_openapi::api::core::v1::{
     LoadBalancerIngress, Node, ObjectReference, Secret, Service, ServiceSpec, ServiceStatus,
 };
-use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::reflector::Store;
 use kube::runtime::watcher;
@@ -54,7 +54,7 @@ impl Objects {
         Self {
             configuration: Configuration::follow(watches, client, namespace),
             services: watches.shelve(Api::all(client.clone()), all, trim_service, |service| key_of(service), ours),
-            slices: watches.shelve(Api::all(client.clone()), labelled, trim_slice, name_of, Slice::of),
+            slices: watches.shelve(Api::all(client.clone()), labelled, |_| (), name_of, Slice::of),
             secrets,
             passwords,
             nodes: BTreeMap::new(),
@@ -167,15 +167,6 @@ fn trim_secret(secret: &mut Secret) {
     secret.metadata = bare(&mut secret.metadata);
     if let Some(data) = &mut secret.data {
         data.retain(|key, _| key == "password");
-    }
-}
-
-/// Only what a plan reads of it, before a whole page of them is in memory.
-fn trim_slice(slice: &mut EndpointSlice) {
-    slice.ports = None;
-    for endpoint in &mut slice.endpoints {
-        let (node_name, conditions) = (endpoint.node_name.take(), endpoint.conditions.take());
-        *endpoint = Endpoint { node_name, conditions, ..Endpoint::default() };
     }
 }
 

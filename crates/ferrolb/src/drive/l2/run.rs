@@ -486,8 +486,9 @@ fn add_link<'a>(
             let mut after = links.to_vec();
             after.push(link.clone());
             after.sort();
-            made.push((links.clone(), after.into()));
-            made.last().map_or_else(AnsweredOn::default, |(_, after)| after.clone())
+            let after = AnsweredOn::from(after);
+            made.push((links.clone(), after.clone()));
+            after
         });
     }
 }

@@ -1,5 +1,6 @@
 //! One file's bytes to objects and findings. Pure, and whatever the bytes are, it returns.
 
+use ferrolb_rules::api::well_known::SLICE_SERVICE_LABEL;
 use ferrolb_rules::reason::{Code, Finding, Location, Severity};
 
 use super::field_rules::{self, Remark};
@@ -21,9 +22,6 @@ const MAX_TEXT: usize = 400;
 /// The YAML parser calls itself for each level, with tens of kilobytes a level in a debug build; a common thread's
 /// stack would not do for the nesting that is allowed.
 pub(super) const STACK: usize = 32 << 20;
-
-/// The label that ties an EndpointSlice to its Service.
-const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
 /// An object and where it stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -357,13 +355,13 @@ impl Reader<'_> {
 
     fn warn_of_lone_slice(&mut self, object: &Object, place: Place) {
         let Object::EndpointSlice(slice) = object else { return };
-        if slice.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(SERVICE_NAME_LABEL)) {
+        if slice.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(SLICE_SERVICE_LABEL)) {
             return;
         }
-        let message = format!("has no label {SERVICE_NAME_LABEL}, so its endpoints belong to no Service");
+        let message = format!("has no label {SLICE_SERVICE_LABEL}, so its endpoints belong to no Service");
         let finding = Finding::new(Code::ManifestInvalid, Severity::Warning, object.title(), message)
             .at_field("metadata.labels")
-            .with_fix(format!("add the label {SERVICE_NAME_LABEL} with the name of the Service"));
+            .with_fix(format!("add the label {SLICE_SERVICE_LABEL} with the name of the Service"));
         self.push(finding, place);
     }
 }
